@@ -1,0 +1,1 @@
+"""Bounded caches of decoded bytes."""

@@ -1,0 +1,42 @@
+"""One fetch for all who ask for the same thing at the same time."""
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import trio
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Flight(Generic[V]):
+    def __init__(self) -> None:
+        self.landed = trio.Event()
+        self.value: V | None = None
+        self.error: Exception | None = None
+
+
+class Flights(Generic[K, V]):
+    """The first to ask fetches, the others wait for it. Nothing is kept afterwards: that is a cache's work."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[K, _Flight[V]] = {}
+
+    async def join(self, key: K, fetch: Callable[[], Awaitable[V]]) -> V:
+        """What `fetch` gives. Its error reaches all who wait; a leader that is cancelled leaves the work to a follower."""
+        while (flight := self._under_way.get(key)) is not None:
+            await flight.landed.wait()
+            if flight.error is not None:
+                raise flight.error
+            if flight.value is not None:
+                return flight.value
+        flight = self._under_way[key] = _Flight()
+        try:
+            flight.value = await fetch()
+            return flight.value
+        except Exception as exc:
+            flight.error = exc
+            raise
+        finally:
+            del self._under_way[key]
+            flight.landed.set()

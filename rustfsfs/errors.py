@@ -1,0 +1,145 @@
+"""Every error rustfsfs raises on purpose; anything else is a bug of ours.
+
+RustfsfsError
+├── NotFound            NoSuchEntry, NoSuchInode, NoSuchXattr
+├── Refused             the request cannot be; the caller is told and nothing changed
+│   ├── EntryExists, NotEmpty, IsDirectory, NotDirectory, NameTooLong, FileTooLarge, TooManyLinks,
+│   │   InvalidArgument, NotSupported, NotPermitted, TooBig (an xattr)
+│   └── ReadOnlyVolume  the whole volume takes no change now; says why
+├── NoSpace             the disks are full; freeing still works
+├── DamagedData         bytes came back, and they are not the bytes we sealed; EIO for that range
+├── StoreError          StoreUnavailable (a disk is missing or fails), PackMissing
+└── OpeningError        a volume cannot be opened; `exit_code` says what kind of trouble it is
+    ├── WrongKey (3)    NotAVolume, NewerFormat, DamagedVolume (4)    InUse (5)    MachineTrouble (6)
+    └── UsageError (2)
+"""
+
+
+class RustfsfsError(Exception):
+    """The root. Its text is one sentence: what happened to what, and what to do."""
+
+
+class NotFound(RustfsfsError):
+    pass
+
+
+class NoSuchEntry(NotFound):
+    pass
+
+
+class NoSuchInode(NotFound):
+    pass
+
+
+class NoSuchXattr(NotFound):
+    pass
+
+
+class Refused(RustfsfsError):
+    pass
+
+
+class EntryExists(Refused):
+    pass
+
+
+class NotEmpty(Refused):
+    pass
+
+
+class IsDirectory(Refused):
+    pass
+
+
+class NotDirectory(Refused):
+    pass
+
+
+class NameTooLong(Refused):
+    pass
+
+
+class FileTooLarge(Refused):
+    pass
+
+
+class TooManyLinks(Refused):
+    pass
+
+
+class InvalidArgument(Refused):
+    pass
+
+
+class NotSupported(Refused):
+    pass
+
+
+class NotPermitted(Refused):
+    pass
+
+
+class TooBig(Refused):
+    pass
+
+
+class ReadOnlyVolume(Refused):
+    pass
+
+
+class NoSpace(RustfsfsError):
+    pass
+
+
+class DamagedData(RustfsfsError):
+    pass
+
+
+class StoreError(RustfsfsError):
+    pass
+
+
+class StoreUnavailable(StoreError):
+    pass
+
+
+class PackMissing(StoreError):
+    pass
+
+
+class JournalFailed(RustfsfsError):
+    """The journal could not take or sync a record; the op was not acknowledged."""
+
+
+class OpeningError(RustfsfsError):
+    """A command cannot go on. The text is the sentence the user sees."""
+
+    exit_code = 4
+
+
+class UsageError(OpeningError):
+    exit_code = 2
+
+
+class WrongKey(OpeningError):
+    exit_code = 3
+
+
+class NotAVolume(OpeningError):
+    exit_code = 4
+
+
+class NewerFormat(OpeningError):
+    exit_code = 4
+
+
+class DamagedVolume(OpeningError):
+    exit_code = 4
+
+
+class InUse(OpeningError):
+    exit_code = 5
+
+
+class MachineTrouble(OpeningError):
+    exit_code = 6

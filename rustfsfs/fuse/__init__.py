@@ -1,0 +1,1 @@
+"""The FUSE front end: a protocol adapter and nothing else."""

@@ -1,0 +1,247 @@
+"""Handlers: one line each, naming their verb. A handle is an inode number."""
+
+import errno
+import functools
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields, StatvfsData
+
+from rustfsfs.errors import FileTooLarge, NoSuchEntry, RustfsfsError
+from rustfsfs.fuse import attrs
+from rustfsfs.fuse.errnos import errno_of
+from rustfsfs.units import FILE_SIZE_MAX
+from rustfsfs.volume import admission, attributes, durability, handles, listing, names, reading, writing, xattrs
+from rustfsfs.volume.volume import Volume, log
+
+PAGE = 200  # entries asked of SQLite at once
+GROWTH = 1024  # bytes a new name is reckoned to take
+T = TypeVar("T")
+P = ParamSpec("P")
+Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]
+
+
+def replies(handler: Handler[P, T]) -> Handler[P, T]:
+    """Waits for the gate; our errors leave as FUSEError; anything else is our bug: logged with its traceback, EIO.
+
+    An exception of another kind would end the whole mount.
+    """
+
+    @functools.wraps(handler)
+    async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        volume = self._volume
+        volume.activity.requests += 1
+        volume.activity.last_request_s = trio.current_time()
+        try:
+            if volume.gate.shut:
+                await volume.gate.opened()
+            return await handler(self, *args, **kwargs)
+        except RustfsfsError as exc:
+            raise FUSEError(errno_of(exc)) from None
+        except FUSEError:
+            raise
+        except Exception as exc:
+            log.exception("%s failed: a bug of rustfsfs", handler.__name__)
+            raise FUSEError(errno.EIO) from exc
+
+    return wrapped
+
+
+def grows(handler: Handler[P, T]) -> Handler[P, T]:
+    """Inside `replies`: the op makes something new, so it may have to wait for room, or hear ENOSPC."""
+
+    @functools.wraps(handler)
+    async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if admission.must_wait(self._volume, GROWTH):
+            await admission.admit(self._volume, GROWTH)
+            await self._volume.gate.opened()
+        return await handler(self, *args, **kwargs)
+
+    return wrapped
+
+
+class Operations(pyfuse3.Operations):
+    """What the kernel asks for. Permissions are its own work (default_permissions)."""
+
+    supports_dot_lookup = True  # NFS
+    enable_writeback_cache = False  # an acknowledged write is in the journal, not in the kernel
+    enable_acl = True
+
+    def __init__(self, volume: Volume, *, noxattr: bool = False) -> None:
+        super().__init__()
+        self._volume = volume
+        self._noxattr = noxattr
+        self.enable_acl = not noxattr
+
+    # --- names ---------------------------------------------------------------------------------------------------
+
+    @replies
+    async def lookup(self, parent: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        try:
+            return attrs.entry(names.lookup(self._volume, parent, name))
+        except NoSuchEntry:
+            return attrs.absent()
+
+    @replies
+    @grows
+    async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
+        return attrs.entry(names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid, rdev=rdev))
+
+    @replies
+    @grows
+    async def mkdir(self, parent: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+        return attrs.entry(names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid))
+
+    @replies
+    @grows
+    async def symlink(self, parent: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
+        mode = 0o120777
+        row = names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid, target=target)
+        return attrs.entry(row)
+
+    @replies
+    @grows
+    async def create(
+        self, parent: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        row = names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid)
+        handles.opened(self._volume, row.inode)
+        return FileInfo(fh=row.inode, keep_cache=True), attrs.entry(row)
+
+    @replies
+    @grows
+    async def link(self, inode: int, parent: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        return attrs.entry(names.link(self._volume, inode, parent, name))
+
+    @replies
+    async def unlink(self, parent: int, name: bytes, ctx: RequestContext) -> None:
+        names.unlink(self._volume, parent, name)
+
+    @replies
+    async def rmdir(self, parent: int, name: bytes, ctx: RequestContext) -> None:
+        names.rmdir(self._volume, parent, name)
+
+    @replies
+    async def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, ctx: RequestContext
+    ) -> None:
+        exchange, no_replace = bool(flags & pyfuse3.RENAME_EXCHANGE), bool(flags & pyfuse3.RENAME_NOREPLACE)
+        names.rename(self._volume, parent, name, new_parent, new_name, exchange=exchange, no_replace=no_replace)
+
+    @replies
+    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        return names.readlink(self._volume, inode)
+
+    # --- attributes ----------------------------------------------------------------------------------------------
+
+    @replies
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        return attrs.entry(attributes.get(self._volume, inode))
+
+    @replies
+    async def setattr(
+        self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
+    ) -> EntryAttributes:
+        if fields.update_size:
+            if attr.st_size > FILE_SIZE_MAX:
+                raise FileTooLarge("the file would be too large")
+            await writing.resize(self._volume, inode, attr.st_size)
+            if self._volume.gate.shut:
+                await self._volume.gate.opened()
+        wanted: dict[str, int] = {}
+        if fields.update_mode:
+            wanted["mode"] = attr.st_mode
+        if fields.update_uid:
+            wanted["uid"] = attr.st_uid
+        if fields.update_gid:
+            wanted["gid"] = attr.st_gid
+        if fields.update_atime:
+            wanted["atime_ns"] = attr.st_atime_ns
+        if fields.update_mtime:
+            wanted["mtime_ns"] = attr.st_mtime_ns
+        if wanted:
+            return attrs.entry(attributes.change(self._volume, inode, **wanted))
+        return attrs.entry(attributes.get(self._volume, inode))
+
+    @replies
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        return attrs.space(attributes.space(self._volume))
+
+    @replies
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        if self._noxattr:
+            raise FUSEError(errno.ENOSYS)  # the kernel never asks again
+        return xattrs.get(self._volume, inode, name)
+
+    @replies
+    @grows
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        if self._noxattr:
+            raise FUSEError(errno.ENOSYS)
+        xattrs.set_(self._volume, inode, name, value)
+
+    @replies
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        if self._noxattr:
+            raise FUSEError(errno.ENOSYS)
+        return xattrs.names(self._volume, inode)
+
+    @replies
+    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        if self._noxattr:
+            raise FUSEError(errno.ENOSYS)
+        xattrs.remove(self._volume, inode, name)
+
+    # --- contents ------------------------------------------------------------------------------------------------
+
+    @replies
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        handles.opened(self._volume, inode)
+        return FileInfo(fh=inode, keep_cache=True)
+
+    @replies  # pyfuse3 takes any buffer, its annotation only bytes
+    async def read(  # type: ignore[override]
+        self, fh: int, offset: int, size: int
+    ) -> bytes | bytearray | memoryview:
+        return await reading.read(self._volume, fh, offset, size)
+
+    @replies
+    async def write(self, fh: int, offset: int, data: bytes) -> int:
+        return await writing.write(self._volume, fh, offset, data)
+
+    async def flush(self, fh: int) -> None:
+        """close(2): every write was in the journal when it returned, so there is nothing to do or to report."""
+
+    @replies
+    async def release(self, fh: int) -> None:
+        handles.closed(self._volume, fh)
+
+    @replies
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await durability.barrier(self._volume)
+
+    # --- directories ---------------------------------------------------------------------------------------------
+
+    @replies
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        handles.opened(self._volume, inode)
+        return inode
+
+    @replies
+    async def readdir(self, fh: int, offset: int, token: ReaddirToken) -> None:
+        for name, cookie, row in listing.page(self._volume, fh, offset, PAGE):
+            if not pyfuse3.readdir_reply(token, name, attrs.entry(row), cookie):
+                return
+
+    @replies
+    async def releasedir(self, fh: int) -> None:
+        handles.closed(self._volume, fh)
+
+    @replies
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await durability.barrier(self._volume)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        """Node ids are inode numbers, never reused: there is nothing to count."""

@@ -1,0 +1,197 @@
+"""Segment files: making them, and reading the records of one from its beginning to its end."""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rustfsfs import ops
+from rustfsfs.content.aead import TAG_SIZE
+from rustfsfs.errors import DamagedData
+from rustfsfs.journal import layout
+from rustfsfs.journal.layout import HEADER_SIZE, PREFIX, Cipher, Header, Prefix, SegmentName
+from rustfsfs.units import PIECE_SIZE
+from rustfsfs.world import Files
+
+READ_SIZE = 256 * 1024  # bytes read at once while walking records
+
+
+@dataclass(slots=True, eq=False)
+class SegmentFile:
+    """One file of the journal. Only the process that made it ever writes to it."""
+
+    name: SegmentName
+    path: str
+    fd: int
+    cipher: Cipher
+    header: Header
+    end: int = HEADER_SIZE  # behind the last record
+    last_seq: int = 0  # of the last record in it; 0: none yet
+    failed: bool = False  # an append or a sync failed: never written or synced again
+
+
+class Record(NamedTuple):
+    """A record as read back. `op` is None when a person said to go on without it."""
+
+    address: ops.Address
+    op: bytes | None
+    watermark: int
+    position: int
+    data_size: int
+    tag: bytes
+
+
+def make(
+    files: Files, folder: str, name: SegmentName, header: Header, *, key: bytes, uuid: bytes, size: int, nonce: bytes
+) -> SegmentFile:
+    """A preallocated file with its header, durable with its name on return. Raises OSError."""
+    path = f"{folder}/{name}"
+    fd = files.create(path, allocate_bytes=size)
+    try:
+        block = layout.encode_header(key, uuid, name, header, nonce)
+        if files.pwrite(fd, block, 0) != len(block):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        files.sync(fd)
+        files.sync_dir(folder)
+    except OSError:
+        files.close(fd)
+        files.unlink(path)
+        raise
+    return SegmentFile(name, path, fd, Cipher(key, uuid, name), header)
+
+
+def walk(files: Files, file: SegmentFile, start: int, size: int) -> Iterator[Record | DamagedData]:
+    """Records from `start` on, in order. At damage: one DamagedData, then on behind it if a way is found.
+
+    The claimed length of a damaged record leads on if a record is found there; else the next record is searched by
+    its number. Data is not read; see `check_data`.
+    """
+    position, seq = start, 0
+    while position + PREFIX.size <= size:
+        try:
+            found = read_record(files, file, position)
+        except DamagedData as damage:
+            yield damage
+            step = _way_on(files, file, position, seq, size)
+            if step is None:
+                return
+            position = step
+            continue
+        if found is None:
+            return
+        yield found
+        seq = found.address.seq
+        position = layout.data_position(position, 0) + _body_size(found)
+
+
+def _body_size(record: Record) -> int:
+    op_size = record.address.data_position - layout.data_position(record.position, 0)
+    return layout.record_size(op_size, record.data_size) - layout.data_position(0, 0)
+
+
+def read_record(files: Files, file: SegmentFile, position: int) -> Record | None:
+    """The record at `position`, its op opened; None where records end. Raises DamagedData."""
+    head = files.pread(file.fd, PREFIX.size + 512, position)
+    prefix = layout.parse_prefix(head)
+    if prefix is None:
+        return None
+    end = PREFIX.size + prefix.op_size + TAG_SIZE
+    if len(head) < end:
+        head = files.pread(file.fd, end, position)
+    sealed = head[PREFIX.size : end]
+    op = layout.open_op(file.cipher, position, head[: PREFIX.size], sealed)
+    return _record(file, position, prefix, op, sealed[-TAG_SIZE:])
+
+
+def _record(file: SegmentFile, position: int, prefix: Prefix, op: bytes, tag: bytes) -> Record:
+    address = ops.Address(prefix.seq, file.name.segment, layout.data_position(position, prefix.op_size))
+    return Record(address, op, prefix.watermark, position, prefix.data_size, tag)
+
+
+def _way_on(files: Files, file: SegmentFile, position: int, seq: int, size: int) -> int | None:
+    """Where the next good record begins behind damage at `position`, the last good one having had `seq`."""
+    try:
+        prefix = layout.parse_prefix(files.pread(file.fd, PREFIX.size, position))
+        if prefix is not None and _opens(files, file, position + prefix.total):
+            return position + prefix.total
+    except DamagedData:
+        pass
+    if not seq:
+        return None
+    return _search(files, file, position + 1, (seq + 2).to_bytes(8, "little"), size)
+
+
+def _search(files: Files, file: SegmentFile, start: int, wanted: bytes, size: int) -> int | None:
+    """The first position from `start` on of a good record whose seq is `wanted`."""
+    at_seq = 12  # of the seq in the prefix
+    offset = start
+    while offset < size:
+        block = files.pread(file.fd, READ_SIZE + len(wanted), offset)
+        look = block.find(wanted)
+        while look >= 0:
+            if offset + look - at_seq >= start and _opens(files, file, offset + look - at_seq):
+                return offset + look - at_seq
+            look = block.find(wanted, look + 1)
+        offset += READ_SIZE
+    return None
+
+
+def _opens(files: Files, file: SegmentFile, position: int) -> bool:
+    try:
+        return read_record(files, file, position) is not None
+    except DamagedData:
+        return False
+
+
+def check_data(files: Files, file: SegmentFile, record: Record) -> bool:
+    """Does every piece of the record's data open?"""
+    return first_bad_piece(files, file, record) is None
+
+
+def first_bad_piece(files: Files, file: SegmentFile, record: Record) -> int | None:
+    """Index of the first piece that does not open, or None."""
+    base = record.address.data_position
+    for index in range(layout.piece_count(record.data_size)):
+        plain_size = layout.piece_size(record.data_size, index)
+        position = base + index * layout.SEALED_PIECE_SIZE
+        try:
+            sealed = files.pread(file.fd, plain_size + layout.PIECE_OVERHEAD, position)
+            layout.open_piece(file.cipher, position, memoryview(sealed), plain_size)
+        except DamagedData:
+            return index
+    return None
+
+
+def read_data(
+    cipher: Cipher, data: bytes, position: int, total: int, skip: int, size: int
+) -> bytes:
+    """Bytes [skip, skip + size) of a record's data, from the sealed pieces that hold them.
+
+    data      the pieces as they lie in the file, from the first one needed on
+    position  of the record's first piece;    total  size of the record's whole data
+    Raises DamagedData.
+    """
+    first, last = skip // PIECE_SIZE, (skip + size - 1) // PIECE_SIZE
+    view, parts = memoryview(data), []
+    for index in range(first, last + 1):
+        plain_size = layout.piece_size(total, index)
+        at = (index - first) * layout.SEALED_PIECE_SIZE
+        sealed = view[at : at + plain_size + layout.PIECE_OVERHEAD]
+        if len(sealed) < plain_size + layout.PIECE_OVERHEAD:
+            raise DamagedData("a journal segment ends within a piece")
+        parts.append(layout.open_piece(cipher, position + index * layout.SEALED_PIECE_SIZE, sealed, plain_size))
+    skip -= first * PIECE_SIZE
+    if len(parts) == 1:
+        return parts[0] if len(parts[0]) == size else parts[0][skip : skip + size]
+    parts[0] = parts[0][skip:]
+    parts[-1] = parts[-1][: size - sum(map(len, parts[:-1]))]
+    return b"".join(parts)
+
+
+def data_range(base: int, total: int, skip: int, size: int) -> tuple[int, int]:
+    """(position, length) in the file of the pieces that hold bytes [skip, skip + size) of a record's data."""
+    first, last = skip // PIECE_SIZE, (skip + size - 1) // PIECE_SIZE
+    start = base + first * layout.SEALED_PIECE_SIZE
+    end = base + last * layout.SEALED_PIECE_SIZE + layout.piece_size(total, last) + layout.PIECE_OVERHEAD
+    return start, end - start

@@ -1,0 +1,377 @@
+"""apply(op): the only code that changes metadata, live and in recovery (DESIGN.md §2).
+
+It reads the op, its journal address and the database, nothing else: no clock, no randomness, no configuration;
+every SELECT that decides has an ORDER BY. The same ops on the same database give the same database. Verbs check
+first, so nothing here raises for a user's mistake: what raises here is a bug, and poisons the transaction.
+"""
+
+import stat
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from rustfsfs import ops
+from rustfsfs.content.ranges import Extent, clip, join, replace_unchanged, without
+from rustfsfs.meta import chunks, disks, entries, extents, inodes
+from rustfsfs.meta.database import Metadata
+from rustfsfs.meta.inodes import Attributes
+from rustfsfs.units import PIECE_SIZE, Fork, Inode
+
+EXTENTS_PER_OP = 1000  # bound of one op's work: about 10 ms (DESIGN.md §2)
+SEALED_PIECE_SIZE = PIECE_SIZE + 28  # nonce 12, tag 16
+
+
+def apply(metadata: Metadata, op: ops.AnyOp, at: ops.Address) -> None:
+    """Carry out one op inside the open transaction. Keeps: running.last_seq == seq of the newest op applied."""
+    running = metadata.running
+    assert at.seq == running.last_seq + 1, (at.seq, running.last_seq)
+    _APPLY[type(op)](metadata, op, at)
+    running.last_seq = at.seq
+    now_ns = getattr(op, "now_ns", 0)
+    if now_ns > running.clock_ns:
+        running.clock_ns = now_ns
+
+
+def name_size(name: bytes) -> int:
+    """What a name adds to the size of its directory."""
+    return 2 * len(name)
+
+
+def _change_directory(metadata: Metadata, inode: int, *, size: int, subdirectories: int, now_ns: int) -> None:
+    metadata.run(
+        "UPDATE inodes SET size_bytes = size_bytes + ?, nlink = nlink + ?, mtime_ns = ?, ctime_ns = ? WHERE inode = ?",
+        (size, subdirectories, now_ns, now_ns, inode),
+    )
+    assert metadata.changed() == 1, inode
+
+
+def _create(metadata: Metadata, op: ops.Create, at: ops.Address) -> None:
+    is_directory, is_file = stat.S_ISDIR(op.mode), stat.S_ISREG(op.mode)
+    row = Attributes(
+        inode=Inode(op.inode),
+        mode=op.mode,
+        uid=op.uid,
+        gid=op.gid,
+        nlink=2 if is_directory else 1,
+        rdev=op.rdev,
+        size_bytes=len(op.target),
+        mapped_bytes=0,
+        atime_ns=op.now_ns,
+        mtime_ns=op.now_ns,
+        ctime_ns=op.now_ns,
+        fork=Fork(at.seq if is_file else 0),
+        parent=Inode(op.parent if is_directory else 0),
+        stale_tail=0,
+        xattr_count=len(op.xattrs),
+    )
+    inodes.add(metadata, row, symlink_target=op.target if stat.S_ISLNK(op.mode) else None)
+    for name, value in op.xattrs:
+        metadata.run("INSERT INTO xattrs VALUES (?, ?, ?)", (op.inode, name, value))
+    metadata.running.next_inode = max(metadata.running.next_inode, op.inode + 1)
+    if op.inode == op.parent:  # the root has no name
+        return
+    entries.add(metadata, op.parent, op.name, op.inode, cookie=at.seq + FIRST_COOKIE)
+    _change_directory(
+        metadata, op.parent, size=name_size(op.name), subdirectories=int(is_directory), now_ns=op.now_ns
+    )
+
+
+FIRST_COOKIE = 2  # cookies 1 and 2 are '.' and '..'; seq begins with 1
+
+
+def _link(metadata: Metadata, op: ops.Link, at: ops.Address) -> None:
+    entries.add(metadata, op.parent, op.name, op.inode, cookie=at.seq + FIRST_COOKIE)
+    metadata.run("UPDATE inodes SET nlink = nlink + 1, ctime_ns = ? WHERE inode = ?", (op.now_ns, op.inode))
+    _change_directory(metadata, op.parent, size=name_size(op.name), subdirectories=0, now_ns=op.now_ns)
+
+
+def _unlink(metadata: Metadata, op: ops.Unlink, at: ops.Address) -> None:
+    row = entries.find_attributes(metadata, op.parent, op.name)
+    assert row is not None and not row.is_directory, op
+    entries.remove(metadata, op.parent, op.name)
+    _change_directory(metadata, op.parent, size=-name_size(op.name), subdirectories=0, now_ns=op.now_ns)
+    _drop_link(metadata, row, now_ns=op.now_ns, reap=op.reap)
+
+
+def _rmdir(metadata: Metadata, op: ops.Rmdir, at: ops.Address) -> None:
+    row = entries.find_attributes(metadata, op.parent, op.name)
+    assert row is not None and row.is_directory and row.size_bytes == 0, op
+    entries.remove(metadata, op.parent, op.name)
+    _change_directory(metadata, op.parent, size=-name_size(op.name), subdirectories=-1, now_ns=op.now_ns)
+    _drop_link(metadata, row, now_ns=op.now_ns, reap=op.reap)
+
+
+def _drop_link(metadata: Metadata, row: Attributes, *, now_ns: int, reap: bool) -> None:
+    """One name less. The last one: the inode goes now, or when its last handle is closed."""
+    left = 0 if row.is_directory else row.nlink - 1
+    if left == 0 and reap:
+        _discard(metadata, row)
+        return
+    metadata.run("UPDATE inodes SET nlink = ?, ctime_ns = ? WHERE inode = ?", (left, now_ns, row.inode))
+    if left == 0:
+        metadata.run("INSERT INTO orphans VALUES (?)", (row.inode,))
+
+
+def _discard(metadata: Metadata, row: Attributes) -> None:
+    inodes.remove(metadata, row)
+    if row.fork:
+        _change, more = extents.free_from(metadata, row.fork, 0, EXTENTS_PER_OP)
+        _forget_fork(metadata, row.fork, more=more)
+
+
+def _forget_fork(metadata: Metadata, fork: int, *, more: bool) -> None:
+    metadata.run("DELETE FROM overlaid WHERE fork = ?", (fork,))
+    if more:
+        metadata.run("INSERT OR IGNORE INTO dead_forks VALUES (?)", (fork,))
+    else:
+        metadata.run("DELETE FROM dead_forks WHERE fork = ?", (fork,))
+
+
+def _rename(metadata: Metadata, op: ops.Rename, at: ops.Address) -> None:
+    moved = entries.find_attributes(metadata, op.parent, op.name)
+    replaced = entries.find_attributes(metadata, op.new_parent, op.new_name)
+    assert moved is not None, op
+    if op.exchange:
+        assert replaced is not None, op
+        _exchange(metadata, op, moved, replaced)
+        return
+    entries.remove(metadata, op.parent, op.name)
+    if replaced is None:
+        entries.add(metadata, op.new_parent, op.new_name, moved.inode, cookie=at.seq + FIRST_COOKIE)
+    else:
+        assert not replaced.is_directory or replaced.size_bytes == 0, op
+        entries.point(metadata, op.new_parent, op.new_name, moved.inode)
+    is_directory, new_name_size = int(moved.is_directory), name_size(op.new_name) if replaced is None else 0
+    gone = int(replaced is not None and replaced.is_directory)
+    _change_directory(
+        metadata, op.parent, size=-name_size(op.name), subdirectories=-is_directory, now_ns=op.now_ns
+    )
+    _change_directory(
+        metadata, op.new_parent, size=new_name_size, subdirectories=is_directory - gone, now_ns=op.now_ns
+    )
+    _set_parent(metadata, moved, op.new_parent, now_ns=op.now_ns)
+    if replaced is not None:
+        _drop_link(metadata, replaced, now_ns=op.now_ns, reap=op.reap)
+
+
+def _exchange(metadata: Metadata, op: ops.Rename, moved: Attributes, replaced: Attributes) -> None:
+    entries.point(metadata, op.parent, op.name, replaced.inode)
+    entries.point(metadata, op.new_parent, op.new_name, moved.inode)
+    shift = int(replaced.is_directory) - int(moved.is_directory)
+    _change_directory(metadata, op.parent, size=0, subdirectories=shift, now_ns=op.now_ns)
+    _change_directory(metadata, op.new_parent, size=0, subdirectories=-shift, now_ns=op.now_ns)
+    _set_parent(metadata, moved, op.new_parent, now_ns=op.now_ns)
+    _set_parent(metadata, replaced, op.parent, now_ns=op.now_ns)
+
+
+def _set_parent(metadata: Metadata, row: Attributes, parent: int, *, now_ns: int) -> None:
+    metadata.run(
+        "UPDATE inodes SET ctime_ns = ?, parent = ? WHERE inode = ?",
+        (now_ns, parent if row.is_directory else 0, row.inode),
+    )
+
+
+def _set_attributes(metadata: Metadata, op: ops.SetAttributes, at: ops.Address) -> None:
+    metadata.run(
+        "UPDATE inodes SET mode = coalesce(?, mode), uid = coalesce(?, uid), gid = coalesce(?, gid),"
+        " atime_ns = coalesce(?, atime_ns), mtime_ns = coalesce(?, mtime_ns), ctime_ns = ? WHERE inode = ?",
+        (op.mode, op.uid, op.gid, op.atime_ns, op.mtime_ns, op.ctime_ns, op.inode),
+    )
+    if op.acl is not None:
+        inodes.set_xattr(metadata, op.inode, b"system.posix_acl_access", op.acl)
+    metadata.running.clock_ns = max(metadata.running.clock_ns, op.ctime_ns)
+
+
+def _truncate(metadata: Metadata, op: ops.Truncate, at: ops.Address) -> None:
+    row = inodes.get(metadata, op.inode)
+    fork, change, stale_tail = int(row.fork), 0, row.stale_tail
+    if op.size_bytes == 0 and extents.many(metadata, row.fork, 0, (1 << 63) - 1, EXTENTS_PER_OP):
+        _forget_fork(metadata, row.fork, more=True)  # O(1), whatever the file held
+        fork, change, stale_tail = at.seq, -row.mapped_bytes, 0
+    elif op.size_bytes < row.size_bytes or stale_tail:
+        change, more = extents.free_from(metadata, row.fork, op.size_bytes, EXTENTS_PER_OP)
+        stale_tail = int(more)
+    assert op.size_bytes <= row.size_bytes or not row.stale_tail, op
+    metadata.run(
+        "UPDATE inodes SET size_bytes = ?, mapped_bytes = mapped_bytes + ?, mtime_ns = ?, ctime_ns = ?, fork = ?,"
+        " stale_tail = ? WHERE inode = ?",
+        (op.size_bytes, change, op.now_ns, op.now_ns, fork, stale_tail, op.inode),
+    )
+    metadata.running.logical_bytes += change
+
+
+def _write(metadata: Metadata, op: ops.Write, at: ops.Address) -> None:
+    fork = metadata.rows("SELECT fork FROM inodes WHERE inode = ?", (op.inode,))[0][0]
+    total = sum(length for _skip, length in op.runs)
+    new, done = [], 0
+    for skip, length in op.runs:
+        new.append(Extent(op.offset + skip, length, at.segment, at.data_position, done, total))
+        done += length
+    change = extents.write(metadata, fork, op.offset, op.offset + op.size_bytes, new)
+    metadata.run(
+        "UPDATE inodes SET size_bytes = max(size_bytes, ?), mapped_bytes = mapped_bytes + ?, mtime_ns = ?,"
+        " ctime_ns = ? WHERE inode = ?",
+        (op.offset + op.size_bytes, change, op.now_ns, op.now_ns, op.inode),
+    )
+    metadata.running.logical_bytes += change
+
+
+def _set_xattr(metadata: Metadata, op: ops.SetXattr, at: ops.Address) -> None:
+    inodes.set_xattr(metadata, op.inode, op.name, op.value)
+    metadata.run(
+        "UPDATE inodes SET ctime_ns = ?, mode = coalesce(?, mode) WHERE inode = ?", (op.now_ns, op.mode, op.inode)
+    )
+
+
+def _remove_xattr(metadata: Metadata, op: ops.RemoveXattr, at: ops.Address) -> None:
+    inodes.remove_xattr(metadata, op.inode, op.name)
+    metadata.run("UPDATE inodes SET ctime_ns = ? WHERE inode = ?", (op.now_ns, op.inode))
+
+
+def _release(metadata: Metadata, op: ops.Release, at: ops.Address) -> None:
+    metadata.run("DELETE FROM orphans WHERE inode = ?", (op.inode,))
+    if metadata.changed():
+        _discard(metadata, inodes.get(metadata, op.inode))
+
+
+def _reap(metadata: Metadata, op: ops.Reap, at: ops.Address) -> None:
+    _change, more = extents.free_from(metadata, op.fork, 0, op.count)
+    _forget_fork(metadata, op.fork, more=more)
+
+
+def _trim(metadata: Metadata, op: ops.Trim, at: ops.Address) -> None:
+    row = inodes.find(metadata, op.inode)
+    if row is None or not row.stale_tail:
+        return
+    change, more = extents.free_from(metadata, row.fork, row.size_bytes, op.count)
+    metadata.run(
+        "UPDATE inodes SET mapped_bytes = mapped_bytes + ?, stale_tail = ? WHERE inode = ?",
+        (change, int(more), op.inode),
+    )
+    metadata.running.logical_bytes += change
+
+
+def _seal(metadata: Metadata, op: ops.Seal, at: ops.Address) -> None:
+    for pack, disk in op.packs:
+        chunks.add_pack(metadata, pack, disk)
+    for chunk in op.chunks:
+        chunks.add(metadata, chunk)
+    for sealed in op.ranges:
+        _seal_range(metadata, sealed)
+    metadata.run_many("DELETE FROM overlaid WHERE fork = ?", [(fork,) for fork in op.recut])
+    metadata.run_many(
+        "INSERT INTO overlaid VALUES (?1, ?2) ON CONFLICT (fork) DO UPDATE SET since_ns = ?2",
+        [(fork, op.now_ns) for fork in op.overlaid],
+    )
+
+
+def _seal_range(metadata: Metadata, sealed: ops.SealedRange) -> None:
+    start, end = sealed.offset, sealed.offset + sealed.length
+    current = extents.overlapping(metadata, sealed.fork, start, end)
+    if not current:
+        return
+    inside = [clip(extent, start, end) for extent in current]
+    sources = [Extent(s.offset, s.length, s.segment, s.base, s.skip, 0) for s in sealed.sources]
+    replaced = replace_unchanged(inside, sources, Extent(start, sealed.length, 0, sealed.chunk, sealed.skip, 0))
+    if replaced == inside:
+        return
+    outside = without(current, start, end)
+    new = sorted([*outside, *replaced])
+    change = extents.replace(metadata, sealed.fork, current, join(new))
+    assert change == 0, sealed
+
+
+def _collect(metadata: Metadata, op: ops.Collect, at: ops.Address) -> None:
+    chunks.collect(metadata, op.chunks)
+
+
+def _move(metadata: Metadata, op: ops.Move, at: ops.Address) -> None:
+    for pack, disk in op.packs:
+        chunks.add_pack(metadata, pack, disk)
+    for chunk, old_disk, old_pack, new in op.moves:
+        known = {(place.disk, place.pack): place for place in chunks.places(metadata, chunk)}
+        old = known.get((old_disk, old_pack))
+        if old is None or (new.disk, new.pack) in known:
+            chunks.add_dead(metadata, new)
+            continue
+        chunks.remove_place(metadata, chunk, old)
+        chunks.add_place(metadata, chunk, new)
+
+
+def _close_pack(metadata: Metadata, op: ops.ClosePack, at: ops.Address) -> None:
+    chunks.close_pack(metadata, op.pack, op.disk)
+
+
+def _drop_pack(metadata: Metadata, op: ops.DropPack, at: ops.Address) -> None:
+    chunks.drop_pack(metadata, op.pack, op.disk, seq=at.seq)
+
+
+def _deleted(metadata: Metadata, op: ops.Deleted, at: ops.Address) -> None:
+    metadata.run_many("DELETE FROM doomed WHERE pack = ? AND disk = ?", op.packs)
+
+
+def _mark_chunks(metadata: Metadata, op: ops.MarkChunks, at: ops.Address) -> None:
+    metadata.run_many(
+        "UPDATE chunks SET good = ? WHERE chunk = ?", [(int(op.good), chunk) for chunk in op.chunks]
+    )
+
+
+def _reserve(metadata: Metadata, op: ops.Reserve, at: ops.Address) -> None:
+    metadata.running.inode_limit = max(metadata.running.inode_limit, op.inode_limit)
+
+
+def _touched(metadata: Metadata, op: ops.Touched, at: ops.Address) -> None:
+    metadata.run_many(
+        "UPDATE inodes SET atime_ns = ? WHERE inode = ?", [(atime_ns, inode) for inode, atime_ns in op.inodes]
+    )
+
+
+def _add_disk(metadata: Metadata, op: ops.AddDisk, at: ops.Address) -> None:
+    disks.add(metadata, op.disk, op.uuid, op.path)
+
+
+def _remove_disk(metadata: Metadata, op: ops.RemoveDisk, at: ops.Address) -> None:
+    disks.remove(metadata, op.disk)
+
+
+def _set_disk(metadata: Metadata, op: ops.SetDisk, at: ops.Address) -> None:
+    disks.change(metadata, op.disk, epoch=op.epoch, draining=op.draining, path=op.path)
+
+
+def _keep_snapshots(metadata: Metadata, op: ops.KeepSnapshots, at: ops.Address) -> None:
+    metadata.run("DELETE FROM snapshots")
+    metadata.run_many(
+        "INSERT INTO snapshots VALUES (?, ?, ?)",
+        [(epoch, seq, msgspec.msgpack.encode(segments)) for epoch, seq, segments in op.snapshots],
+    )
+
+
+_APPLY: dict[type, Callable[[Metadata, Any, ops.Address], None]] = {
+    ops.Create: _create,
+    ops.Link: _link,
+    ops.Unlink: _unlink,
+    ops.Rmdir: _rmdir,
+    ops.Rename: _rename,
+    ops.SetAttributes: _set_attributes,
+    ops.Truncate: _truncate,
+    ops.Write: _write,
+    ops.SetXattr: _set_xattr,
+    ops.RemoveXattr: _remove_xattr,
+    ops.Release: _release,
+    ops.Reap: _reap,
+    ops.Trim: _trim,
+    ops.Seal: _seal,
+    ops.Collect: _collect,
+    ops.Move: _move,
+    ops.ClosePack: _close_pack,
+    ops.DropPack: _drop_pack,
+    ops.Deleted: _deleted,
+    ops.MarkChunks: _mark_chunks,
+    ops.Reserve: _reserve,
+    ops.Touched: _touched,
+    ops.AddDisk: _add_disk,
+    ops.RemoveDisk: _remove_disk,
+    ops.KeepSnapshots: _keep_snapshots,
+    ops.SetDisk: _set_disk,
+}

@@ -1,0 +1,157 @@
+"""Rows of `chunks`, `places`, `packs`, `doomed`, `maybe_dead`: what is sealed, and where it lies."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rustfsfs.meta.database import Metadata
+from rustfsfs.ops import NewChunk, Place
+from rustfsfs.units import ChunkNo
+
+
+class Chunk(NamedTuple):
+    chunk: ChunkNo
+    chunk_id: bytes
+    plain_bytes: int
+    good: int
+
+
+class Pack(NamedTuple):
+    pack: int
+    disk: int
+    size_bytes: int
+    live_bytes: int
+    end_bytes: int
+    closed: int
+
+
+def find(metadata: Metadata, chunk: int) -> Chunk | None:
+    sql = "SELECT chunk, chunk_id, plain_bytes, good FROM chunks WHERE chunk = ?"
+    for row in metadata.rows(sql, (chunk,)):
+        return Chunk._make(row)
+    return None
+
+
+def find_by_id(metadata: Metadata, chunk_id: bytes) -> Chunk | None:
+    sql = "SELECT chunk, chunk_id, plain_bytes, good FROM chunks WHERE chunk_id = ?"
+    for row in metadata.rows(sql, (chunk_id,)):
+        return Chunk._make(row)
+    return None
+
+
+def places(metadata: Metadata, chunk: int) -> list[Place]:
+    sql = "SELECT disk, pack, offset, stored_bytes FROM places WHERE chunk = ? ORDER BY disk, pack"
+    return [Place(*row) for row in metadata.rows(sql, (chunk,))]
+
+
+def add(metadata: Metadata, new: NewChunk) -> None:
+    """A chunk, or new places of a known one (healed, or stored again). Packs must be known."""
+    known = find(metadata, new.chunk)
+    if known is None:
+        metadata.run("INSERT INTO chunks VALUES (?, ?, ?, 1)", (new.chunk, new.chunk_id, new.plain_bytes))
+        metadata.running.unique_bytes += new.plain_bytes
+        # nothing may come to name it, should every range of the Seal have changed meanwhile
+        metadata.run("INSERT OR IGNORE INTO maybe_dead VALUES (?)", (new.chunk,))
+    elif not known.good:
+        metadata.run("UPDATE chunks SET good = 1 WHERE chunk = ?", (new.chunk,))
+        for place in places(metadata, new.chunk):
+            remove_place(metadata, new.chunk, place)
+    for place in new.places:
+        add_place(metadata, new.chunk, place)
+
+
+def add_place(metadata: Metadata, chunk: int, place: Place) -> None:
+    """Its bytes were appended to the pack just now. Keeps: packs.live_bytes == sum of its places."""
+    metadata.run(
+        "INSERT INTO places VALUES (?, ?, ?, ?, ?)", (chunk, place.disk, place.pack, place.offset, place.stored_bytes)
+    )
+    _lengthen(metadata, place, live_bytes=place.stored_bytes)
+    metadata.running.stored_bytes += place.stored_bytes
+
+
+def remove_place(metadata: Metadata, chunk: int, place: Place) -> None:
+    metadata.run(
+        "DELETE FROM places WHERE chunk = ? AND disk = ? AND pack = ?", (chunk, place.disk, place.pack)
+    )
+    metadata.run(
+        "UPDATE packs SET live_bytes = live_bytes - ? WHERE pack = ? AND disk = ?",
+        (place.stored_bytes, place.pack, place.disk),
+    )
+    metadata.running.stored_bytes -= place.stored_bytes
+
+
+def collect(metadata: Metadata, chunks: Sequence[int]) -> None:
+    """Delete those no extent names; clear the suspicion of the rest."""
+    for chunk in chunks:
+        metadata.run("DELETE FROM maybe_dead WHERE chunk = ?", (chunk,))
+        found = find(metadata, chunk)
+        if found is None or is_named(metadata, chunk):
+            continue
+        for place in places(metadata, chunk):
+            remove_place(metadata, chunk, place)
+        metadata.run("DELETE FROM chunks WHERE chunk = ?", (chunk,))
+        metadata.running.unique_bytes -= found.plain_bytes
+
+
+def is_named(metadata: Metadata, chunk: int) -> bool:
+    sql = "SELECT 1 FROM extents WHERE segment = 0 AND base = ? LIMIT 1"
+    return bool(metadata.rows(sql, (chunk,)))
+
+
+def suspects(metadata: Metadata, count: int) -> list[int]:
+    return [chunk for (chunk,) in metadata.rows("SELECT chunk FROM maybe_dead ORDER BY chunk LIMIT ?", (count,))]
+
+
+def add_pack(metadata: Metadata, pack: int, disk: int) -> None:
+    metadata.run("INSERT OR IGNORE INTO packs VALUES (?, ?, 0, 0, 0, 0)", (pack, disk))
+
+
+def packs(metadata: Metadata) -> list[Pack]:
+    return [Pack._make(row) for row in metadata.rows("SELECT * FROM packs ORDER BY pack, disk")]
+
+
+def find_pack(metadata: Metadata, pack: int, disk: int) -> Pack | None:
+    for row in metadata.rows("SELECT * FROM packs WHERE pack = ? AND disk = ?", (pack, disk)):
+        return Pack._make(row)
+    return None
+
+
+def live_in(metadata: Metadata, pack: int, disk: int) -> list[tuple[Chunk, Place]]:
+    """Live frames of one pack, in the order they lie there."""
+    sql = (
+        "SELECT c.chunk, c.chunk_id, c.plain_bytes, c.good, p.disk, p.pack, p.offset, p.stored_bytes"
+        " FROM places p JOIN chunks c USING (chunk) WHERE p.disk = ? AND p.pack = ? ORDER BY p.offset"
+    )
+    return [(Chunk._make(row[:4]), Place(*row[4:])) for row in metadata.rows(sql, (disk, pack))]
+
+
+def close_pack(metadata: Metadata, pack: int, disk: int) -> None:
+    metadata.run("UPDATE packs SET closed = 1 WHERE pack = ? AND disk = ?", (pack, disk))
+
+
+def drop_pack(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:
+    """A pack without live frames leaves; its file is doomed. Nothing happens if it has live frames again, or is gone."""
+    found = find_pack(metadata, pack, disk)
+    if found is None or found.live_bytes:
+        return
+    metadata.run("DELETE FROM packs WHERE pack = ? AND disk = ?", (pack, disk))
+    metadata.run("INSERT INTO doomed VALUES (?, ?, ?)", (pack, disk, seq))
+    metadata.running.pack_bytes -= found.size_bytes
+
+
+def doomed(metadata: Metadata) -> list[tuple[int, int, int]]:
+    return [(pack, disk, seq) for pack, disk, seq in metadata.rows("SELECT * FROM doomed ORDER BY pack, disk")]
+
+
+def add_dead(metadata: Metadata, place: Place) -> None:
+    """Bytes were appended that no chunk came to need: the pack is longer, its live part is not."""
+    _lengthen(metadata, place, live_bytes=0)
+
+
+def _lengthen(metadata: Metadata, place: Place, *, live_bytes: int) -> None:
+    metadata.run(
+        "UPDATE packs SET size_bytes = size_bytes + ?1, live_bytes = live_bytes + ?2, end_bytes = max(end_bytes, ?3)"
+        " WHERE pack = ?4 AND disk = ?5",
+        (place.stored_bytes, live_bytes, place.offset + place.stored_bytes, place.pack, place.disk),
+    )
+    assert metadata.changed() == 1, place
+    metadata.running.pack_bytes += place.stored_bytes

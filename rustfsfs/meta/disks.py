@@ -1,0 +1,58 @@
+"""Rows of `disks` and `snapshots`."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from rustfsfs.meta.database import Metadata
+
+
+class DiskRow(NamedTuple):
+    disk: int
+    uuid: bytes
+    path: str
+    epoch: int  # the newest its header is known to say
+    draining: int
+
+
+class Snapshot(NamedTuple):
+    epoch: int
+    seq: int
+    segments: list[int]
+
+
+def all_(metadata: Metadata) -> list[DiskRow]:
+    rows = metadata.rows("SELECT disk, uuid, path, epoch, draining FROM disks ORDER BY disk")
+    return [DiskRow(disk, bytes(uuid), path, epoch, draining) for disk, uuid, path, epoch, draining in rows]
+
+
+def add(metadata: Metadata, disk: int, uuid: bytes, path: str) -> None:
+    metadata.run("INSERT INTO disks VALUES (?, ?, ?, 0, 0)", (disk, uuid, path))
+
+
+def remove(metadata: Metadata, disk: int) -> None:
+    metadata.run("DELETE FROM disks WHERE disk = ?", (disk,))
+
+
+def change(metadata: Metadata, disk: int, *, epoch: int, draining: bool, path: str) -> None:
+    metadata.run(
+        "UPDATE disks SET epoch = max(epoch, ?), draining = ?, path = ? WHERE disk = ?",
+        (epoch, int(draining), path, disk),
+    )
+
+
+def snapshots(metadata: Metadata) -> list[Snapshot]:
+    rows = metadata.rows("SELECT epoch, seq, segments FROM snapshots ORDER BY epoch")
+    return [Snapshot(epoch, seq, msgspec.msgpack.decode(bytes(raw), type=list[int])) for epoch, seq, raw in rows]
+
+
+def hot_segments(metadata: Metadata) -> list[int]:
+    """Journal segments that extents name, oldest first."""
+    # a loose index scan: one look per segment, however many extents name it
+    sql = (
+        "WITH RECURSIVE s(n) AS (SELECT min(segment) FROM extents INDEXED BY extents_hot WHERE segment > 0 UNION ALL"
+        " SELECT (SELECT min(segment) FROM extents INDEXED BY extents_hot WHERE segment > 0 AND segment > s.n)"
+        " FROM s WHERE s.n IS NOT NULL)"
+        " SELECT n FROM s WHERE n IS NOT NULL ORDER BY n"
+    )
+    return [number for (number,) in metadata.rows(sql)]

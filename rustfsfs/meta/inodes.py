@@ -1,0 +1,113 @@
+"""Rows of `inodes`, `orphans` and `xattrs`: plain functions on a connection."""
+
+import stat
+from typing import NamedTuple
+
+from rustfsfs.errors import NoSuchInode
+from rustfsfs.meta.database import Metadata
+from rustfsfs.units import Fork, Inode
+
+
+class Attributes(NamedTuple):
+    """One row of `inodes`, without the symlink's target."""
+
+    inode: Inode
+    mode: int
+    uid: int
+    gid: int
+    nlink: int
+    rdev: int
+    size_bytes: int
+    mapped_bytes: int
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+    fork: Fork
+    parent: Inode
+    stale_tail: int
+    xattr_count: int
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+
+COLUMNS = ", ".join(Attributes._fields)
+QUALIFIED = ", ".join(f"i.{name}" for name in Attributes._fields)
+_SELECT = f"SELECT {COLUMNS} FROM inodes WHERE inode = ?"
+
+
+def find(metadata: Metadata, inode: int) -> Attributes | None:
+    for row in metadata.rows(_SELECT, (inode,)):
+        return Attributes._make(row)
+    return None
+
+
+def get(metadata: Metadata, inode: int) -> Attributes:
+    """Raises NoSuchInode."""
+    for row in metadata.rows(_SELECT, (inode,)):
+        return Attributes._make(row)
+    raise NoSuchInode(f"inode {inode} does not exist")
+
+
+def target(metadata: Metadata, inode: int) -> bytes | None:
+    """Where a symlink leads; None for anything else. Raises NoSuchInode."""
+    for (value,) in metadata.rows("SELECT target FROM inodes WHERE inode = ?", (inode,)):
+        return None if value is None else bytes(value)
+    raise NoSuchInode(f"inode {inode} does not exist")
+
+
+def add(metadata: Metadata, row: Attributes, *, symlink_target: bytes | None) -> None:
+    metadata.run(
+        "INSERT INTO inodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, symlink_target)
+    )
+    if row.is_directory:
+        metadata.running.directories += 1
+    else:
+        metadata.running.files += 1
+
+
+def remove(metadata: Metadata, row: Attributes) -> None:
+    """The inode and its xattrs go; a fork it had is the caller's to free."""
+    metadata.run("DELETE FROM inodes WHERE inode = ?", (row.inode,))
+    if row.xattr_count:
+        metadata.run("DELETE FROM xattrs WHERE inode = ?", (row.inode,))
+    metadata.running.logical_bytes -= row.mapped_bytes
+    if row.is_directory:
+        metadata.running.directories -= 1
+    else:
+        metadata.running.files -= 1
+
+
+def get_xattr(metadata: Metadata, inode: int, name: bytes) -> bytes | None:
+    for (value,) in metadata.rows("SELECT value FROM xattrs WHERE inode = ? AND name = ?", (inode, name)):
+        return bytes(value)
+    return None
+
+
+def xattr_names(metadata: Metadata, inode: int) -> list[bytes]:
+    return [
+        bytes(name) for (name,) in metadata.rows("SELECT name FROM xattrs WHERE inode = ? ORDER BY name", (inode,))
+    ]
+
+
+def set_xattr(metadata: Metadata, inode: int, name: bytes, value: bytes) -> None:
+    """Keeps: xattr_count == rows."""
+    if get_xattr(metadata, inode, name) is None:
+        metadata.run("UPDATE inodes SET xattr_count = xattr_count + 1 WHERE inode = ?", (inode,))
+    metadata.run("INSERT OR REPLACE INTO xattrs VALUES (?, ?, ?)", (inode, name, value))
+
+
+def remove_xattr(metadata: Metadata, inode: int, name: bytes) -> None:
+    """Nothing happens if it is not there. Keeps: xattr_count == rows."""
+    metadata.run("DELETE FROM xattrs WHERE inode = ? AND name = ?", (inode, name))
+    if metadata.changed():
+        metadata.run("UPDATE inodes SET xattr_count = xattr_count - 1 WHERE inode = ?", (inode,))
+
+
+def orphans(metadata: Metadata) -> list[Inode]:
+    return [Inode(inode) for (inode,) in metadata.rows("SELECT inode FROM orphans ORDER BY inode")]

@@ -1,0 +1,253 @@
+"""The composition root: configuration → World → Volume → tasks, control socket and FUSE in one nursery."""
+
+import errno
+import logging
+import logging.handlers
+import os
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import trio
+
+from rustfsfs.config import Config, parse_config
+from rustfsfs.errors import InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
+from rustfsfs.fuse import session
+from rustfsfs.fuse.ops import Operations
+from rustfsfs.service import mounts
+from rustfsfs.service.control import Call, Progress, run_control
+from rustfsfs.tasks.collector import run_collector
+from rustfsfs.tasks.epochs import run_epochs
+from rustfsfs.tasks.reaper import run_reaper
+from rustfsfs.tasks.sealer import run_sealer
+from rustfsfs.tasks.segments import run_segments
+from rustfsfs.tasks.snapshots import run_snapshots
+from rustfsfs.volume.commands import COMMANDS, Command
+from rustfsfs.volume.formatting import Secret
+from rustfsfs.volume.grouping import ungrouped
+from rustfsfs.volume.opening import Opening, opened_volume, read_config_text
+from rustfsfs.volume.status import status
+from rustfsfs.volume.volume import Volume, log
+from rustfsfs.world import real_world
+
+KNOWN_OPTIONS = ("dev", "suid", "nodev", "nosuid", "ro", "rw", "noatime", "allow_other", "noxattr", "defaults")
+LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
+REFUSED_FILE_SYSTEMS = ("nfs", "nfs4", "overlay", "fuse.rustfsfs")
+RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0  # a task that failed is started again after
+
+
+class Task(Protocol):
+    def __call__(self, volume: Volume, *, task_status: trio.TaskStatus[None] = ...) -> Awaitable[None]: ...
+
+
+TASKS: dict[str, Task] = {
+    "epochs": run_epochs,
+    "segments": run_segments,
+    "sealer": run_sealer,
+    "reaper": run_reaper,
+    "collector": run_collector,
+    "snapshots": run_snapshots,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountOptions:
+    volume: str
+    mount_point: str
+    foreground: bool
+    read_only: bool
+    config_path: str | None
+    options: frozenset[str]  # of -o
+    degraded: bool
+    skip_seq: int | None
+
+
+def serve(options: MountOptions, secret: Secret, ready: Callable[[], None]) -> None:
+    """Mount and answer until unmounted. Calls `ready` once requests are served. Raises OpeningError kinds."""
+    check_machine(options)
+    config = read_config(options)
+    handler = start_log(options, config)
+    try:
+        os.umask(0)
+        os.chdir("/")
+        trio.run(_serve, options, config, secret, ready)
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def read_config(options: MountOptions) -> Config:
+    if options.config_path is None:
+        return parse_config(read_config_text(options.volume))
+    try:
+        with open(options.config_path, encoding="utf-8") as file:
+            return parse_config(file.read(), where=options.config_path)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{options.config_path} cannot be read ({exc})") from exc
+
+
+def check_machine(options: MountOptions) -> None:
+    """Everything that can be seen beforehand, since libfuse says only that it failed."""
+    unknown = sorted(options.options - set(KNOWN_OPTIONS))
+    if unknown:
+        raise UsageError(f"unknown mount option {unknown[0]}; known are {', '.join(KNOWN_OPTIONS)}")
+    if not os.path.isdir(options.volume):
+        raise NotAVolume(f"{options.volume} is not a rustfsfs volume")
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as exc:
+        raise MachineTrouble(f"/dev/fuse cannot be opened ({exc.strerror}); load the fuse module") from exc
+    if os.geteuid() != 0 and shutil.which("fusermount3") is None:
+        raise MachineTrouble("fusermount3 is missing; install the package fuse3")
+    _check_mount_point(options)
+    found = mounts.file_system_of(options.volume)
+    if found in REFUSED_FILE_SYSTEMS:
+        raise MachineTrouble(f"{options.volume} is on {found}, which cannot be trusted with a volume; use a local disk")
+
+
+def _check_mount_point(options: MountOptions) -> None:
+    point = options.mount_point
+    try:
+        mode = os.stat(point).st_mode
+    except FileNotFoundError as exc:
+        raise MachineTrouble(f"the mount point {point} does not exist; make the directory first") from exc
+    except OSError as exc:
+        if exc.errno == errno.ENOTCONN:
+            raise InUse(f"{point} is the mount point of a daemon that is gone; fusermount3 -uz {point}") from exc
+        raise MachineTrouble(f"the mount point {point} cannot be used ({exc.strerror})") from exc
+    if not stat.S_ISDIR(mode):
+        raise MachineTrouble(f"the mount point {point} is not a directory")
+    there = mounts.at(point)
+    if there is not None:
+        raise InUse(f"{point} is a mount point already (of {there.source}, {there.fstype}); unmount it first")
+    if os.listdir(point):
+        raise InUse(f"the mount point {point} is not empty")
+    if os.path.commonpath([point, options.volume]) == options.volume:
+        raise UsageError(f"the mount point {point} lies inside the volume")
+
+
+def start_log(options: MountOptions, config: Config) -> logging.Handler:
+    """journald or syslog when there is one, else VOLUME/rustfsfs.log, rotated; stderr too in the foreground."""
+    handler: logging.Handler
+    if options.foreground:
+        handler = logging.StreamHandler(sys.stderr)
+    elif os.path.exists("/dev/log"):
+        handler = logging.handlers.SysLogHandler("/dev/log", facility="daemon")
+        handler.ident = "rustfsfs: "
+    else:
+        handler = logging.handlers.RotatingFileHandler(
+            f"{options.volume}/{LOG_NAME}", maxBytes=LOG_SIZE_MAX, backupCount=LOGS_KEPT, encoding="utf-8"
+        )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(config.log.level.upper())
+    return handler
+
+
+def fuse_options(options: MountOptions) -> set[str]:
+    """What the kernel is told: permissions are its work; nosuid and nodev unless asked otherwise."""
+    found = {f"fsname={options.volume}", "subtype=rustfsfs", "default_permissions"}
+    found.add("suid" if "suid" in options.options else "nosuid")
+    found.add("dev" if "dev" in options.options else "nodev")
+    if os.geteuid() == 0 or "allow_other" in options.options:
+        found.add("allow_other")
+    if options.read_only or "ro" in options.options:
+        found.add("ro")
+    if "noatime" in options.options:
+        found.add("noatime")
+    return {option.replace(",", "\\,") if option.startswith("fsname=") else option for option in found}
+
+
+async def _serve(options: MountOptions, config: Config, secret: Secret, ready: Callable[[], None]) -> None:
+    how = Opening(
+        path=options.volume,
+        secret=secret,
+        config=config,
+        mount_point=options.mount_point,
+        read_only=options.read_only or "ro" in options.options,
+        degraded=options.degraded,
+        skip_seq=options.skip_seq,
+        noatime="noatime" in options.options,
+    )
+    async with opened_volume(real_world(), how) as volume:
+        with ungrouped():
+            await _serve_volume(volume, options, ready)
+
+
+async def _serve_volume(volume: Volume, options: MountOptions, ready: Callable[[], None]) -> None:
+    operations = Operations(volume, noxattr="noxattr" in options.options)
+    session.begin(operations, options.mount_point, fuse_options(options))
+    unmounted = False
+    try:
+        there = mounts.ours_at(options.mount_point)
+        if there is not None:
+            session.tune(there.device)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run_control, volume.path, _calls(volume, options))
+            for name, task in TASKS.items():
+                nursery.start_soon(_keep_running, volume, name, task)
+            nursery.start_soon(_end_on_signal)
+            log.info("mounted on %s by process %d", options.mount_point, os.getpid())
+            nursery.start_soon(_announce, options.mount_point, ready)
+            await session.run()
+            unmounted = mounts.ours_at(options.mount_point) is None
+            nursery.cancel_scope.cancel()
+    finally:
+        session.close(unmount=not unmounted)
+        log.info("unmounted from %s", options.mount_point)
+
+
+async def _announce(mount_point: str, ready: Callable[[], None]) -> None:
+    """Say ready when a request was answered. Another process asks: this one must never wait for itself."""
+    await trio.run_process(["stat", "-f", mount_point], capture_stdout=True, capture_stderr=True, check=False)
+    ready()
+
+
+async def _end_on_signal() -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("ending: signal %d", number)
+            session.end()
+            return
+
+
+async def _keep_running(volume: Volume, name: str, task: Task) -> None:
+    """A task that fails is logged, shown in status, and started again; the mount goes on."""
+    volume.health.tasks[name] = ""
+    pause_s = RETRY_S_MIN
+    while True:
+        started_s = trio.current_time()
+        try:
+            with ungrouped():
+                await task(volume)
+        except RustfsfsError as exc:
+            log.error("the task %s failed and is tried again: %s", name, exc)
+            volume.health.tasks[name] = str(exc)
+        except Exception as exc:
+            log.exception("the task %s failed and is tried again: a bug of rustfsfs", name)
+            volume.health.tasks[name] = repr(exc)
+        if trio.current_time() - started_s > RETRY_S_MAX:
+            pause_s = RETRY_S_MIN
+        await trio.sleep(pause_s)
+        pause_s = min(2 * pause_s, RETRY_S_MAX)
+        volume.health.tasks[name] = ""
+
+
+def _calls(volume: Volume, options: MountOptions) -> dict[str, Call]:
+    def bound(command: Command) -> Call:
+        async def call(args: dict[str, Any], progress: Progress) -> Any:
+            with ungrouped():
+                await volume.gate.opened()
+                return await command(volume, args, progress)
+
+        return call
+
+    async def show_status(args: dict[str, Any], progress: Progress) -> Any:
+        await volume.gate.opened()
+        return status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
+
+    return {name: bound(command) for name, command in COMMANDS.items()} | {"status": show_status}

@@ -1,0 +1,284 @@
+"""The typed operation records of the journal, version 1. A leaf.
+
+Each op is one change of metadata, whole: `meta.apply` reads nothing else but the op, its journal address and
+the database. Encoded as msgpack arrays `[tag, field, ...]`. **A published tag never changes its meaning**: a
+field may be added at an end, with a default; anything else is a new tag.
+"""
+
+import msgspec
+
+
+class Op(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The base of all ops; never recorded itself."""
+
+
+class Create(Op, tag=1, frozen=True):
+    """A new inode and its first name: file, directory, symlink, FIFO, socket or device."""
+
+    parent: int
+    name: bytes
+    inode: int
+    mode: int  # type and permission bits
+    uid: int
+    gid: int
+    rdev: int
+    target: bytes  # symlinks only
+    now_ns: int
+    xattrs: list[tuple[bytes, bytes]] = []  # inherited ACLs
+
+
+class Link(Op, tag=2, frozen=True):
+    inode: int
+    parent: int
+    name: bytes
+    now_ns: int
+
+
+class Unlink(Op, tag=3, frozen=True):
+    """Remove a name of a non-directory. `reap`: nobody has it open, so a last link frees the inode now."""
+
+    parent: int
+    name: bytes
+    now_ns: int
+    reap: bool
+
+
+class Rmdir(Op, tag=4, frozen=True):
+    """As `Unlink`, for an empty directory."""
+
+    parent: int
+    name: bytes
+    now_ns: int
+    reap: bool
+
+
+class Rename(Op, tag=5, frozen=True):
+    """`reap`: nobody has the replaced inode open."""
+
+    parent: int
+    name: bytes
+    new_parent: int
+    new_name: bytes
+    exchange: bool
+    now_ns: int
+    reap: bool
+
+
+class SetAttributes(Op, tag=6, frozen=True):
+    """Absent (None) fields stay. `acl` replaces system.posix_acl_access when its mask follows a chmod."""
+
+    inode: int
+    mode: int | None
+    uid: int | None
+    gid: int | None
+    atime_ns: int | None
+    mtime_ns: int | None
+    ctime_ns: int
+    acl: bytes | None = None
+
+
+class Truncate(Op, tag=7, frozen=True):
+    inode: int
+    size_bytes: int
+    now_ns: int
+
+
+class Write(Op, tag=8, frozen=True):
+    """`size_bytes` bytes at `offset`. The record's data holds only `runs`, [(skip, length)...], joined; the rest is zeros."""
+
+    inode: int
+    offset: int
+    size_bytes: int
+    runs: list[tuple[int, int]]
+    now_ns: int
+
+
+class SetXattr(Op, tag=9, frozen=True):
+    """`mode`: the permission bits that follow when the xattr is an access ACL."""
+
+    inode: int
+    name: bytes
+    value: bytes
+    now_ns: int
+    mode: int | None = None
+
+
+class RemoveXattr(Op, tag=10, frozen=True):
+    inode: int
+    name: bytes
+    now_ns: int
+
+
+class Release(Op, tag=11, frozen=True):
+    """The last handle of an inode without a name was closed: the inode goes, its fork is left to `Reap`."""
+
+    inode: int
+
+
+class Reap(Op, tag=12, frozen=True):
+    """Free at most `count` extents of a fork no inode has."""
+
+    fork: int
+    count: int
+
+
+class Trim(Op, tag=13, frozen=True):
+    """Free at most `count` extents at or past the end of a file that was cut short."""
+
+    inode: int
+    count: int
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where a frame lies: `stored_bytes` at `offset` of a pack on a disk."""
+
+    disk: int
+    pack: int
+    offset: int
+    stored_bytes: int
+
+
+class NewChunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    chunk: int  # its row number
+    chunk_id: bytes
+    plain_bytes: int
+    places: list[Place]
+
+
+class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a sealed range was read from: an extent as it was. `segment` 0: `base` is a chunk number."""
+
+    offset: int  # in the file
+    length: int
+    segment: int
+    base: int
+    skip: int
+
+
+class SealedRange(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """File range [offset, offset + length) of a fork is now chunk bytes [skip, skip + length)."""
+
+    fork: int
+    offset: int
+    length: int
+    chunk: int
+    skip: int
+    sources: list[Source]  # in order; only what still lies there is replaced
+
+
+class Seal(Op, tag=14, frozen=True):
+    """Sealed ranges take the place of hot ones; chunk and pack rows are born here, after their bytes are durable.
+
+    `overlaid`: forks in which a small dirty run was sealed by itself and awaits a new cut.
+    """
+
+    packs: list[tuple[int, int]]  # (pack, disk) first named by this op
+    chunks: list[NewChunk]
+    ranges: list[SealedRange]
+    overlaid: list[int]
+    recut: list[int]  # forks whose overlays were cut anew
+    now_ns: int
+
+
+class Collect(Op, tag=15, frozen=True):
+    """Delete those of the chunks that no extent names; forget that the others were suspected."""
+
+    chunks: list[int]
+
+
+class Move(Op, tag=16, frozen=True):
+    """Frames were copied: each (chunk, old disk, old pack, new place). Skips what is no longer there."""
+
+    packs: list[tuple[int, int]]
+    moves: list[tuple[int, int, int, Place]]
+
+
+class ClosePack(Op, tag=17, frozen=True):
+    pack: int
+    disk: int
+    size_bytes: int
+
+
+class DropPack(Op, tag=18, frozen=True):
+    """A pack without live frames leaves the tables; its file awaits deletion in `doomed` (I5)."""
+
+    pack: int
+    disk: int
+
+
+class Deleted(Op, tag=19, frozen=True):
+    """The files of doomed packs are gone."""
+
+    packs: list[tuple[int, int]]  # (pack, disk)
+
+
+class MarkChunks(Op, tag=20, frozen=True):
+    """Chunks found bad (`good` false) or seen good again."""
+
+    chunks: list[int]
+    good: bool
+
+
+class Reserve(Op, tag=21, frozen=True):
+    """Inode numbers below `inode_limit` may be given out until the next Reserve (DESIGN.md §2)."""
+
+    inode_limit: int
+
+
+class Touched(Op, tag=22, frozen=True):
+    """atimes gathered in RAM."""
+
+    inodes: list[tuple[int, int]]
+
+
+class AddDisk(Op, tag=23, frozen=True):
+    disk: int
+    uuid: bytes
+    path: str
+
+
+class RemoveDisk(Op, tag=24, frozen=True):
+    disk: int
+
+
+class KeepSnapshots(Op, tag=25, frozen=True):
+    """The metadata snapshots now retained: (epoch, seq, hot segments they name)."""
+
+    snapshots: list[tuple[int, int, list[int]]]
+
+
+class SetDisk(Op, tag=26, frozen=True):
+    """What a disk's header says now: its newest epoch; or that no new pack goes there (`draining`)."""
+
+    disk: int
+    epoch: int
+    draining: bool
+    path: str
+
+
+AnyOp = (
+    Create | Link | Unlink | Rmdir | Rename | SetAttributes | Truncate | Write | SetXattr | RemoveXattr | Release
+    | Reap | Trim | Seal | Collect | Move | ClosePack | DropPack | Deleted | MarkChunks | Reserve | Touched
+    | AddDisk | RemoveDisk | KeepSnapshots | SetDisk
+)  # fmt: skip
+
+
+class Address(msgspec.Struct, frozen=True, gc=False):
+    """Where a record lies: its number, its segment, and the position (bytes) of its first data piece."""
+
+    seq: int
+    segment: int
+    data_position: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[AnyOp] = msgspec.msgpack.Decoder(AnyOp)
+
+
+def encode(op: AnyOp) -> bytes:
+    return _encoder.encode(op)
+
+
+def decode(data: bytes) -> AnyOp:
+    """Inverse of `encode`. Raises msgspec.DecodeError (a ValueError) on anything else."""
+    return _decoder.decode(data)

@@ -1,0 +1,1 @@
+"""What the outside asks a running mount: the control socket."""

@@ -1,0 +1,130 @@
+"""The control socket of a mounted volume: VOLUME/control.sock, 0600, one JSON object a line (service/protocol.py)."""
+
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import trio
+
+from rustfsfs.errors import OpeningError, RustfsfsError, UsageError
+from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, encode, parse_request
+from rustfsfs.volume.volume import log
+
+Progress = Callable[[int, int, str], None]
+Call = Callable[[dict[str, Any], Progress], Awaitable[Any]]
+BACKLOG = 16
+EXIT_BUG = 1
+EXIT_TROUBLE = 6
+
+
+def bind(volume_path: str) -> socket.socket:
+    """A listening socket in the volume's directory; one that a dead process left is replaced.
+
+    Bound through /proc/self/fd, since a socket's path has at most 107 bytes and a volume's may have more.
+    """
+    folder = os.open(volume_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        path = f"/proc/self/fd/{folder}/{NAME}"
+        if os.path.lexists(path):
+            os.unlink(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        listener.listen(BACKLOG)
+        return listener
+    finally:
+        os.close(folder)
+
+
+async def run_control(
+    volume_path: str,
+    calls: Mapping[str, Call],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled. A client's mistake is its own error line; a bug of ours is logged, and ends no one else."""
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(bind(volume_path)))
+    try:
+        task_status.started()
+
+        async def serve(stream: trio.SocketStream) -> None:
+            try:
+                await _serve_client(stream, calls)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the client went away
+            except Exception:
+                log.exception("the control socket failed to serve a client")
+
+        await trio.serve_listeners(serve, [listener])
+    finally:
+        try:
+            os.unlink(f"{volume_path}/{NAME}")
+        except OSError:
+            pass
+
+
+async def _serve_client(stream: trio.SocketStream, calls: Mapping[str, Call]) -> None:
+    buffer = b""
+    while True:
+        line, found, rest = buffer.partition(b"\n")
+        if found:
+            buffer = rest
+            await _answer(stream, line, calls)
+            continue
+        if len(buffer) > LINE_SIZE_MAX:
+            await stream.send_all(encode({"error": "the request is too long", "exit": UsageError.exit_code}))
+            return
+        data = await stream.receive_some(LINE_SIZE_MAX)
+        if not data:
+            return
+        buffer += data
+
+
+async def _answer(stream: trio.SocketStream, line: bytes, calls: Mapping[str, Call]) -> None:
+    """Run one call; progress goes out while it works, the newest only if the client is slow."""
+    send, receive = trio.open_memory_channel[dict[str, Any]](1)
+    token = trio.lowlevel.current_trio_token()
+
+    def put(done: int, total: int, text: str) -> None:
+        try:
+            send.send_nowait({"progress": {"done": done, "total": total, "text": text}})
+        except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
+            pass
+
+    def progress(done: int, total: int, text: str) -> None:
+        try:
+            trio.lowlevel.current_trio_token()
+        except RuntimeError:  # a worker thread reports
+            token.run_sync_soon(put, done, total, text)
+        else:
+            put(done, total, text)
+
+    async def forward() -> None:
+        async for message in receive:
+            await stream.send_all(encode(message))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(forward)
+        try:
+            reply = {"result": await _call(line, calls, progress)}
+        except OpeningError as exc:
+            reply = {"error": str(exc), "exit": exc.exit_code}
+        except RustfsfsError as exc:
+            reply = {"error": str(exc), "exit": EXIT_TROUBLE}
+        except Exception as exc:
+            log.exception("a control call failed: a bug of rustfsfs")
+            reply = {"error": f"rustfsfs failed ({exc!r}); its log says more", "exit": EXIT_BUG}
+        await send.aclose()
+    await stream.send_all(encode(reply))
+
+
+async def _call(line: bytes, calls: Mapping[str, Call], progress: Progress) -> Any:
+    request = parse_request(line)
+    call = calls.get(request.call)
+    if call is None:
+        raise UsageError(f"there is no call {request.call!r}; there are {', '.join(sorted(calls))}")
+    return await call(request.args, progress)

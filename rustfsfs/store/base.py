@@ -1,0 +1,64 @@
+"""What a store of packs is: the contract that disks, the fake and every wrapper keep (tests/contract)."""
+
+from typing import Protocol
+
+from rustfsfs.store.layout import DirectoryEntry
+from rustfsfs.units import PackNo
+from rustfsfs.world import Space
+
+
+class PackAppender(Protocol):
+    """One open pack on one disk, for one caller at a time."""
+
+    pack: PackNo
+    size_bytes: int  # where the next frame will be
+
+    def append(self, frame: bytes) -> int:
+        """The frame's offset; not durable yet. Raises NoSpace, StoreUnavailable: it takes nothing more then."""
+        ...
+
+    def sync(self) -> None:
+        """Everything appended is durable on return. After a failure it never says so again (I10)."""
+        ...
+
+    def close(self) -> int:
+        """Directory appended and durable; returns the file's size."""
+        ...
+
+
+class PackStore(Protocol):
+    """Packs by number, written once. All calls block; reads may come from several threads at once."""
+
+    path: str
+    uuid: bytes
+
+    def create_pack(self, pack: PackNo) -> PackAppender:
+        """A new pack. Raises NoSpace, StoreUnavailable."""
+        ...
+
+    def read(self, pack: PackNo | int, offset: int, size: int) -> bytes:
+        """Exactly `size` bytes. Raises PackMissing, DamagedData (it ends before), StoreUnavailable."""
+        ...
+
+    def delete(self, pack: PackNo | int) -> None:
+        """Absent already is success: crash recovery deletes twice. Raises StoreUnavailable."""
+        ...
+
+    def packs(self) -> list[PackNo]: ...
+    def pack_size(self, pack: PackNo | int) -> int:
+        """Raises PackMissing, StoreUnavailable."""
+        ...
+
+    def read_directory(self, pack: PackNo | int) -> list[DirectoryEntry]:
+        """What the pack's own directory names. Raises DamagedData (none, or damaged), PackMissing, StoreUnavailable."""
+        ...
+
+    def scan_frames(self, pack: PackNo | int) -> list[DirectoryEntry]:
+        """The frames of a pack by their own headers, up to the first that does not open."""
+        ...
+
+    def finish_pack(self, pack: PackNo, end: int, entries: list[DirectoryEntry]) -> None:
+        """After a crash: cut at `end`, append the directory, durable. Safe to repeat."""
+        ...
+
+    def space(self) -> Space: ...

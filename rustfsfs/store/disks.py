@@ -1,0 +1,236 @@
+"""Packs on a local disk: DISK/packs/HH/NNNNNNNNNNNNNNNN.pack, HH the low byte of the number."""
+
+import errno
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rustfsfs.content import codec
+from rustfsfs.content.keys import Keys
+from rustfsfs.errors import DamagedData, NoSpace, PackMissing, StoreUnavailable
+from rustfsfs.store import layout
+from rustfsfs.store.layout import DirectoryEntry
+from rustfsfs.units import DiskNo, PackNo
+from rustfsfs.world import Files, Space, World, opened
+
+FOLDER, SUFFIX = "packs", ".pack"
+OPEN_FILES_MAX = 256
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """OSError becomes ours: missing, full, or out of order."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise PackMissing(f"{what} is missing") from exc
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"no room for {what}") from exc
+        raise StoreUnavailable(f"{what} cannot be used ({exc.strerror})") from exc
+
+
+class LocalDisk:
+    """A `PackStore` in a directory of a local file system."""
+
+    def __init__(
+        self, *, world: World, path: str, number: DiskNo, uuid: bytes, volume_uuid: bytes, keys: Keys
+    ) -> None:
+        self.path = path
+        self.number = number
+        self.uuid = uuid
+        self._world = world
+        self._files = world.files
+        self._volume_uuid = volume_uuid
+        self._keys = keys
+        self._lock = threading.Lock()
+        self._open: OrderedDict[int, list[int]] = OrderedDict()  # pack -> [descriptor, readers]
+
+    def pack_path(self, pack: int) -> str:
+        return f"{self.path}/{FOLDER}/{pack & 0xFF:02x}/{pack:016x}{SUFFIX}"
+
+    def create_pack(self, pack: PackNo) -> "PackWriter":
+        path = self.pack_path(pack)
+        folder = path.rpartition("/")[0]
+        with _translated(path):
+            self._files.mkdir(f"{self.path}/{FOLDER}")
+            self._files.mkdir(folder)
+            fd = self._files.create(path)
+        header = layout.encode_header(pack, volume_uuid=self._volume_uuid, disk_uuid=self.uuid)
+        writer = PackWriter(self, fd, pack, folder)
+        try:
+            writer.write(header)
+        except (NoSpace, StoreUnavailable):
+            self._files.close(fd)
+            self._files.unlink(path)
+            raise
+        return writer
+
+    def read(self, pack: PackNo | int, offset: int, size: int) -> bytes:
+        with _translated(self.pack_path(pack)), self._descriptor(pack) as fd:
+            data = self._files.pread(fd, size, offset)
+        if len(data) != size:
+            raise DamagedData(f"{self.pack_path(pack)} ends before byte {offset + size}")
+        return data
+
+    @contextmanager
+    def _descriptor(self, pack: int) -> Iterator[int]:
+        """An open descriptor, kept for the next reader; none is closed while somebody reads from it."""
+        with self._lock:
+            held = self._open.get(pack)
+            if held is None:
+                held = self._open[pack] = [self._files.open(self.pack_path(pack)), 0]
+            self._open.move_to_end(pack)
+            held[1] += 1
+            self._shrink()
+        try:
+            yield held[0]
+        finally:
+            with self._lock:
+                held[1] -= 1
+                if not held[1] and self._open.get(pack) is not held:
+                    self._files.close(held[0])
+
+    def _shrink(self) -> None:
+        if len(self._open) <= OPEN_FILES_MAX:
+            return
+        for pack, (fd, readers) in self._open.items():
+            if not readers:
+                self._files.close(fd)
+                del self._open[pack]
+                return
+
+    def _forget(self, pack: int) -> None:
+        with self._lock:
+            held = self._open.pop(pack, None)
+            if held is not None and not held[1]:
+                self._files.close(held[0])
+
+    def delete(self, pack: PackNo | int) -> None:
+        self._forget(pack)
+        with _translated(self.pack_path(pack)):
+            self._files.unlink(self.pack_path(pack))
+
+    def packs(self) -> list[PackNo]:
+        root = f"{self.path}/{FOLDER}"
+        with _translated(root):
+            found = [
+                PackNo(int(name.removesuffix(SUFFIX), 16))
+                for folder in self._files.names(root)
+                for name in self._files.names(f"{root}/{folder}")
+                if name.endswith(SUFFIX)
+            ]
+        return sorted(found)
+
+    def pack_size(self, pack: PackNo | int) -> int:
+        with _translated(self.pack_path(pack)):
+            return self._files.size(self.pack_path(pack))
+
+    def read_directory(self, pack: PackNo | int) -> list[DirectoryEntry]:
+        size = self.pack_size(pack)
+        if size < layout.HEADER_SIZE + layout.TRAILER_SIZE:
+            raise DamagedData(f"{self.pack_path(pack)} has no directory")
+        offset, length = layout.decode_trailer(self.read(pack, size - layout.TRAILER_SIZE, layout.TRAILER_SIZE))
+        data = self.read(pack, offset, length)
+        return layout.decode_directory(
+            data, pack=pack, offset=offset, key=self._keys.directory, uuid=self._volume_uuid
+        )
+
+    def scan_frames(self, pack: PackNo | int) -> list[DirectoryEntry]:
+        entries, offset, size = [], layout.HEADER_SIZE, self.pack_size(pack)
+        while offset + codec.HEADER_SIZE <= size:
+            head = self.read(pack, offset, codec.HEADER_SIZE)
+            try:
+                found = codec.open_frame_header(head, keys=self._keys, uuid=self._volume_uuid)
+            except DamagedData:
+                break
+            entries.append(DirectoryEntry(offset, found.frame_bytes, found.chunk_id, found.plain_bytes))
+            offset += found.frame_bytes
+        return entries
+
+    def finish_pack(self, pack: PackNo, end: int, entries: list[DirectoryEntry]) -> None:
+        path, end = self.pack_path(pack), max(end, layout.HEADER_SIZE)
+        if self.pack_size(pack) < end:
+            raise DamagedData(f"{path} ends before its last frame")
+        with _translated(path), opened(self._files, path, write=True) as fd:
+            self._files.truncate(fd, end)
+            self._put(fd, self.directory(entries, pack=pack, offset=end), end, path)
+            self._files.sync(fd)
+
+    def directory(self, entries: list[DirectoryEntry], *, pack: int, offset: int) -> bytes:
+        salt = self._world.random_bytes(layout.DIRECTORY_SALT_SIZE)
+        return layout.encode_directory(
+            entries, pack=pack, offset=offset, key=self._keys.directory, uuid=self._volume_uuid, salt=salt
+        )
+
+    def _put(self, fd: int, data: bytes, offset: int, path: str) -> None:
+        if self._files.pwrite(fd, data, offset) != len(data):
+            raise NoSpace(f"no room for {path}")
+
+    def space(self) -> Space:
+        with _translated(self.path):
+            return self._files.space(self.path)
+
+
+class PackWriter:
+    """A `PackAppender`: one life of one process writes a pack, from its header to its directory."""
+
+    def __init__(self, disk: LocalDisk, fd: int, pack: PackNo, folder: str) -> None:
+        self.pack = pack
+        self.size_bytes = 0
+        self._disk = disk
+        self._files: Files = disk._files
+        self._fd = fd
+        self._folder = folder
+        self._entries: list[DirectoryEntry] = []
+        self._name_is_durable = False
+        self._failed = False
+
+    def write(self, data: bytes) -> int:
+        """One pwrite at the end; all of it or an error, and after an error no more."""
+        path = self._disk.pack_path(self.pack)
+        if self._failed:
+            raise StoreUnavailable(f"{path} failed before and takes no more")
+        offset = self.size_bytes
+        try:
+            with _translated(path):
+                done = self._files.pwrite(self._fd, data, offset)
+            if done != len(data):
+                raise NoSpace(f"no room for {path}")
+        except (NoSpace, StoreUnavailable):
+            self._failed = True
+            raise
+        self.size_bytes = offset + len(data)
+        return offset
+
+    def append(self, frame: bytes) -> int:
+        offset = self.write(frame)
+        header = codec.open_frame_header(frame, keys=self._disk._keys, uuid=self._disk._volume_uuid)
+        self._entries.append(DirectoryEntry(offset, len(frame), header.chunk_id, header.plain_bytes))
+        return offset
+
+    def sync(self) -> None:
+        path = self._disk.pack_path(self.pack)
+        if self._failed:
+            raise StoreUnavailable(f"{path} failed before and cannot be made durable")
+        try:
+            with _translated(path):
+                self._files.sync(self._fd)
+                if not self._name_is_durable:
+                    self._files.sync_dir(self._folder)
+                    self._files.sync_dir(f"{self._disk.path}/{FOLDER}")
+                    self._files.sync_dir(self._disk.path)
+                    self._name_is_durable = True
+        except (NoSpace, StoreUnavailable):
+            self._failed = True
+            raise
+
+    def close(self) -> int:
+        try:
+            if not self._failed:
+                self.write(self._disk.directory(self._entries, pack=self.pack, offset=self.size_bytes))
+                self.sync()
+            return self.size_bytes
+        finally:
+            self._files.close(self._fd)

@@ -1,0 +1,66 @@
+"""Whose a directory is: the disk header, and the copies of the volume header."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from rustfsfs.content.aead import NONCE_SIZE, Aead
+from rustfsfs.content.keys import Keys, derive
+from rustfsfs.content.slots import HEADER_SIZE
+from rustfsfs.errors import DamagedData, NotAVolume
+from rustfsfs.world import Files, World, opened, publish
+
+DISK_HEADER, VOLUME_HEADER = "rustfsfs-disk", "header"
+MAGIC = b"rfdisk\x00\x01"
+SALT_SIZE = 24
+SIZE_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskHeader:
+    volume_uuid: bytes
+    disk_uuid: bytes
+    number: int
+    epoch: int  # the newest epoch of which this disk has a metadata snapshot
+
+
+def write_disk_header(world: World, path: str, header: DiskHeader, *, keys: Keys) -> None:
+    """Sealed, at DISK/rustfsfs-disk; the old one stays until the new one is durable. Raises OSError."""
+    salt = world.random_bytes(SALT_SIZE)
+    body = msgspec.msgpack.encode((header.disk_uuid, header.number, header.epoch))
+    sealed = Aead(derive(keys.disk_header, salt)).seal(bytes(NONCE_SIZE), body, MAGIC + header.volume_uuid)
+    publish(world.files, f"{path}/{DISK_HEADER}", MAGIC + salt + sealed)
+
+
+def read_disk_header(files: Files, path: str, *, keys: Keys, uuid: bytes) -> DiskHeader:
+    """Raises NotAVolume (no header: nothing mounted there?), DamagedData (damaged, or of another volume), OSError."""
+    name = f"{path}/{DISK_HEADER}"
+    try:
+        with opened(files, name) as fd:
+            data = files.pread(fd, SIZE_MAX, 0)
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise NotAVolume(f"there is no {DISK_HEADER} in it; is the disk mounted?") from exc
+    if data[: len(MAGIC)] != MAGIC:
+        raise DamagedData(f"{name} is damaged")
+    salt, sealed = data[len(MAGIC) : len(MAGIC) + SALT_SIZE], data[len(MAGIC) + SALT_SIZE :]
+    try:
+        body = Aead(derive(keys.disk_header, salt)).open(bytes(NONCE_SIZE), sealed, MAGIC + uuid)
+    except DamagedData as exc:
+        raise DamagedData(f"{name} is damaged, or belongs to another volume") from exc
+    disk_uuid, number, epoch = msgspec.msgpack.decode(body, type=tuple[bytes, int, int])
+    return DiskHeader(volume_uuid=uuid, disk_uuid=disk_uuid, number=number, epoch=epoch)
+
+
+def write_volume_header(files: Files, path: str, data: bytes) -> None:
+    publish(files, f"{path}/{VOLUME_HEADER}", data)
+
+
+def read_volume_header(files: Files, path: str) -> bytes:
+    """The bytes at PATH/header. Raises NotAVolume."""
+    try:
+        with opened(files, f"{path}/{VOLUME_HEADER}") as fd:
+            return files.pread(fd, HEADER_SIZE, 0)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
+        raise NotAVolume(f"{path} is not a rustfsfs volume") from exc
+    except OSError as exc:
+        raise NotAVolume(f"{path} cannot be read ({exc.strerror})") from exc

@@ -1,0 +1,1 @@
+"""Background tasks: `run_x`, started in `mount.py` only, stopped by cancelling."""

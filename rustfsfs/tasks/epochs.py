@@ -1,0 +1,28 @@
+"""The task that ends epochs (DESIGN.md §2): 5 s after the first op, or when enough of them have dirtied pages."""
+
+from typing import NoReturn
+
+import trio
+
+from rustfsfs.volume import epochs
+from rustfsfs.volume.volume import Volume
+
+INTERVAL_S = 5.0
+OPS_MAX = 3000  # about 1 000 to 4 000 dirtied pages, which bounds the pause; DESIGN.md allows up to 10 000
+LOOK_EVERY_S = 0.1
+
+
+async def run_epochs(volume: Volume, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+    """Commit whenever an epoch is due. Errors: a failed COMMIT is restored, and tried again with the next epoch."""
+    task_status.started()
+    since_s: float | None = None  # when the epoch got its first op
+    while True:
+        await trio.sleep(LOOK_EVERY_S)
+        pending = volume.metadata.running.last_seq - volume.activity.committed_seq
+        if not pending and not volume.handles.touched:
+            since_s = None
+            continue
+        since_s = trio.current_time() if since_s is None else since_s
+        if pending >= OPS_MAX or trio.current_time() - since_s >= INTERVAL_S:
+            await epochs.commit(volume)
+            since_s = None

@@ -1,0 +1,96 @@
+"""The task that seals: quiet files first, in the background, out of the foreground's way (DESIGN.md §3, Sealing)."""
+
+from typing import NoReturn
+
+import trio
+
+from rustfsfs.errors import NoSpace, StoreUnavailable
+from rustfsfs.meta import disks
+from rustfsfs.tasks.waiting import wait_for_wish
+from rustfsfs.tiers import backpressure
+from rustfsfs.units import SECOND_NS
+from rustfsfs.volume import sealing
+from rustfsfs.volume.volume import Volume, log
+
+ROUND_S = 1.0
+FORCE_SHARE = 0.5  # of the journal's limit: then the oldest segment is sealed, quiet or not
+BUSY_S = 0.1  # a request within this time means the foreground works
+RECUT_EVERY_S = 60.0
+TROUBLE_S = 5.0  # pause after the packs took nothing
+
+
+async def run_sealer(volume: Volume, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+    """Every second, or when writers wait: seal what is quiet; under pressure, the oldest.
+
+    Errors: full or failing disks end the round; writers are slowed by the journal meanwhile.
+    """
+    task_status.started()
+    recut_s = trio.current_time()
+    while True:
+        try:
+            await _round(volume)
+            if trio.current_time() - recut_s >= RECUT_EVERY_S:
+                recut_s = trio.current_time()
+                await _recut(volume)
+        except (NoSpace, StoreUnavailable) as exc:
+            log.warning("sealing waits: %s", exc)
+            volume.wishes.collect.set()
+            await trio.sleep(TROUBLE_S)
+        await wait_for_wish(volume.wishes, "seal", ROUND_S)
+
+
+async def _round(volume: Volume) -> None:
+    await volume.gate.opened()
+    if volume.health.read_only_reason is not None:
+        return
+    pressed = backpressure.share(volume.journal.used_bytes, volume.journal_limit_bytes) >= FORCE_SHARE
+    hot = disks.hot_segments(volume.metadata)
+    if not hot:
+        return
+    forks = sealing.hot_forks(volume, segment_max=hot[0] if pressed else None)
+    if not pressed:
+        forks = [fork for fork in forks if is_quiet(volume, fork)]
+    await sealing.seal_forks(
+        volume,
+        forks,
+        is_busy=lambda fork: not is_quiet(volume, fork),
+        after_batch=_Throttle(volume).after_batch,
+    )
+
+
+def is_quiet(volume: Volume, fork: int) -> bool:
+    """Nothing was written to it for `seal.quiet`."""
+    last_s = volume.activity.last_write_s.get(fork)
+    return last_s is None or trio.current_time() - last_s >= volume.config.seal.quiet_s
+
+
+async def _recut(volume: Volume) -> None:
+    """Cut anew where small dirty runs were sealed by themselves and nothing was written for `seal.recut_quiet`."""
+    await volume.gate.opened()
+    before_ns = volume.world.now_ns() - int(volume.config.seal.recut_quiet_s * SECOND_NS)
+    rows = volume.metadata.rows(
+        "SELECT fork FROM overlaid WHERE since_ns <= ? ORDER BY since_ns, fork LIMIT 100", (before_ns,)
+    )
+    await sealing.seal_forks(
+        volume,
+        [fork for (fork,) in rows],
+        is_busy=lambda _fork: False,
+        recut=True,
+        after_batch=_Throttle(volume).after_batch,
+    )
+
+
+class _Throttle:
+    """While requests come in and the journal is not pressed, rest after each batch as long as it took."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._since_s = trio.current_time()
+
+    async def after_batch(self, _sealed_bytes: int) -> None:
+        volume = self._volume
+        took_s = trio.current_time() - self._since_s
+        busy = trio.current_time() - volume.activity.last_request_s < BUSY_S
+        pressed = backpressure.share(volume.journal.used_bytes, volume.journal_limit_bytes) >= FORCE_SHARE
+        await trio.sleep(took_s if busy and not pressed else 0)
+        self._since_s = trio.current_time()

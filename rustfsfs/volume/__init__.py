@@ -1,0 +1,1 @@
+"""The library's face: `Volume`, a frozen bundle of parts, and its verbs as modules."""

@@ -1,0 +1,105 @@
+"""What a mounted volume does when it is asked: the calls of the control socket, by name."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from rustfsfs.errors import UsageError
+from rustfsfs.meta import database, disks
+from rustfsfs.volume import checking, collecting, drives, epochs, packing, sealing
+from rustfsfs.volume.collecting import Progress
+from rustfsfs.volume.status import status
+from rustfsfs.volume.volume import Volume
+
+Command = Callable[[Volume, dict[str, Any], Progress], Awaitable[Any]]
+
+
+async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, int]:
+    """Seal all that is hot now; `{"sealed_bytes"}`."""
+    total = volume.metadata.running.hot_bytes
+    sealed = 0
+
+    async def count(batch_bytes: int) -> None:
+        nonlocal sealed
+        sealed += batch_bytes
+        progress(min(sealed, total), total, "sealing")
+
+    while disks.hot_segments(volume.metadata):
+        done = await sealing.seal_forks(
+            volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=count
+        )
+        await volume.gate.opened()
+        if not done:
+            break  # the rest cannot be read; the log says why
+    await packing.close_full(volume, everything=True)
+    await epochs.commit(volume)
+    return {"sealed_bytes": sealed, "hot_bytes": volume.metadata.running.hot_bytes}
+
+
+async def collect(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, int]:
+    """Free what nothing needs now; `{"freed_bytes", "dead_bytes"}`."""
+    live_share = args.get("live_share", 0.9)
+    if not isinstance(live_share, int | float) or not 0 < live_share <= 1:
+        raise UsageError("the live share is a number above 0 and up to 1")
+    freed = await collecting.collect_now(volume, live_share=float(live_share), progress=progress)
+    return {"freed_bytes": freed, "dead_bytes": volume.metadata.running.dead_bytes}
+
+
+async def fsck(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, list[str]]:
+    """Check the last COMMIT while the mount works; `{"findings"}`."""
+    await epochs.commit(volume)
+    async with volume.reader_lock:
+        findings = await trio.to_thread.run_sync(_check, volume, bool(args.get("data")), progress)
+    return {"findings": findings}
+
+
+def _check(volume: Volume, data: bool, progress: Progress) -> list[str]:
+    reader = volume.reader
+    reader.run("BEGIN")
+    try:
+        database.read_running(reader)
+        findings = list(checking.check_metadata(reader))
+        findings += checking.check_packs(reader, volume.disks)
+        if data:
+            findings += checking.check_data(
+                reader, volume.disks, volume.journal, volume.keys, volume.header.uuid, progress
+            )
+        return findings
+    finally:
+        reader.run("COMMIT")
+
+
+async def show_status(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    return status(volume, state="mounted", mount_point=None, pid=None)
+
+
+async def disk_list(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    return {"disks": drives.list_(volume)}
+
+
+async def disk_add(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, int]:
+    return {"number": await drives.add(volume, _path(args))}
+
+
+async def disk_remove(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    await drives.remove(volume, _path(args), progress=progress)
+    return {}
+
+
+def _path(args: dict[str, Any]) -> str:
+    path = args.get("path")
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise UsageError("the path of a disk is absolute")
+    return path
+
+
+COMMANDS: dict[str, Command] = {
+    "status": show_status,
+    "seal": seal,
+    "collect": collect,
+    "fsck": fsck,
+    "disk_list": disk_list,
+    "disk_add": disk_add,
+    "disk_remove": disk_remove,
+}

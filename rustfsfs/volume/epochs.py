@@ -1,0 +1,106 @@
+"""The end of an epoch: COMMIT, so that the journal before it need not be replayed again (DESIGN.md §2).
+
+Order: journal durable while ops go on → gate shut → the rest durable → COMMIT, BEGIN → gate open → checkpoint → drop
+dead segments. A crash anywhere replays from the last COMMIT that was.
+"""
+
+import apsw
+import trio
+
+from rustfsfs import ops
+from rustfsfs.meta import database, disks
+from rustfsfs.units import MIB
+from rustfsfs.volume import ballast
+from rustfsfs.volume.durability import barrier
+from rustfsfs.volume.recording import record, restore
+from rustfsfs.volume.volume import Volume, log
+
+INODES_AHEAD = 1 << 20  # numbers reserved with an epoch; DESIGN.md §2, Recovery
+WAL_SIZE_MAX = 64 * MIB  # then the gate stays shut for a checkpoint that begins the WAL anew
+PAUSES_KEPT = 1000
+TOUCHED_PER_OP_MAX = 5000
+
+
+async def commit(volume: Volume, *, clean: bool = False) -> None:
+    """End the epoch. Nothing to commit is fine. Raises JournalFailed; a failed COMMIT is restored and logged.
+
+    Keeps: I1, I10 (no segment is dropped unless this COMMIT succeeded).
+    """
+    await volume.gate.opened()
+    if volume.health.read_only_reason is not None:
+        return
+    _record_gathered(volume)
+    await barrier(volume)
+    with trio.CancelScope(shield=True):
+        async with volume.gate.closed():
+            started_s = trio.current_time()
+            await barrier(volume)
+            committed = await _commit_shut(volume, clean=clean)
+            _remember_pause(volume, trio.current_time() - started_s)
+        if committed is not None:
+            await checkpoint(volume)
+            await drop_segments(volume, *committed)
+
+
+def _record_gathered(volume: Volume) -> None:
+    """atimes, and the reservation of inode numbers, as ops of the epoch that ends."""
+    running, touched = volume.metadata.running, volume.handles.touched
+    while touched:
+        batch = [touched.popitem() for _ in range(min(len(touched), TOUCHED_PER_OP_MAX))]
+        record(volume, ops.Touched(inodes=sorted(batch)))
+    if volume.numbers.inode + INODES_AHEAD // 2 > running.inode_limit:
+        record(volume, ops.Reserve(inode_limit=volume.numbers.inode + INODES_AHEAD))
+
+
+async def _commit_shut(volume: Volume, *, clean: bool) -> tuple[int, set[int]] | None:
+    """COMMIT with the gate shut; returns (committed seq, segments that committed extents name), None if it failed."""
+    metadata, running = volume.metadata, volume.metadata.running
+    assert volume.journal.durable_seq >= running.last_seq, (volume.journal.durable_seq, running.last_seq)
+    try:
+        running.epoch += 1
+        running.committed_ns = volume.world.now_ns()
+        running.watermark = volume.journal.durable_seq
+        running.clean = int(clean)
+        database.write_running(metadata)
+        named = set(disks.hot_segments(metadata))
+        await trio.to_thread.run_sync(database.commit, metadata)
+    except apsw.Error as exc:
+        if isinstance(exc, apsw.FullError):
+            ballast.give_up(volume)
+        restore(volume, exc)
+        return None
+    if await _wal_is_long(volume):
+        await trio.to_thread.run_sync(database.restart_wal, volume.reader.db)
+    database.begin(metadata)
+    volume.activity.committed_seq = running.last_seq
+    return running.last_seq, named
+
+
+async def _wal_is_long(volume: Volume) -> bool:
+    return volume.activity.wal_bytes > WAL_SIZE_MAX and not volume.reader_lock.locked()
+
+
+def _remember_pause(volume: Volume, seconds: float) -> None:
+    pauses = volume.health.pauses_ms
+    pauses.append(seconds * 1000)
+    if len(pauses) > PAUSES_KEPT:
+        del pauses[0]
+
+
+async def checkpoint(volume: Volume) -> None:
+    """Copy committed pages into the database file, without waiting for anyone; skipped while a snapshot is made."""
+    if volume.reader_lock.locked():
+        return
+    async with volume.reader_lock:
+        try:
+            volume.activity.wal_bytes = await trio.to_thread.run_sync(database.wal_size, volume.reader.db)
+        except apsw.Error as exc:
+            log.warning("checkpoint failed, the next epoch tries again: %s", exc)
+
+
+async def drop_segments(volume: Volume, committed_seq: int, named: set[int]) -> None:
+    """Delete the journal segments that nothing needs: not a committed extent, not a retained snapshot (I5)."""
+    for snapshot in disks.snapshots(volume.metadata):
+        named.update(snapshot.segments)
+    for segment in volume.journal.droppable(committed_seq, named):
+        volume.journal.drop(segment)

@@ -1,0 +1,49 @@
+"""After a crash: packs are cut behind the last frame a row names, get their directory, and are closed (DESIGN.md §3)."""
+
+import trio
+
+from rustfsfs import ops
+from rustfsfs.errors import StoreError
+from rustfsfs.meta import chunks
+from rustfsfs.store.base import PackStore
+from rustfsfs.store.layout import DirectoryEntry
+from rustfsfs.units import PackNo
+from rustfsfs.volume.durability import barrier
+from rustfsfs.volume.recording import record
+from rustfsfs.volume.volume import Volume, log
+
+
+async def finish_packs(volume: Volume) -> None:
+    """Close every pack an earlier life left open, and delete files that no row and no doomed row names.
+
+    Called at opening, before any pack is made. Safe to cut anywhere, and to repeat.
+    """
+    for row in chunks.packs(volume.metadata):
+        if row.closed or row.disk not in volume.disks:
+            continue
+        store = volume.disks[row.disk]
+        try:
+            size_bytes = await trio.to_thread.run_sync(_finish, volume, store, row)
+        except (StoreError, OSError) as exc:
+            log.error("pack %d on disk %s could not be closed: %s", row.pack, store.path, exc)
+            continue
+        record(volume, ops.ClosePack(pack=row.pack, disk=row.disk, size_bytes=size_bytes))
+    await barrier(volume)
+    known = {(row.pack, row.disk) for row in chunks.packs(volume.metadata)}
+    known |= {(pack, disk) for pack, disk, _seq in chunks.doomed(volume.metadata)}
+    for number, store in volume.disks.items():
+        for pack in store.packs():
+            if (int(pack), number) in known:
+                continue
+            if volume.metadata.running.restored:
+                log.warning("pack %d on disk %s is not named by the restored metadata: kept", pack, store.path)
+            else:
+                log.info("pack %d on disk %s was never recorded: deleted", pack, store.path)
+                store.delete(pack)
+
+
+def _finish(volume: Volume, store: PackStore, row: chunks.Pack) -> int:
+    live = chunks.live_in(volume.metadata, row.pack, row.disk)
+    entries = [DirectoryEntry(p.offset, p.stored_bytes, bytes(c.chunk_id), c.plain_bytes) for c, p in live]
+    store.finish_pack(PackNo(row.pack), row.end_bytes, entries)
+    return store.pack_size(PackNo(row.pack))

@@ -1,0 +1,177 @@
+"""Making a new volume: directories, disks, key slots, an empty database with its root."""
+
+import os
+import stat
+from collections.abc import Sequence
+from typing import Protocol
+
+from rustfsfs import ops
+from rustfsfs.content.keys import derive_keys
+from rustfsfs.content.slots import FORMAT, Slot, SlotKind, VolumeHeader, encode_header, make_slot
+from rustfsfs.errors import InUse, MachineTrouble, UsageError
+from rustfsfs.meta import database
+from rustfsfs.meta.apply import apply
+from rustfsfs.store.headers import DiskHeader, write_disk_header, write_volume_header
+from rustfsfs.units import GIB, KIB, MIB, ROOT
+from rustfsfs.world import Files, World, publish
+
+METADATA = "metadata.db"
+CONFIG = "config.toml"
+DISKS = "disks"  # text file: one path a line; where the copies of the header are, for when the database is not
+JOURNAL = "journal"
+SLOT_COUNT = 16
+CHUNK_AVG_MIN, CHUNK_AVG_MAX = 64 * KIB, 512 * KIB
+SALT_SIZE, NONCE_SIZE = 32, 12
+SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX = 4 * MIB, 64 * MIB
+JOURNAL_LIMIT_MAX = 4 * GIB
+JOURNAL_SHARE = 4  # a quarter of the disk
+SEGMENTS_PER_LIMIT = 16
+
+
+class Secret(Protocol):
+    """What opens a key slot; read by the command line."""
+
+    @property
+    def kind(self) -> SlotKind: ...
+    @property
+    def value(self) -> bytes: ...
+
+
+def journal_limit(total_bytes: int) -> int:
+    """4 GiB or a quarter of the disk, the smaller (DESIGN.md §2, Backpressure)."""
+    return min(JOURNAL_LIMIT_MAX, total_bytes // JOURNAL_SHARE)
+
+
+def segment_size(limit_bytes: int) -> int:
+    """64 MiB, less when the journal is small: whole MiB."""
+    return max(SEGMENT_SIZE_MIN, min(SEGMENT_SIZE_MAX, limit_bytes // SEGMENTS_PER_LIMIT // MIB * MIB))
+
+
+def format_volume(
+    world: World,
+    path: str,
+    *,
+    disks: Sequence[str],
+    secret: Secret,
+    recovery_key: bytes,
+    chunk_avg_bytes: int,
+    compression_level: int,
+    copies: int,
+    config_text: str,
+) -> None:
+    """Make a volume at `path` and on `disks` (none: `path` is the disk too). Changes nothing if it cannot.
+
+    Order: disks, database, then VOLUME/header last: a directory without it is not a volume, and `format` cut off
+    half-way leaves none. Raises InUse (a directory is not empty), UsageError, MachineTrouble.
+    """
+    path = os.path.abspath(path)
+    places = [os.path.abspath(disk) for disk in disks] or [path]
+    _check(chunk_avg_bytes, compression_level, copies, places)
+    for folder in dict.fromkeys([path, *places]):
+        _prepare_directory(world.files, folder)
+    header, master = _new_header(world, path, secret, recovery_key, chunk_avg_bytes, compression_level, copies)
+    keys = derive_keys(master, header.uuid)
+    encoded = encode_header(header, mac_key=keys.header_mac)
+    uuids = [world.random_bytes(16) for _ in places]
+    for number, (disk, uuid) in enumerate(zip(places, uuids, strict=True), start=1):
+        world.files.mkdir(f"{disk}/packs")
+        disk_header = DiskHeader(volume_uuid=header.uuid, disk_uuid=uuid, number=number, epoch=0)
+        write_disk_header(world, disk, disk_header, keys=keys)
+        if disk != path:
+            write_volume_header(world.files, disk, encoded)
+    world.files.mkdir(f"{path}/{JOURNAL}")
+    publish(world.files, f"{path}/{CONFIG}", config_text.encode())
+    publish(world.files, f"{path}/{DISKS}", "".join(disk + "\n" for disk in places).encode())
+    _make_database(world, f"{path}/{METADATA}", keys.database, list(zip(places, uuids, strict=True)))
+    world.files.sync_dir(path)
+    write_volume_header(world.files, path, encoded)
+
+
+def _check(chunk_avg: int, level: int, copies: int, places: Sequence[str]) -> None:
+    if not CHUNK_AVG_MIN <= chunk_avg <= CHUNK_AVG_MAX or chunk_avg & (chunk_avg - 1):
+        raise UsageError("the chunk size is a power of two from 64KiB to 512KiB")
+    if not 1 <= level <= 19:
+        raise UsageError("the compression level is a number from 1 to 19")
+    if copies > len(places):
+        raise UsageError(f"{copies} copies need {copies} disks: name them with --disk")
+    if len(set(places)) != len(places):
+        raise UsageError("a disk is named twice")
+
+
+def _prepare_directory(files: Files, folder: str) -> None:
+    """An empty directory of ours, 0700; made if its parent is there."""
+    try:
+        if not files.exists(folder):
+            files.mkdir(folder)
+        left = [name for name in files.names(folder) if name != "lost+found"]
+        if left:
+            raise InUse(f"{folder} is not empty ({left[0]}); name an empty or new directory")
+        os.chmod(folder, 0o700)
+        if files.space(folder).read_only:
+            raise MachineTrouble(f"{folder} is on a read-only file system")
+    except NotADirectoryError as exc:
+        raise InUse(f"{folder} is not a directory") from exc
+    except OSError as exc:
+        raise MachineTrouble(f"{folder} cannot be used ({exc.strerror})") from exc
+
+
+def _new_header(
+    world: World, path: str, secret: Secret, recovery_key: bytes, chunk_avg: int, level: int, copies: int
+) -> tuple[VolumeHeader, bytes]:
+    uuid, master, now_ns = world.random_bytes(16), world.random_bytes(32), world.now_ns()
+    slots: list[Slot | None] = [
+        make_slot(
+            number=number,
+            kind=kind,
+            secret=value,
+            master=master,
+            uuid=uuid,
+            salt=world.random_bytes(SALT_SIZE),
+            nonce=world.random_bytes(NONCE_SIZE),
+            now_ns=now_ns,
+        )
+        for number, (kind, value) in enumerate([(secret.kind, secret.value), (SlotKind.RECOVERY, recovery_key)])
+    ]
+    header = VolumeHeader(
+        format=FORMAT,
+        uuid=uuid,
+        created_ns=now_ns,
+        chunk_min=chunk_avg // 4,
+        chunk_avg=chunk_avg,
+        chunk_max=min(chunk_avg * 4, MIB),
+        gear_seed=int.from_bytes(world.random_bytes(8), "little"),
+        compression_level=level,
+        copies=copies,
+        segment_bytes=segment_size(journal_limit(world.files.space(path).total_bytes)),
+        slots=(*slots, *([None] * (SLOT_COUNT - len(slots)))),
+    )
+    return header, master
+
+
+def _make_database(world: World, path: str, key: bytes, places: Sequence[tuple[str, bytes]]) -> None:
+    """Tables, the root directory and the disks: the state before the journal's first record."""
+    metadata = database.create(path, key)
+    database.begin(metadata)
+    now_ns = world.now_ns()
+    root = ops.Create(
+        parent=ROOT,
+        name=b"",
+        inode=ROOT,
+        mode=stat.S_IFDIR | 0o755,
+        uid=os.getuid(),
+        gid=os.getgid(),
+        rdev=0,
+        target=b"",
+        now_ns=now_ns,
+    )
+    first: list[ops.AnyOp] = [root, *(ops.AddDisk(n, uuid, p) for n, (p, uuid) in enumerate(places, start=1))]
+    for op in first:
+        metadata.running.last_seq = 0
+        apply(metadata, op, ops.Address(seq=1, segment=0, data_position=0))
+    metadata.running.last_seq = 0
+    metadata.running.clean = 1
+    database.write_running(metadata)
+    database.commit(metadata)
+    metadata.close()
+    world.files.sync_dir(os.path.dirname(path))
+

@@ -1,0 +1,336 @@
+"""Opening a volume: unlock, lock, recover, and the orderly way back (DESIGN.md §2, Recovery).
+
+Order: lock → header, key → database at its last COMMIT → disks → journal read up to its cut → new segment durable, its
+header naming the cut → replay → COMMIT → checkpoint → only then old segments go. Cut anywhere, the next open does the
+same again (I11).
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import trio
+
+from rustfsfs import ops
+from rustfsfs.cache.flights import Flights
+from rustfsfs.cache.twoqueue import TwoQueueCache
+from rustfsfs.config import Config
+from rustfsfs.content.keys import Keys, derive_keys
+from rustfsfs.content.slots import VolumeHeader, check_header, decode_header, unlock
+from rustfsfs.errors import DamagedVolume, MachineTrouble, NewerFormat, NotAVolume, OpeningError, RustfsfsError
+from rustfsfs.journal import recovery
+from rustfsfs.journal.barriers import Barriers
+from rustfsfs.journal.journal import Journal
+from rustfsfs.meta import database, disks, schema
+from rustfsfs.meta.apply import apply
+from rustfsfs.meta.database import Metadata
+from rustfsfs.store.base import PackStore
+from rustfsfs.store.disks import LocalDisk
+from rustfsfs.store.headers import read_disk_header, read_volume_header
+from rustfsfs.units import DiskNo
+from rustfsfs.volume import ballast, epochs, finishing, packing, snapshots
+from rustfsfs.volume.formatting import CONFIG, DISKS, JOURNAL, METADATA, Secret, journal_limit
+from rustfsfs.volume.gate import Gate
+from rustfsfs.volume.locking import locked
+from rustfsfs.volume.recording import turn_read_only
+from rustfsfs.volume.volume import Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
+from rustfsfs.world import World
+
+READERS = 4  # worker threads for reads; cores are few, disks may queue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How a volume is to be opened."""
+
+    path: str
+    secret: Secret
+    config: Config
+    mount_point: str | None = None
+    read_only: bool = False  # replay into a transaction that is never committed
+    degraded: bool = False  # a missing disk is borne
+    skip_seq: int | None = None  # go on after a damaged record, on a person's word
+    noatime: bool = False
+
+
+@asynccontextmanager
+async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
+    """A recovered volume, for as long as the block. Raises OpeningError and its kinds.
+
+    On leaving: everything committed, packs closed, a metadata snapshot if anything changed; after an exception too.
+    """
+    header, keys = unlocked(world, how.path, how.secret)
+    with locked(how.path, mount_point=how.mount_point):
+        metadata = open_metadata(f"{how.path}/{METADATA}", keys)
+        try:
+            volume = await _assemble(world, how, header, keys, metadata)
+        except BaseException:
+            metadata.close()
+            raise
+        try:
+            yield volume
+        finally:
+            with trio.CancelScope(shield=True):
+                await _close(volume, read_only=how.read_only)
+
+
+def unlocked(world: World, path: str, secret: Secret) -> tuple[VolumeHeader, Keys]:
+    """The volume's header and keys. Raises NotAVolume, NewerFormat, DamagedVolume, WrongKey.
+
+    A header that is lost or damaged in VOLUME is read from a disk instead.
+    """
+    data = find_header(world, path)
+    header = decode_header(data)
+    keys = derive_keys(unlock(header, secret.kind, secret.value), header.uuid)
+    check_header(data, mac_key=keys.header_mac)
+    return header, keys
+
+
+def find_header(world: World, path: str) -> bytes:
+    """The bytes of the first good copy of the volume's header: VOLUME's own, else a disk's."""
+    trouble: OpeningError | None = None
+    for folder in [path, *listed_disks(world, path)]:
+        try:
+            data = read_volume_header(world.files, folder)
+            decode_header(data)
+        except NewerFormat:
+            raise
+        except OpeningError as exc:
+            trouble = trouble or exc
+            continue
+        if trouble is not None:
+            log.warning("using the copy of the volume's header on %s: %s", folder, trouble)
+        return data
+    raise trouble if trouble is not None else NotAVolume(f"{path} is not a rustfsfs volume")
+
+
+def listed_disks(world: World, path: str) -> list[str]:
+    """The disks named by VOLUME/disks; none when it is not there."""
+    try:
+        with open(f"{path}/{DISKS}", encoding="utf-8") as file:
+            return [line for line in file.read().splitlines() if line and line != path]
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def open_metadata(path: str, keys: Keys) -> Metadata:
+    """The database at its last COMMIT. Raises DamagedVolume, NewerFormat."""
+    if not os.path.exists(path):
+        raise DamagedVolume(f"the metadata {path} is gone; rustfsfs fsck --restore-metadata brings back a snapshot")
+    metadata = database.open_(path, keys.database)
+    version = metadata.rows("PRAGMA user_version")[0][0]
+    if version > schema.FORMAT:
+        metadata.close()
+        raise NewerFormat(f"the metadata has format {version}, this rustfsfs knows {schema.FORMAT}; install a newer one")
+    return metadata
+
+
+def find_disks(
+    world: World, header: VolumeHeader, keys: Keys, metadata: Metadata
+) -> tuple[dict[int, PackStore], dict[int, str], list[str]]:
+    """(disks that are there, why others are not, signs that the metadata was rolled back)."""
+    found: dict[int, PackStore] = {}
+    missing: dict[int, str] = {}
+    newer: list[str] = []
+    for row in disks.all_(metadata):
+        try:
+            on_disk = read_disk_header(world.files, row.path, keys=keys, uuid=header.uuid)
+        except (RustfsfsError, OSError) as exc:
+            missing[row.disk] = f"{row.path}: {exc}"
+            continue
+        if on_disk.disk_uuid != row.uuid:
+            missing[row.disk] = f"{row.path}: holds another disk of this volume (number {on_disk.number})"
+            continue
+        if on_disk.epoch > metadata.running.epoch:
+            newer.append(f"disk {row.path} has seen epoch {on_disk.epoch}, the metadata {metadata.running.epoch}")
+        if on_disk.epoch < row.epoch:
+            missing[row.disk] = (
+                f"{row.path}: is an older copy (epoch {on_disk.epoch}, the metadata expects {row.epoch})"
+            )
+            continue
+        found[row.disk] = LocalDisk(
+            world=world,
+            path=row.path,
+            number=DiskNo(row.disk),
+            uuid=row.uuid,
+            volume_uuid=header.uuid,
+            keys=keys,
+        )
+    return found, missing, newer
+
+
+async def _assemble(
+    world: World, how: Opening, header: VolumeHeader, keys: Keys, metadata: Metadata
+) -> Volume:
+    stores, missing, newer = find_disks(world, header, keys, metadata)
+    if missing and not (how.degraded or how.read_only):
+        raise MachineTrouble(
+            f"a disk is missing ({'; '.join(missing.values())}); bring it back, or mount with --degraded"
+        )
+    if not how.read_only and world.files.space(how.path).read_only:
+        raise MachineTrouble(f"{how.path} is on a read-only file system; mount with --read-only")
+    unclean = not metadata.running.clean
+    journal, reason = await trio.to_thread.run_sync(_recover, world, how, header, keys, metadata)
+    running = metadata.running
+    volume = Volume(
+        path=how.path,
+        header=header,
+        keys=keys,
+        config=how.config,
+        world=world,
+        metadata=metadata,
+        reader=Metadata(database.connect(metadata.path, keys.database), metadata.path, keys.database),
+        reader_lock=trio.Lock(),
+        journal=journal,
+        barriers=Barriers(journal),
+        gate=Gate(),
+        disks=stores,
+        writers={},
+        pack_lock=trio.Lock(),
+        cache=TwoQueueCache(how.config.cache.ram_bytes),
+        flights=Flights(),
+        readers=trio.CapacityLimiter(READERS),
+        sealers=trio.CapacityLimiter(2),
+        journal_limit_bytes=how.config.journal.limit_bytes or journal_limit(world.files.space(how.path).total_bytes),
+        numbers=Numbers(
+            inode=running.inode_limit if unclean else running.next_inode,
+            chunk=_next(metadata, "SELECT max(chunk) FROM chunks"),
+            pack=max(
+                _next(metadata, "SELECT max(pack) FROM packs"),
+                _next(metadata, "SELECT max(pack) FROM doomed"),
+                1 + max((pack for store in stores.values() for pack in store.packs()), default=0),
+            ),
+        ),
+        health=Health(unclean_start=unclean, missing_disks=missing),
+        activity=Activity(),
+        room=Room(),
+        handles=Handles(),
+        pins=Pins(),
+        wishes=Wishes(),
+        noatime=how.noatime,
+    )
+    if how.read_only:
+        volume.health.read_only_reason = "mounted read-only"
+    elif newer:
+        turn_read_only(volume, f"the metadata was rolled back: {'; '.join(newer)}; restore the newer metadata")
+    elif reason is not None:
+        turn_read_only(volume, reason)
+    if volume.health.read_only_reason is None:
+        await _make_ready(volume)
+    return volume
+
+
+def _next(metadata: Metadata, sql: str) -> int:
+    return 1 + int(metadata.rows(sql)[0][0] or 0)
+
+
+def _recover(
+    world: World, how: Opening, header: VolumeHeader, keys: Keys, metadata: Metadata
+) -> tuple[Journal, str | None]:
+    """Replay the journal into an open transaction; returns it, and why the volume must be read-only, if it must.
+
+    Blocking: 10 s per GiB of journal at the most.
+    """
+    folder = f"{how.path}/{JOURNAL}"
+    running = metadata.running
+    scan = recovery.scan(
+        world.files,
+        folder,
+        key=keys.journal,
+        uuid=header.uuid,
+        last_seq=running.last_seq,
+        watermark=running.watermark,
+        skip_seq=how.skip_seq,
+    )
+    for line in scan.damage:
+        log.warning("journal: %s", line)
+    database.begin(metadata)
+    _replay(metadata, scan)
+    reason = None
+    if scan.blocked_at is not None:
+        reason = (
+            f"journal record {scan.blocked_at} was durable and is damaged; this is the state before it."
+            f" Mount with --skip {scan.blocked_at} to go on without it"
+        )
+    if how.read_only or reason is not None:
+        return recovery.open_read_only(world.files, folder, scan, key=keys.journal, uuid=header.uuid), reason
+    journal = recovery.start(
+        world.files,
+        folder,
+        scan,
+        key=keys.journal,
+        uuid=header.uuid,
+        segment_bytes=header.segment_bytes,
+        random_bytes=world.random_bytes,
+        epoch=running.epoch,
+    )
+    return journal, None
+
+
+def _replay(metadata: Metadata, scan: recovery.Scan) -> None:
+    """Apply what the journal holds behind the last COMMIT.
+
+    Where a person let a damaged record go, later ops may not fit any more: those are left out one by one, and logged.
+    """
+    skipped = False
+    for found in scan.records():
+        if found.op is None:
+            metadata.running.last_seq, skipped = found.address.seq, True
+        elif not skipped:
+            apply(metadata, ops.decode(found.op), found.address)
+        else:
+            _try_apply(metadata, ops.decode(found.op), found.address)
+
+
+def _try_apply(metadata: Metadata, op: ops.AnyOp, at: ops.Address) -> None:
+    before = replace(metadata.running)
+    metadata.run("SAVEPOINT op")
+    try:
+        apply(metadata, op, at)
+    except Exception as exc:
+        metadata.run("ROLLBACK TO op")
+        metadata.running = replace(before, last_seq=at.seq)
+        log.error("record %d (%s) does not fit without the one left out: %r", at.seq, type(op).__name__, exc)
+    metadata.run("RELEASE op")
+
+
+async def _make_ready(volume: Volume) -> None:
+    """The first COMMIT of this life: what was replayed, a reservation of inode numbers, packs cut and closed."""
+    volume.activity.committed_seq = -1
+    volume.metadata.running.inode_limit = max(volume.metadata.running.inode_limit, volume.numbers.inode)
+    await trio.to_thread.run_sync(ballast.take, volume)
+    await trio.to_thread.run_sync(volume.journal.prepare)
+    await epochs.commit(volume)
+    if volume.health.read_only_reason is not None:
+        raise MachineTrouble(f"the volume cannot be written: {volume.health.read_only_reason}")
+    await finishing.finish_packs(volume)
+
+
+async def _close(volume: Volume, *, read_only: bool) -> None:
+    try:
+        if not read_only and volume.health.read_only_reason is None:
+            await packing.close_full(volume, everything=True)
+            if snapshots.is_due(volume):
+                await snapshots.take(volume)
+            await epochs.commit(volume, clean=True)
+    except (RustfsfsError, OSError) as exc:
+        log.error("the volume was not closed in good order, the next mount recovers it: %s", exc)
+    finally:
+        await volume.barriers.aclose()
+        volume.journal.close()
+        if volume.metadata.db.in_transaction:
+            volume.metadata.run("ROLLBACK")
+        volume.reader.close()
+        volume.metadata.close()
+
+
+def read_config_text(path: str) -> str:
+    """VOLUME/config.toml, or nothing. Raises MachineTrouble."""
+    try:
+        with open(f"{path}/{CONFIG}", encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as exc:
+        raise MachineTrouble(f"{path}/{CONFIG} cannot be read ({exc})") from exc

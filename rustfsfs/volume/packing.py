@@ -1,0 +1,125 @@
+"""Open packs: where sealed frames are appended. All under `volume.pack_lock`."""
+
+from collections.abc import Iterable, Sequence
+
+import trio
+
+from rustfsfs import ops
+from rustfsfs.errors import NoSpace, RustfsfsError, StoreError
+from rustfsfs.meta import chunks, disks
+from rustfsfs.store.base import PackAppender, PackStore
+from rustfsfs.tiers.place import choose_disks
+from rustfsfs.units import MIB, PackNo
+from rustfsfs.volume.recording import record
+from rustfsfs.volume.volume import Volume, log
+
+PACK_SIZE = 16 * MIB  # DESIGN.md §3; a pack closes with the frame that passes it
+
+
+async def store_frames(
+    volume: Volume, frames: Sequence[tuple[bytes, bytes]], *, avoid: frozenset[int] = frozenset()
+) -> dict[bytes, list[ops.Place]]:
+    """Append (chunk id, frame)s to the open packs of `copies` disks; durable on return.
+
+    Raises NoSpace, StoreUnavailable: then nothing of it counts, and the packs that failed are closed for good.
+    """
+    if not frames:
+        return {}
+    need = sum(len(frame) for _id, frame in frames)
+    return await _store(volume, frames, _choose(volume, need, avoid, copies=volume.header.copies))
+
+
+async def store_copy(
+    volume: Volume, frames: Sequence[tuple[bytes, bytes]], *, target: int | None, avoid: frozenset[int]
+) -> dict[bytes, ops.Place]:
+    """As `store_frames`, one copy: on disk `target`, or the one with the most room."""
+    need = sum(len(frame) for _id, frame in frames)
+    chosen = (target,) if target is not None else _choose(volume, need, avoid, copies=1)
+    stored = await _store(volume, frames, chosen)
+    return {chunk_id: places[0] for chunk_id, places in stored.items()}
+
+
+async def _store(
+    volume: Volume, frames: Sequence[tuple[bytes, bytes]], chosen: Sequence[int]
+) -> dict[bytes, list[ops.Place]]:
+    for disk in chosen:
+        if disk not in volume.writers:
+            volume.writers[disk] = await trio.to_thread.run_sync(volume.disks[disk].create_pack, next_pack(volume))
+    writers = {disk: volume.writers[disk] for disk in chosen}
+    try:
+        return await trio.to_thread.run_sync(_append_all, writers, frames, limiter=volume.sealers)
+    except (RustfsfsError, OSError):
+        for disk in chosen:
+            _abandon(volume, disk)
+        raise
+
+
+def _append_all(writers: dict[int, PackAppender], frames: Sequence[tuple[bytes, bytes]]) -> dict[bytes, list[ops.Place]]:
+    placed: dict[bytes, list[ops.Place]] = {}
+    for disk, writer in writers.items():
+        for chunk_id, frame in frames:
+            offset = writer.append(frame)
+            placed.setdefault(chunk_id, []).append(ops.Place(disk, writer.pack, offset, len(frame)))
+    for writer in writers.values():
+        writer.sync()
+    return placed
+
+
+def _choose(volume: Volume, need: int, avoid: frozenset[int], *, copies: int) -> tuple[int, ...]:
+    draining = {row.disk for row in disks.all_(volume.metadata) if row.draining}
+    free = {
+        number: disk.space().free_bytes
+        for number, disk in volume.disks.items()
+        if number not in draining and number not in avoid
+    }
+    copies = min(copies, max(1, len(free)))
+    chosen = choose_disks(free, copies=copies, need_bytes=need, current=frozenset(volume.writers))
+    if len(chosen) < copies:
+        raise NoSpace("no disk has room for a pack")
+    return chosen
+
+
+def next_pack(volume: Volume) -> PackNo:
+    number = volume.numbers.pack
+    volume.numbers.pack += 1
+    return PackNo(number)
+
+
+def packs_of(places: Iterable[Sequence[ops.Place]]) -> list[tuple[int, int]]:
+    return sorted({(place.pack, place.disk) for group in places for place in group})
+
+
+def _abandon(volume: Volume, disk: int) -> None:
+    """A writer that failed appends no more. What rows name in it stays readable; the next mount finishes the pack."""
+    writer = volume.writers.pop(disk, None)
+    if writer is not None:
+        log.warning("pack %d on disk %d takes no more frames", writer.pack, disk)
+
+
+async def close_full(volume: Volume, *, everything: bool = False) -> None:
+    """Close the packs that are full (or all): directory written, synced, recorded."""
+    async with volume.pack_lock:
+        for disk, writer in list(volume.writers.items()):
+            if everything or writer.size_bytes >= PACK_SIZE:
+                await _close(volume, disk, writer)
+
+
+async def _close(volume: Volume, disk: int, writer: PackAppender) -> None:
+    del volume.writers[disk]
+    try:
+        size_bytes = await trio.to_thread.run_sync(writer.close, limiter=volume.sealers)
+    except (StoreError, NoSpace, OSError) as exc:
+        log.warning("pack %d on disk %d could not be closed, the next mount does it: %s", writer.pack, disk, exc)
+        return
+    await volume.gate.opened()
+    if chunks.find_pack(volume.metadata, writer.pack, disk) is not None:
+        record(volume, ops.ClosePack(pack=writer.pack, disk=disk, size_bytes=size_bytes))
+
+
+def is_open(volume: Volume, pack: int, disk: int) -> bool:
+    writer = volume.writers.get(disk)
+    return writer is not None and writer.pack == pack
+
+
+def present(volume: Volume, places: Iterable[ops.Place]) -> list[tuple[PackStore, ops.Place]]:
+    return [(volume.disks[place.disk], place) for place in places if place.disk in volume.disks]

@@ -1,0 +1,163 @@
+"""The verb that reads contents, and the way of a chunk from a pack into the cache.
+
+No byte leaves before its tag was verified (I12): the journal and the codec see to that.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import trio
+
+from rustfsfs import ops
+from rustfsfs.content import codec
+from rustfsfs.content.ranges import Extent, clip
+from rustfsfs.errors import DamagedData, IsDirectory, StoreError, StoreUnavailable
+from rustfsfs.meta import chunks, extents, inodes
+from rustfsfs.store.base import PackStore
+from rustfsfs.volume import paths
+from rustfsfs.volume.attributes import touch
+from rustfsfs.volume.grouping import ungrouped
+from rustfsfs.volume.recording import record
+from rustfsfs.volume.volume import Volume, log
+
+
+async def read(volume: Volume, inode: int, offset: int, size: int) -> bytes | bytearray | memoryview:
+    """At most `size` bytes at `offset`: fewer only at the end of the file. Holes read as zeros.
+
+    Raises DamagedData, StoreError (EIO for this range; other ranges stay readable), NoSuchInode, IsDirectory.
+    """
+    row = inodes.get(volume.metadata, inode)
+    if not row.is_file:
+        raise IsDirectory("not a regular file")
+    touch(volume, row)
+    end = min(offset + size, row.size_bytes)
+    if end <= offset:
+        return b""
+    parts = [clip(e, offset, end) for e in extents.overlapping(volume.metadata, row.fork, offset, end)]
+    if len(parts) == 1 and parts[0].length == end - offset:
+        whole = cached(volume, parts[0])
+        if whole is not None:
+            return whole
+    result = bytearray(end - offset)
+    missing = []
+    for part in parts:
+        data = cached(volume, part)
+        if data is None:
+            missing.append(part)
+        else:
+            result[part.offset - offset : part.end - offset] = data
+    if missing:
+        await fetch(volume, missing, memoryview(result), offset)
+    return result
+
+
+def cached(volume: Volume, part: Extent) -> bytes | memoryview | None:
+    """The bytes of an extent if no disk has to be waited for, else None."""
+    if part.segment:
+        return volume.journal.read_cached(part.segment, part.base, part.total, part.skip, part.length)
+    plain = volume.cache.get(part.base)
+    return None if plain is None else memoryview(plain)[part.skip : part.skip + part.length]
+
+
+async def fetch(volume: Volume, parts: Sequence[Extent], into: memoryview, offset: int) -> None:
+    """Read extents in worker threads, at the same time, into a buffer that begins at file `offset`.
+
+    Called in the turn in which `parts` were looked up: their segments and packs are pinned from here on.
+    """
+    with ungrouped(), pinned(volume, parts):
+        async with trio.open_nursery() as nursery:
+            for part in parts:
+                target = into[part.offset - offset : part.end - offset]
+                nursery.start_soon(_fetch_hot if part.segment else _fetch_chunk, volume, part, target)
+
+
+async def _fetch_hot(volume: Volume, part: Extent, target: memoryview) -> None:
+    target[:] = await trio.to_thread.run_sync(
+        volume.journal.read, part.segment, part.base, part.total, part.skip, part.length, limiter=volume.readers
+    )
+
+
+async def _fetch_chunk(volume: Volume, part: Extent, target: memoryview) -> None:
+    plain = await chunk(volume, part.base)
+    target[:] = memoryview(plain)[part.skip : part.skip + part.length]
+
+
+@contextmanager
+def pinned(volume: Volume, parts: Sequence[Extent]) -> Iterator[None]:
+    """Neither a segment nor a pack that `parts` need is deleted inside the block."""
+    packs = {
+        (place.pack, place.disk)
+        for part in parts
+        if not part.segment
+        for place in chunks.places(volume.metadata, part.base)
+    }
+    held = volume.pins.packs
+    for key in packs:
+        held[key] = held.get(key, 0) + 1
+    try:
+        with volume.journal.pinned({part.segment for part in parts if part.segment}):
+            yield
+    finally:
+        for key in packs:
+            held[key] -= 1
+            if not held[key]:
+                del held[key]
+
+
+async def chunk(volume: Volume, number: int) -> bytes:
+    """The plain bytes of a chunk, through the cache; one read for all who ask at once.
+
+    The caller holds the packs pinned. Raises DamagedData (every copy is damaged), StoreError.
+    """
+    plain = volume.cache.get(number)
+    if plain is None:
+        plain = await volume.flights.join(number, lambda: _load(volume, number))
+    return plain
+
+
+async def _load(volume: Volume, number: int) -> bytes:
+    await volume.gate.opened()
+    found = chunks.find(volume.metadata, number)
+    if found is None:
+        raise DamagedData(f"chunk {number} is named by a file but is in no pack")
+    places = chunks.places(volume.metadata, number)
+    here = [(volume.disks[place.disk], place) for place in places if place.disk in volume.disks]
+    if not here:
+        raise StoreUnavailable(f"the disk of chunk {number} is missing")
+    try:
+        plain = await trio.to_thread.run_sync(read_frame, volume, found, here, limiter=volume.readers)
+    except DamagedData as exc:
+        await _report_damage(volume, found, exc)
+        raise
+    volume.cache.put(number, plain, len(plain))
+    return plain
+
+
+def read_frame(volume: Volume, found: chunks.Chunk, places: Sequence[tuple[PackStore, ops.Place]]) -> bytes:
+    """Read, verify and open a chunk's frame from the first place that gives it. Blocking."""
+    trouble: Exception | None = None
+    for disk, place in places:
+        try:
+            frame = disk.read(place.pack, place.offset, place.stored_bytes)
+            return codec.open_frame(
+                frame,
+                chunk_id=found.chunk_id,
+                plain_bytes=found.plain_bytes,
+                keys=volume.keys,
+                uuid=volume.header.uuid,
+            )
+        except (DamagedData, StoreError) as exc:
+            log.warning("chunk %d, disk %d, pack %d: %s", found.chunk, place.disk, place.pack, exc)
+            trouble = exc
+    assert trouble is not None
+    raise trouble
+
+
+async def _report_damage(volume: Volume, found: chunks.Chunk, exc: DamagedData) -> None:
+    """Log the paths once, and take the chunk out of deduplication until its bytes are seen again (I6)."""
+    await volume.gate.opened()
+    if not found.good or volume.health.read_only_reason is not None:
+        return
+    record(volume, ops.MarkChunks(chunks=[found.chunk], good=False))
+    named = await paths.of_chunk(volume, found.chunk)
+    log.error("damaged data (%s): this part of %s cannot be read", exc, ", ".join(named) or "no file")

@@ -1,0 +1,345 @@
+"""Sealing: hot ranges become chunks in packs (DESIGN.md §3).
+
+Order: bytes read and verified → frames appended to packs of every copy → packs durable → Seal op. A crash before
+the op leaves spare bytes in a pack, never a row without bytes. What was overwritten meanwhile stays as it is now.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import trio
+
+from rustfsfs import ops
+from rustfsfs.content import codec
+from rustfsfs.content.chunker import Chunker
+from rustfsfs.content.chunkid import chunk_id
+from rustfsfs.content.ranges import Extent, clip
+from rustfsfs.errors import DamagedData, StoreUnavailable
+from rustfsfs.meta import chunks, disks
+from rustfsfs.tiers import seal as policy
+from rustfsfs.units import MIB, ChunkId
+from rustfsfs.volume import packing, reading
+from rustfsfs.volume.recording import now, record
+from rustfsfs.volume.volume import Volume, log
+
+BATCH_BYTES_MAX = 16 * MIB  # plain bytes in RAM at once, twice with their frames
+BATCH_EXTENTS_MAX = 2000  # bounds one Seal op
+WINDOW_ROWS_MAX = 4000  # extents planned at once
+NEIGHBOURHOOD = MIB  # bytes before a hot range that may belong to its chunk
+
+
+@dataclass(slots=True)
+class Window:
+    """A stretch of a fork that is read and cut at once.
+
+    `is_end`: its last chunk ends by itself. Else only the window's end ended it: that chunk is not sealed now, and
+    `resume`, set when the window is cut, says where it began.
+    """
+
+    fork: int
+    cut: policy.Cut
+    sources: list[Extent]
+    is_end: bool
+    resume: int
+
+
+@dataclass(slots=True)
+class Piece:
+    """One chunk to be: a range of a window, and its frame once it needed one."""
+
+    window: Window
+    offset: int  # in the file
+    plain: memoryview
+    chunk_id: ChunkId
+    frame: bytes | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    windows: list[Window] = field(default_factory=list)
+    plain_bytes: int = 0
+    extent_count: int = 0
+
+    def add(self, window: Window) -> None:
+        self.windows.append(window)
+        self.plain_bytes += window.cut.end - window.cut.start
+        self.extent_count += len(window.sources)
+
+    @property
+    def is_full(self) -> bool:
+        return self.plain_bytes >= BATCH_BYTES_MAX or self.extent_count >= BATCH_EXTENTS_MAX
+
+
+def hot_forks(volume: Volume, *, segment_max: int | None = None, limit: int = 500) -> list[int]:
+    """Forks with hot extents, those in the oldest segments first."""
+    rows = volume.metadata.rows(
+        "SELECT DISTINCT fork FROM (SELECT segment, fork FROM extents INDEXED BY extents_hot"
+        " WHERE segment > 0 AND segment <= ? ORDER BY segment, fork LIMIT 20000) LIMIT ?",
+        ((1 << 62) if segment_max is None else segment_max, limit),
+    )
+    return [fork for (fork,) in rows]
+
+
+def plan_fork(
+    volume: Volume, fork: int, start: int, *, recut: bool = False, leave_tail: bool = False
+) -> tuple[list[Window], int | None]:
+    """Windows for the next hot (or to be recut) part of a fork from `start` on; and where to go on, None at its end.
+
+    A range longer than a batch gives its first window only, as the last one, with `is_end` false: seal it, then go on
+    at its `resume`. `leave_tail`: somebody still writes there, so the last chunk of each range waits.
+    """
+    first = start if recut else _next_hot(volume, fork, start)
+    if first is None:
+        return [], None
+    found, more = _stretch(volume, fork, max(0, first - NEIGHBOURHOOD))
+    plan = policy.plan_recut if recut else policy.plan_cuts
+    cuts = plan(found, _chunk_sizes(volume, found), chunk_avg=volume.header.chunk_avg)
+    windows: list[Window] = []
+    for cut in cuts:
+        if cut.end <= start:
+            continue
+        begin = max(cut.start, start) if cut.start < start and windows == [] and not cut.overlay else cut.start
+        end = min(cut.end, begin + BATCH_BYTES_MAX)
+        sources = [clip(e, begin, end) for e in policy.between(found, begin, end)]
+        is_end = end == cut.end and not (leave_tail or (more and cut is cuts[-1]))
+        windows.append(Window(fork, policy.Cut(begin, end, cut.overlay), sources, is_end, end))
+        if end < cut.end:
+            return windows, end
+    if not more:
+        return windows, None
+    return windows, max(found[-1].offset, first + 1) if windows else found[-1].end
+
+
+def _stretch(volume: Volume, fork: int, low: int) -> tuple[list[Extent], bool]:
+    """Extents from `low` on, at most WINDOW_ROWS_MAX, and whether there are more."""
+    rows = volume.metadata.rows(
+        "SELECT offset, length, segment, base, skip, total FROM extents WHERE fork = ? AND offset >= ?"
+        " ORDER BY offset LIMIT ?",
+        (fork, low, WINDOW_ROWS_MAX + 1),
+    )
+    found = [Extent._make(row) for row in rows[:WINDOW_ROWS_MAX]]
+    return found, len(rows) > WINDOW_ROWS_MAX
+
+
+def _next_hot(volume: Volume, fork: int, start: int) -> int | None:
+    """The first hot byte at or past `start`: one look per journal segment."""
+    offsets = [
+        row[0]
+        for segment in disks.hot_segments(volume.metadata)
+        for row in volume.metadata.rows(
+            "SELECT offset FROM extents INDEXED BY extents_hot WHERE segment > 0 AND segment = ? AND fork = ?"
+            " AND offset + length > ? AND offset >= ? ORDER BY offset LIMIT 1",
+            (segment, fork, start, max(0, start - NEIGHBOURHOOD)),
+        )
+    ]
+    return min(offsets, default=None)
+
+
+def _chunk_sizes(volume: Volume, found: Sequence[Extent]) -> dict[int, int]:
+    sizes: dict[int, int] = {}
+    for extent in found:
+        if not extent.segment and extent.base not in sizes:
+            chunk = chunks.find(volume.metadata, extent.base)
+            sizes[extent.base] = chunk.plain_bytes if chunk else extent.skip + extent.length
+    return sizes
+
+
+async def seal_forks(
+    volume: Volume,
+    forks: Sequence[int],
+    *,
+    is_busy: Callable[[int], bool],
+    recut: bool = False,
+    after_batch: Callable[[int], Awaitable[None]],
+) -> int:
+    """Seal everything hot of these forks (or recut their overlays), in batches; returns the plain bytes sealed.
+
+    is_busy      whether a fork is being written to: then the last chunk of each range waits
+    after_batch  called with the bytes of each batch: throttle, progress
+    A fork that cannot be read is logged and left out, so that it does not hold the others up. Raises NoSpace,
+    StoreUnavailable.
+    """
+    total, batch = 0, Batch()
+    for fork in forks:
+        start: int | None = 0
+        while start is not None:
+            await volume.gate.opened()
+            windows, start = plan_fork(volume, fork, start, recut=recut, leave_tail=is_busy(fork))
+            for window in windows:
+                batch.add(window)
+                if batch.is_full or not window.is_end:
+                    total += await _seal_or_leave(volume, batch, recut=recut, after_batch=after_batch)
+                    batch = Batch()
+            if windows and not windows[-1].is_end and start is not None:
+                begin, resume = windows[-1].cut.start, windows[-1].resume
+                start = resume if resume > begin else start
+    if batch.windows:
+        total += await _seal_or_leave(volume, batch, recut=recut, after_batch=after_batch)
+    return total
+
+
+async def _seal_or_leave(
+    volume: Volume, batch: Batch, *, recut: bool, after_batch: Callable[[int], Awaitable[None]]
+) -> int:
+    forks = {window.fork for window in batch.windows}
+    try:
+        sealed = await seal_batch(volume, batch, recut=sorted(forks) if recut else ())
+    except (DamagedData, StoreUnavailable) as exc:
+        if len(forks) == 1:
+            log.error("a file with hot data cannot be sealed and stays in the journal: %s", exc)
+            return 0
+        sealed = 0
+        for fork in sorted(forks):
+            alone = Batch()
+            for window in batch.windows:
+                if window.fork == fork:
+                    alone.add(window)
+            sealed += await _seal_or_leave(volume, alone, recut=recut, after_batch=_nothing)
+    await after_batch(sealed)
+    return sealed
+
+
+async def _nothing(_sealed: int) -> None:
+    return
+
+
+async def seal_batch(volume: Volume, batch: Batch, *, recut: Sequence[int] = ()) -> int:
+    """Cut, deduplicate, pack and record one batch; returns the plain bytes now sealed.
+
+    Raises NoSpace, StoreUnavailable (the packs took nothing), DamagedData (a source cannot be read; the caller leaves
+    that fork out).
+    """
+    pieces: list[Piece] = []
+    for window in batch.windows:
+        buffer = await read_window(volume, window)
+        pieces += await trio.to_thread.run_sync(cut_window, volume, window, buffer, limiter=volume.sealers)
+    await volume.gate.opened()
+    wanted = _unknown(volume, pieces)
+    if wanted:
+        await trio.to_thread.run_sync(make_frames, volume, wanted, limiter=volume.sealers)
+    async with volume.pack_lock:
+        stored = await packing.store_frames(volume, [(piece.chunk_id, piece.frame) for piece in wanted if piece.frame])
+        await volume.gate.opened()
+        sealed = _record(volume, pieces, stored, recut)
+    volume.activity.sealed_bytes += sealed
+    await packing.close_full(volume)
+    return sealed
+
+
+async def read_window(volume: Volume, window: Window) -> bytearray:
+    """All bytes of a window's sources, verified."""
+    buffer = bytearray(window.cut.end - window.cut.start)
+    view = memoryview(buffer)
+    start = window.cut.start
+    with reading.pinned(volume, window.sources):
+        for source in window.sources:
+            if not source.segment:
+                plain = await reading.chunk(volume, source.base)
+                view[source.offset - start : source.end - start] = memoryview(plain)[
+                    source.skip : source.skip + source.length
+                ]
+        await trio.to_thread.run_sync(_read_hot, volume, window.sources, view, start, limiter=volume.sealers)
+    return buffer
+
+
+def _read_hot(volume: Volume, sources: Sequence[Extent], into: memoryview, start: int) -> None:
+    for source in sources:
+        if source.segment:
+            into[source.offset - start : source.end - start] = volume.journal.read(
+                source.segment, source.base, source.total, source.skip, source.length
+            )
+
+
+@lru_cache(maxsize=4)
+def _chunker(chunk_min: int, chunk_avg: int, chunk_max: int, seed: int) -> Chunker:
+    return Chunker(chunk_min, chunk_avg, chunk_max, seed)
+
+
+def cut_window(volume: Volume, window: Window, buffer: bytearray) -> list[Piece]:
+    """Blocking: cut, and name each chunk. A chunk that only the window's end ended is left to the next window."""
+    header, view = volume.header, memoryview(buffer)
+    lengths = _chunker(header.chunk_min, header.chunk_avg, header.chunk_max, header.gear_seed).cut(view)
+    if not window.is_end and len(lengths) > 1:
+        window.resume = window.cut.end - lengths.pop()
+    pieces, skip = [], 0
+    for length in lengths:
+        plain = view[skip : skip + length]
+        pieces.append(Piece(window, window.cut.start + skip, plain, chunk_id(plain, volume.keys.chunk_id)))
+        skip += length
+    return pieces
+
+
+def make_frames(volume: Volume, pieces: Sequence[Piece]) -> None:
+    """Blocking: compress and seal."""
+    for piece in pieces:
+        piece.frame = codec.seal_frame(
+            piece.plain,
+            chunk_id=piece.chunk_id,
+            keys=volume.keys,
+            uuid=volume.header.uuid,
+            salt=volume.world.random_bytes(codec.SALT_SIZE),
+            level=volume.header.compression_level,
+        )
+
+
+def _unknown(volume: Volume, pieces: Sequence[Piece]) -> list[Piece]:
+    """The first piece of each chunk that no good, present chunk answers (I6)."""
+    first: dict[bytes, Piece] = {}
+    for piece in pieces:
+        if piece.chunk_id not in first and _usable(volume, piece.chunk_id) is None:
+            first[piece.chunk_id] = piece
+    return list(first.values())
+
+
+def _usable(volume: Volume, wanted: bytes) -> chunks.Chunk | None:
+    found = chunks.find_by_id(volume.metadata, wanted)
+    if found is None or not found.good:
+        return None
+    here = any(place.disk in volume.disks for place in chunks.places(volume.metadata, found.chunk))
+    return found if here else None
+
+
+def _record(
+    volume: Volume, pieces: Sequence[Piece], stored: dict[bytes, list[ops.Place]], recut: Sequence[int]
+) -> int:
+    """The Seal op. Hits are looked up again in this turn; a piece that is neither known nor stored stays hot."""
+    new: dict[bytes, ops.NewChunk] = {}
+    ranges, sealed = [], 0
+    next_chunk = volume.numbers.chunk
+    for piece in pieces:
+        known = _usable(volume, piece.chunk_id)
+        if known is not None:
+            number = int(known.chunk)
+        elif piece.chunk_id in new:
+            number = new[piece.chunk_id].chunk
+        elif piece.chunk_id in stored:
+            older = chunks.find_by_id(volume.metadata, piece.chunk_id)  # bad, or on a missing disk: it heals
+            number = int(older.chunk) if older else next_chunk
+            next_chunk += 0 if older else 1
+            new[piece.chunk_id] = ops.NewChunk(number, piece.chunk_id, len(piece.plain), stored[piece.chunk_id])
+        else:
+            continue
+        ranges.append(_sealed_range(piece, number))
+        sealed += len(piece.plain)
+    overlaid = sorted({piece.window.fork for piece in pieces if piece.window.cut.overlay})
+    record(
+        volume,
+        ops.Seal(
+            packs=packing.packs_of(stored.values()),
+            chunks=list(new.values()),
+            ranges=ranges,
+            overlaid=overlaid,
+            recut=list(recut),
+            now_ns=now(volume),
+        ),
+    )
+    volume.numbers.chunk = next_chunk
+    return sealed
+
+
+def _sealed_range(piece: Piece, number: int) -> ops.SealedRange:
+    start, end = piece.offset, piece.offset + len(piece.plain)
+    inside = [clip(e, start, end) for e in policy.between(piece.window.sources, start, end)]
+    sources = [ops.Source(e.offset, e.length, e.segment, e.base, e.skip) for e in inside]
+    return ops.SealedRange(piece.window.fork, start, len(piece.plain), number, 0, sources)

@@ -1,0 +1,110 @@
+"""What `rustfsfs status` shows, as one JSON-able dictionary; fields are added, never renamed."""
+
+import statistics
+from typing import Any
+
+from rustfsfs.meta.database import Running
+from rustfsfs.volume.volume import Volume
+
+FORMAT = 1
+
+
+def ratio(before: int, after: int) -> float | None:
+    """None when there is nothing to compare."""
+    return round(before / after, 4) if after else None
+
+
+def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | None) -> dict[str, Any]:
+    """The whole picture. `state`: mounted, clean or unclean. Cheap: totals are kept running."""
+    running, health, journal = volume.metadata.running, volume.health, volume.journal
+    return {
+        "format": FORMAT,
+        "volume": {
+            "uuid": _dashed(volume.header.uuid),
+            "path": volume.path,
+            "state": state,
+            "mount_point": mount_point,
+            "pid": pid,
+            "only_copy": len(volume.disks) == 1 or volume.header.copies == 1,
+            "read_only": health.read_only_reason,
+        },
+        **totals(running),
+        "metadata_bytes": metadata_bytes(volume),
+        "journal": {
+            "bytes": journal.used_bytes,
+            "bytes_max": volume.journal_limit_bytes,
+            "segments": len(journal.segments),
+            "last_seq": running.last_seq,
+            "durable_seq": journal.durable_seq,
+        },
+        "epoch": {
+            "last_ns": running.committed_ns,
+            "number": running.epoch,
+            "ops": running.last_seq - volume.activity.committed_seq,
+        },
+        "cache": {
+            "ram_bytes": volume.cache.bytes,
+            "ram_bytes_max": volume.config.cache.ram_bytes,
+            "hits": volume.cache.hits,
+            "misses": volume.cache.misses,
+        },
+        "disks": [_disk(volume, number) for number in sorted(volume.disks)]
+        + [{"path": why, "missing": True} for why in health.missing_disks.values()],
+        "tasks": [
+            {"name": name, "state": "failing" if error else "running", "error": error or None}
+            for name, error in sorted(health.tasks.items())
+        ],
+        "pause_ms": pauses(health.pauses_ms),
+        "healthy": health.read_only_reason is None and not health.missing_disks and not any(health.tasks.values()),
+    }
+
+
+def totals(running: Running) -> dict[str, Any]:
+    sealed = running.logical_bytes - running.hot_bytes
+    unique_plain = running.unique_bytes
+    return {
+        "files": running.files,
+        "directories": running.directories,
+        "logical_bytes": running.logical_bytes,
+        "unique_bytes": unique_plain,
+        "stored_bytes": running.stored_bytes,
+        "hot_bytes": running.hot_bytes,
+        "dead_bytes": running.dead_bytes,
+        "dedup_ratio": ratio(max(sealed, 0), unique_plain),
+        "compression_ratio": ratio(unique_plain, running.stored_bytes),
+    }
+
+
+def metadata_bytes(volume: Volume) -> int:
+    files, path = volume.world.files, volume.metadata.path
+    return sum(files.size(name) for name in (path, path + "-wal") if files.exists(name))
+
+
+def _disk(volume: Volume, number: int) -> dict[str, Any]:
+    disk = volume.disks[number]
+    space = disk.space()
+    stored = volume.metadata.row("SELECT coalesce(sum(live_bytes), 0) FROM packs WHERE disk = ?", (number,))
+    return {
+        "path": disk.path,
+        "number": number,
+        "total_bytes": space.total_bytes,
+        "free_bytes": space.free_bytes,
+        "stored_bytes": 0 if stored is None else int(stored[0]),
+    }
+
+
+def pauses(values: list[float]) -> dict[str, float]:
+    """Milliseconds the loop was held, of the last 1 000 times."""
+    if not values:
+        return {"p50": 0.0, "p99": 0.0, "max": 0.0}
+    ordered = sorted(values)
+    return {
+        "p50": round(statistics.median(ordered), 3),
+        "p99": round(ordered[int(0.99 * (len(ordered) - 1))], 3),
+        "max": round(ordered[-1], 3),
+    }
+
+
+def _dashed(uuid: bytes) -> str:
+    text = uuid.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

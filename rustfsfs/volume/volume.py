@@ -1,0 +1,125 @@
+"""Volume: a frozen bundle of parts, without methods. Its verbs are the modules beside this one."""
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import trio
+
+from rustfsfs.cache.flights import Flights
+from rustfsfs.cache.twoqueue import TwoQueueCache
+from rustfsfs.config import Config
+from rustfsfs.content.keys import Keys
+from rustfsfs.content.slots import VolumeHeader
+from rustfsfs.journal.barriers import Barriers
+from rustfsfs.journal.journal import Journal
+from rustfsfs.meta.database import Metadata
+from rustfsfs.store.base import PackAppender, PackStore
+from rustfsfs.volume.gate import Gate
+from rustfsfs.world import World
+
+log = logging.getLogger("rustfsfs")
+
+
+@dataclass(slots=True)
+class Numbers:
+    """What is given out next. Each only grows in one life of a process."""
+
+    inode: int
+    chunk: int
+    pack: int
+
+
+@dataclass(slots=True)
+class Health:
+    """What went wrong, and what `status` says of it."""
+
+    read_only_reason: str | None = None
+    restored_in_a_row: int = 0  # transactions rolled back without a good op between
+    unclean_start: bool = False
+    tasks: dict[str, str] = field(default_factory=dict)  # name -> last error, "" while well
+    pauses_ms: list[float] = field(default_factory=list)  # the last 1 000 times the loop was held
+    missing_disks: dict[int, str] = field(default_factory=dict)  # disk -> why
+
+
+@dataclass(slots=True)
+class Activity:
+    """What the foreground does: read by the sealer's throttle and by admission."""
+
+    requests: int = 0
+    last_request_s: float = -1e9  # trio's clock
+    last_write_s: OrderedDict[int, float] = field(default_factory=OrderedDict)  # fork -> when, most recent last
+    sealed_bytes: int = 0  # since mount: progress, for writers that wait
+    segment: int = 0  # the journal segment of the last record
+    committed_seq: int = 0  # last_seq of the last COMMIT
+    wal_bytes: int = 0  # when last looked at
+
+
+@dataclass(slots=True)
+class Room:
+    """What admission knows of free space, and who waits for some."""
+
+    free_bytes: int = 0  # on all disks, when last looked at
+    looked_s: float = -1e9  # trio's clock
+    made_s: float = -1e9  # when room was last made by collecting
+    waiting: int = 0  # requests held by backpressure
+    ballast_bytes: int = 0  # of the file that is given up when the disk is full; 0: given up
+
+
+@dataclass(slots=True)
+class Handles:
+    """Open counts by inode, and what must be said once per handle."""
+
+    counts: dict[int, int] = field(default_factory=dict)
+    touched: dict[int, int] = field(default_factory=dict)  # inode -> atime_ns not recorded yet
+
+
+@dataclass(slots=True)
+class Pins:
+    """Packs that a reader needs until its bytes are verified (DESIGN.md §2)."""
+
+    packs: dict[tuple[int, int], int] = field(default_factory=dict)  # (pack, disk) -> readers
+
+
+@dataclass(slots=True)
+class Wishes:
+    """Events that wake tasks early; replaced when seen."""
+
+    seal: trio.Event = field(default_factory=trio.Event)
+    epoch: trio.Event = field(default_factory=trio.Event)
+    reap: trio.Event = field(default_factory=trio.Event)
+    collect: trio.Event = field(default_factory=trio.Event)
+    segments: trio.Event = field(default_factory=trio.Event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """One open volume. Everything but the worker threads' jobs runs on the trio thread."""
+
+    path: str
+    header: VolumeHeader
+    keys: Keys
+    config: Config
+    world: World
+    metadata: Metadata
+    reader: Metadata  # a second connection, for workers: checkpoint, fsck, status, snapshots
+    reader_lock: trio.Lock
+    journal: Journal
+    barriers: Barriers
+    gate: Gate
+    disks: dict[int, PackStore]  # those that are there
+    writers: dict[int, PackAppender]  # disk -> its open pack; the sealer's and collector's, under `pack_lock`
+    pack_lock: trio.Lock
+    cache: TwoQueueCache[int, bytes]
+    flights: Flights[int, bytes]
+    readers: trio.CapacityLimiter  # worker threads for chunk reads
+    sealers: trio.CapacityLimiter  # worker threads for cutting and sealing
+    journal_limit_bytes: int
+    numbers: Numbers
+    health: Health
+    activity: Activity
+    room: Room
+    handles: Handles
+    pins: Pins
+    wishes: Wishes
+    noatime: bool

@@ -1,0 +1,81 @@
+"""Verbs on extended attributes, ACLs among them."""
+
+import stat
+
+from rustfsfs import ops
+from rustfsfs.errors import NameTooLong, NoSuchXattr, NotSupported, TooBig
+from rustfsfs.meta import inodes
+from rustfsfs.units import XATTR_NAME_SIZE_MAX, XATTR_VALUE_SIZE_MAX
+from rustfsfs.volume import acl
+from rustfsfs.volume.recording import ensure_writable, now, record
+from rustfsfs.volume.volume import Volume
+
+LIST_SIZE_MAX = 64 * 1024  # bytes of all names, each with its end; XATTR_LIST_MAX
+
+
+def get(volume: Volume, inode: int, name: bytes) -> bytes:
+    """Raises NoSuchXattr, NoSuchInode. Every write(2) asks once: no second statement without xattrs."""
+    if inodes.get(volume.metadata, inode).xattr_count:
+        value = inodes.get_xattr(volume.metadata, inode, name)
+        if value is not None:
+            return value
+    raise NoSuchXattr("no such attribute")
+
+
+def names(volume: Volume, inode: int) -> list[bytes]:
+    if not inodes.get(volume.metadata, inode).xattr_count:
+        return []
+    return inodes.xattr_names(volume.metadata, inode)
+
+
+def set_(volume: Volume, inode: int, name: bytes, value: bytes) -> None:
+    """Raises TooBig, NameTooLong, InvalidArgument (an ACL that is none), NotSupported (a default ACL on a file)."""
+    ensure_writable(volume)
+    if len(name) > XATTR_NAME_SIZE_MAX:
+        raise NameTooLong("an attribute's name has at most 255 bytes")
+    if len(value) > XATTR_VALUE_SIZE_MAX:
+        raise TooBig("an attribute's value has at most 64 KiB")
+    row = inodes.get(volume.metadata, inode)
+    mode = None
+    if name in (acl.ACCESS_XATTR, acl.DEFAULT_XATTR):
+        entries = acl.checked(value)
+        if stat.S_ISLNK(row.mode) or (name == acl.DEFAULT_XATTR and not row.is_directory):
+            raise NotSupported("this kind of file takes no such ACL")
+        if not entries:
+            _remove_if_there(volume, inode, name)
+            return
+        if name == acl.ACCESS_XATTR:
+            mode = (row.mode & ~0o777) | acl.mode_of(entries)
+            if acl.is_only_mode(entries):
+                _replace_by_mode(volume, inode, mode)
+                return
+    taken = sum(len(other) + 1 for other in inodes.xattr_names(volume.metadata, inode) if other != name)
+    if row.xattr_count and taken + len(name) + 1 > LIST_SIZE_MAX:
+        raise TooBig("the names of all attributes of a file take at most 64 KiB")
+    record(volume, ops.SetXattr(inode=inode, name=name, value=value, now_ns=now(volume), mode=mode))
+
+
+def _replace_by_mode(volume: Volume, inode: int, mode: int) -> None:
+    """An access ACL that says no more than the permission bits is not kept: the bits are."""
+    _remove_if_there(volume, inode, acl.ACCESS_XATTR)
+    record(
+        volume,
+        ops.SetAttributes(
+            inode=inode, mode=mode, uid=None, gid=None, atime_ns=None, mtime_ns=None, ctime_ns=now(volume)
+        ),
+    )
+
+
+def _remove_if_there(volume: Volume, inode: int, name: bytes) -> None:
+    if inodes.get_xattr(volume.metadata, inode, name) is not None:
+        record(volume, ops.RemoveXattr(inode=inode, name=name, now_ns=now(volume)))
+
+
+def remove(volume: Volume, inode: int, name: bytes) -> None:
+    """Raises NoSuchXattr; removing an ACL that is not there is fine, as in the kernel."""
+    ensure_writable(volume)
+    if name in (acl.ACCESS_XATTR, acl.DEFAULT_XATTR):
+        _remove_if_there(volume, inode, name)
+        return
+    get(volume, inode, name)
+    record(volume, ops.RemoveXattr(inode=inode, name=name, now_ns=now(volume)))

@@ -1,0 +1,238 @@
+"""The one seam to the outside: time, randomness and file I/O.
+
+Everything that journal, packs, headers and caches do to a disk goes through `Files`, so that the tests' double
+(`tests/crash/disk.py`) can record writes and syncs and produce every state a power cut could leave. SQLite's
+own files are not in here: `meta.database` owns them.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ctypes import CDLL, c_int, c_long, get_errno
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from rustfsfs.units import Nanoseconds
+
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2  # fallocate(2)
+
+
+class Space(NamedTuple):
+    """Of the file system a path lies on; bytes. `free_bytes` leaves out what the system reserves."""
+
+    total_bytes: int
+    free_bytes: int
+    total_inodes: int
+    free_inodes: int
+    read_only: bool
+
+
+class Files(Protocol):
+    """File I/O as the rest sees it: descriptors are small integers, errors are OSError.
+
+    Durable only after `sync` (contents, size) or `sync_dir` (names). Nothing else may be assumed.
+    """
+
+    def create(self, path: str, *, allocate_bytes: int = 0) -> int:
+        """A new file, 0600, open for reading and writing; its blocks allocated, read as zeros.
+
+        Raises FileExistsError, OSError(ENOSPC): then no file is left.
+        """
+        ...
+
+    def open(self, path: str, *, write: bool = False) -> int: ...
+    def close(self, fd: int) -> None: ...
+    def pwrite(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """Bytes written; fewer than asked for means trouble (a full disk). Raises OSError."""
+        ...
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        """At most `size` bytes; fewer only at the end of the file."""
+        ...
+
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+        """`size` bytes if all are in the page cache, else None: never waits for a disk (RWF_NOWAIT)."""
+        ...
+
+    def sync(self, fd: int) -> None:
+        """fdatasync(2). After an error never call it again for this file and call it good (I10)."""
+        ...
+
+    def sync_dir(self, path: str) -> None: ...
+    def truncate(self, fd: int, size_bytes: int) -> None: ...
+    def size(self, path: str) -> int: ...
+    def exists(self, path: str) -> bool: ...
+    def names(self, path: str) -> list[str]:
+        """Sorted names in a directory."""
+        ...
+
+    def mkdir(self, path: str) -> None:
+        """0700; fine if it exists."""
+        ...
+
+    def rename(self, old: str, new: str) -> None: ...
+    def unlink(self, path: str) -> None:
+        """Fine if it is gone already."""
+        ...
+
+    def punch(self, fd: int, offset: int, size_bytes: int) -> None: ...
+    def forget_pages(self, fd: int) -> None:
+        """Drop clean pages, so that the next read shows what the disk holds."""
+        ...
+
+    def space(self, path: str) -> Space: ...
+
+
+class RealFiles:
+    """`Files` on the running system."""
+
+    def create(self, path: str, *, allocate_bytes: int = 0) -> int:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if allocate_bytes:
+                _allocate(fd, allocate_bytes)
+        except BaseException:
+            os.close(fd)
+            os.unlink(path)
+            raise
+        return fd
+
+    def open(self, path: str, *, write: bool = False) -> int:
+        return os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def pwrite(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
+        return os.pwrite(fd, data, offset)
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        data = os.pread(fd, size, offset)
+        if len(data) == size or not data:
+            return data
+        parts = [data]  # a short read before the end is legal on some file systems
+        while (done := sum(map(len, parts))) < size and (more := os.pread(fd, size - done, offset + done)):
+            parts.append(more)
+        return b"".join(parts)
+
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+        buffer = bytearray(size)
+        try:
+            done = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+        except OSError as exc:
+            if exc.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                return None
+            raise
+        return bytes(buffer) if done == size else None
+
+    def sync(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def sync_dir(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def truncate(self, fd: int, size_bytes: int) -> None:
+        os.ftruncate(fd, size_bytes)
+
+    def size(self, path: str) -> int:
+        return os.stat(path).st_size
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def names(self, path: str) -> list[str]:
+        return sorted(os.listdir(path))
+
+    def mkdir(self, path: str) -> None:
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(old, new)
+
+    def unlink(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+    def punch(self, fd: int, offset: int, size_bytes: int) -> None:
+        if _libc.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size_bytes):
+            raise OSError(get_errno(), os.strerror(get_errno()))
+
+    def forget_pages(self, fd: int) -> None:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def space(self, path: str) -> Space:
+        stat = os.statvfs(path)
+        return Space(
+            total_bytes=stat.f_blocks * stat.f_frsize,
+            free_bytes=stat.f_bavail * stat.f_frsize,
+            total_inodes=stat.f_files,
+            free_inodes=stat.f_ffree,
+            read_only=bool(stat.f_flag & os.ST_RDONLY),
+        )
+
+
+_libc = CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = [c_int, c_int, c_long, c_long]
+
+
+def _allocate(fd: int, size_bytes: int) -> None:
+    """fallocate(2), and nothing else: glibc's posix_fallocate writes zeros where that is missing, slowly."""
+    if _libc.fallocate(fd, 0, 0, size_bytes):
+        number = get_errno()
+        if number != errno.EOPNOTSUPP:
+            raise OSError(number, os.strerror(number))
+        os.ftruncate(fd, size_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a Volume may know of the outside."""
+
+    files: Files
+    now_ns: Callable[[], Nanoseconds]  # wall clock; durations are trio's business
+    random_bytes: Callable[[int], bytes]  # from the kernel
+
+
+def real_world() -> World:
+    return World(
+        files=RealFiles(),
+        now_ns=lambda: Nanoseconds(time.time_ns()),
+        random_bytes=os.urandom,
+    )
+
+
+@contextmanager
+def opened(files: Files, path: str, *, write: bool = False) -> Iterator[int]:
+    """A descriptor for the length of a `with` block."""
+    fd = files.open(path, write=write)
+    try:
+        yield fd
+    finally:
+        files.close(fd)
+
+
+def publish(files: Files, path: str, data: bytes) -> None:
+    """Put all of `data` at `path`, or leave what was there. Durable on return."""
+    temporary = path + ".new"
+    files.unlink(temporary)
+    fd = files.create(temporary)
+    try:
+        if files.pwrite(fd, data, 0) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        files.sync(fd)
+    finally:
+        files.close(fd)
+    files.rename(temporary, path)
+    files.sync_dir(os.path.dirname(path))
