@@ -68,7 +68,7 @@ class VolumeHeader:
     chunk_min: int  # bytes
     chunk_avg: int
     chunk_max: int
-    gear_seed: int  # 64 bit
+    gear_seed: int  # 1 .. 2^62
     compression_level: int
     copies: int
     segment_bytes: int

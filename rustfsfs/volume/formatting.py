@@ -139,7 +139,7 @@ def _new_header(
         chunk_min=chunk_avg // 4,
         chunk_avg=chunk_avg,
         chunk_max=min(chunk_avg * 4, MIB),
-        gear_seed=int.from_bytes(world.random_bytes(8), "little"),
+        gear_seed=(int.from_bytes(world.random_bytes(8), "little") >> 2) | 1,  # pyfastcdc shifts it left; 0 is none
         compression_level=level,
         copies=copies,
         segment_bytes=segment_size(journal_limit(world.files.space(path).total_bytes)),
