@@ -1,0 +1,52 @@
+# rustfsfs: the few targets. `make help` lists them.
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+# Debian's own python3 if it is new enough, else the first on PATH
+PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
+PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-config libfuse3-dev fuse3 strace procps
+
+.PHONY: help setup system-packages test check format demo demo-stop clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.done  ## system packages (as root), virtual environment, rustfsfs in it
+
+$(VENV)/.done: pyproject.toml Makefile
+	@$(MAKE) --no-print-directory system-packages
+	@echo "Making the virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+	@echo "Done: $(VENV)/bin/rustfsfs"
+
+system-packages:
+	@missing=; for name in $(PACKAGES); do \
+		dpkg-query -W -f='$${db:Status-Abbrev}' $$name 2>/dev/null | grep -q '^ii' || missing="$$missing $$name"; done; \
+	if [ -z "$$missing" ] || ! command -v apt-get >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "These packages are missing; as root: apt-get install -y$$missing" >&2; exit 1; fi; \
+	echo "Installing$$missing ..."; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+test: setup  ## the tests, mounts and all (as root with /dev/fuse)
+	@$(PY) -m pytest -q $(ARGS)
+
+check: setup  ## format, lint, types, fast tests
+	@$(PY) -m ruff format --check rustfsfs tests
+	@$(PY) -m ruff check rustfsfs tests
+	@$(PY) -m mypy
+	@$(PY) -m pytest -q -m 'not fuse and not slow'
+
+format: setup  ## format the code
+	@$(PY) -m ruff format rustfsfs tests && $(PY) -m ruff check --fix rustfsfs tests
+
+demo: setup  ## format, mount, fill, measure, remount and compare a volume in ./demo
+	@$(PY) -m rustfsfs.demo start demo
+
+demo-stop:  ## unmount the demo
+	@if [ -x $(PY) ]; then $(PY) -m rustfsfs.demo stop demo; else echo "There is no demo."; fi
+
+clean:  ## remove what setup and the tools made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,5 @@
+"""`python -m rustfsfs`."""
+
+from rustfsfs.cli.main import main
+
+main()

@@ -1,0 +1,24 @@
+"""rustfsfs collect."""
+
+import click
+
+from rustfsfs.cli import exits, places
+from rustfsfs.cli.console import progress_bar
+from rustfsfs.service.client import call
+from rustfsfs.units import format_size
+
+
+@click.command("collect")
+@click.argument("mountpoint", type=click.Path())
+@click.option("--live-share", default=0.9, show_default=True, help="rewrite packs of which less than this share is needed")
+def command(mountpoint: str, live_share: float) -> int:
+    """Free what nothing needs now, instead of in the background. Older metadata snapshots give way to a new one.
+
+    \b
+    rustfsfs collect /mnt
+    """
+    place = places.find_mounted(mountpoint)
+    with progress_bar() as report:
+        done = call(place.volume, "collect", {"live_share": live_share}, report)
+    click.echo(f"Freed {format_size(done['freed_bytes'])}; {format_size(done['dead_bytes'])} of the packs is dead.")
+    return exits.DONE

@@ -1,0 +1,79 @@
+"""rustfsfs disk list|add|remove."""
+
+import os
+
+import click
+
+from rustfsfs.cli import exits, places
+from rustfsfs.cli.console import progress_bar
+from rustfsfs.cli.secrets import open_options, read_secret
+from rustfsfs.service.client import call
+from rustfsfs.units import format_size
+
+
+@click.group("disk")
+def command() -> None:
+    """List, add or remove the disks of a volume, mounted or not.
+
+    \b
+    rustfsfs disk add /mnt /srv/disk2
+    """
+
+
+@command.command("list")
+@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
+@open_options
+def list_(place: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
+    """Show the disks.   rustfsfs disk list /mnt"""
+    found = places.find(place)
+    if found.is_mounted:
+        rows = call(found.volume, "disk_list", {})["disks"]
+    else:
+        from rustfsfs.volume import offline
+
+        rows = offline.disk_list(found.volume, read_secret(passphrase_file, key_file, recovery_key_file))
+    for row in rows:
+        free = "" if row["free_bytes"] is None else f", {format_size(row['free_bytes'])} free"
+        click.echo(f"{row['number']:>3}  {row['state']:<9} {row['path']}  {format_size(row['stored_bytes'])} stored{free}")
+    return exits.DONE
+
+
+@command.command("add")
+@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
+@click.argument("disk", type=click.Path())
+@open_options
+def add(
+    place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
+) -> int:
+    """Add an empty directory on another disk.   rustfsfs disk add /mnt /srv/disk2"""
+    found, path = places.find(place), os.path.abspath(disk)
+    if found.is_mounted:
+        number = call(found.volume, "disk_add", {"path": path})["number"]
+    else:
+        from rustfsfs.volume import offline
+
+        secret = read_secret(passphrase_file, key_file, recovery_key_file)
+        number = offline.disk_add(found.volume, secret, path)
+    click.echo(f"{path} is disk {number} of the volume now.")
+    return exits.DONE
+
+
+@command.command("remove")
+@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
+@click.argument("disk", type=click.Path())
+@open_options
+def remove(
+    place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
+) -> int:
+    """Move everything off a disk, then forget it; goes on where it was if cut off.   rustfsfs disk remove /mnt /srv/disk2"""
+    found, path = places.find(place), os.path.abspath(disk)
+    with progress_bar() as report:
+        if found.is_mounted:
+            call(found.volume, "disk_remove", {"path": path}, report)
+        else:
+            from rustfsfs.volume import offline
+
+            secret = read_secret(passphrase_file, key_file, recovery_key_file)
+            offline.disk_remove(found.volume, secret, path, progress=report)
+    click.echo(f"{path} is no disk of the volume any more; what is left in it can be deleted.")
+    return exits.DONE

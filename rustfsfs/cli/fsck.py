@@ -1,0 +1,56 @@
+"""rustfsfs fsck."""
+
+import click
+
+from rustfsfs.cli import exits, places
+from rustfsfs.cli.console import progress_bar
+from rustfsfs.cli.secrets import open_options, read_secret
+from rustfsfs.errors import InUse
+from rustfsfs.service.client import call
+
+
+@click.command("fsck")
+@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
+@open_options
+@click.option("--data", is_flag=True, help="read and verify every frame too")
+@click.option("--restore-metadata", is_flag=True, help="replace lost metadata by the newest snapshot on the disks")
+def command(
+    place: str,
+    passphrase_file: str | None,
+    key_file: str | None,
+    recovery_key_file: str | None,
+    data: bool,
+    restore_metadata: bool,
+) -> int:
+    """Check every invariant, changing nothing, mounted or not. Each finding is one line; exit code 7 if there are any.
+
+    \b
+    rustfsfs fsck /srv/volume --key-file /root/key --data
+    """
+    found = places.find(place)
+    if restore_metadata:
+        return _restore(found, passphrase_file, key_file, recovery_key_file)
+    with progress_bar() as report:
+        if found.is_mounted:
+            findings = call(found.volume, "fsck", {"data": data}, report)["findings"]
+        else:
+            from rustfsfs.volume import offline
+
+            secret = read_secret(passphrase_file, key_file, recovery_key_file)
+            findings = offline.fsck(found.volume, secret, data=data, progress=report)
+    for line in findings:
+        click.echo(line)
+    click.echo(f"{len(findings)} findings." if findings else "No findings.")
+    return exits.FINDINGS if findings else exits.DONE
+
+
+def _restore(
+    found: places.Place, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
+) -> int:
+    from rustfsfs.volume import offline
+
+    if found.is_mounted:
+        raise InUse(f"{found.volume} is mounted; unmount it first")
+    secret = read_secret(passphrase_file, key_file, recovery_key_file)
+    click.echo(offline.restore_metadata(found.volume, secret))
+    return exits.DONE

@@ -1,0 +1,79 @@
+"""rustfsfs key list|add|remove."""
+
+import os
+from datetime import UTC, datetime
+
+import click
+
+from rustfsfs.cli import exits, places
+from rustfsfs.cli.secrets import Secret, open_options, read_secret
+from rustfsfs.content.slots import RECOVERY_SIZE, SlotKind, format_recovery_key
+from rustfsfs.errors import UsageError
+from rustfsfs.volume import keys
+from rustfsfs.world import real_world
+
+
+@click.group("key")
+def command() -> None:
+    """List, add or remove the keys that open a volume. No data is rewritten; works mounted or not.
+
+    \b
+    rustfsfs key list /srv/volume
+    """
+
+
+@command.command("list")
+@click.argument("volume", type=click.Path())
+def list_(volume: str) -> int:
+    """Show the key slots.   rustfsfs key list /srv/volume"""
+    for slot in keys.list_slots(real_world(), places.find(volume).volume):
+        made = datetime.fromtimestamp(slot.created_ns / 1e9, UTC).strftime("%Y-%m-%d") if slot.created_ns else ""
+        click.echo(f"{slot.number:>3}  {'damaged' if slot.kind is None else slot.kind.value:<12} {made}".rstrip())
+    return exits.DONE
+
+
+@command.command("add")
+@click.argument("volume", type=click.Path())
+@open_options
+@click.option("--new-passphrase-file", type=click.Path(dir_okay=False), help="file with the new passphrase")
+@click.option("--new-key-file", type=click.Path(dir_okay=False), help="the new key file")
+@click.option("--new-recovery-key", is_flag=True, help="make a recovery key and print it")
+def add(
+    volume: str,
+    passphrase_file: str | None,
+    key_file: str | None,
+    recovery_key_file: str | None,
+    new_passphrase_file: str | None,
+    new_key_file: str | None,
+    new_recovery_key: bool,
+) -> int:
+    """Add a key; an old one is needed.   rustfsfs key add /srv/volume --key-file OLD --new-key-file NEW"""
+    if sum((new_passphrase_file is not None, new_key_file is not None, new_recovery_key)) > 1:
+        raise UsageError("name one new key at a time")
+    path = places.find(volume).volume
+    opened_with = read_secret(passphrase_file, key_file, recovery_key_file, what="Passphrase now")
+    new = (
+        Secret(SlotKind.RECOVERY, os.urandom(RECOVERY_SIZE))
+        if new_recovery_key
+        else read_secret(new_passphrase_file, new_key_file, None, new=True, what="New passphrase")
+    )
+    number = keys.add_slot(real_world(), path, opened_with=opened_with, new=new)
+    click.echo(f"Key slot {number} was added.")
+    if new_recovery_key:
+        click.echo(f"Recovery key, shown only now:\n\n    {format_recovery_key(new.value)}\n")
+    return exits.DONE
+
+
+@command.command("remove")
+@click.argument("volume", type=click.Path())
+@click.argument("number", type=int)
+@open_options
+def remove(
+    volume: str, number: int, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
+) -> int:
+    """Remove a key slot by its number; never the last.   rustfsfs key remove /srv/volume 1 --key-file KEY"""
+    path = places.find(volume).volume
+    opened_with = read_secret(passphrase_file, key_file, recovery_key_file)
+    keys.remove_slot(real_world(), path, opened_with=opened_with, number=number)
+    click.echo(f"Key slot {number} was removed.")
+    return exits.DONE

@@ -1,0 +1,83 @@
+"""The command `rustfsfs`: its commands by name, loaded when they are used, and the end of every error."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from rustfsfs import __version__
+from rustfsfs.cli import exits
+
+COMMANDS = {
+    "format": "make a new volume",
+    "mount": "mount a volume",
+    "umount": "unmount, and wait until everything is committed",
+    "status": "show what a volume holds and how it is",
+    "seal": "seal all hot data into packs now",
+    "collect": "free what nothing needs, now",
+    "fsck": "check a volume, changing nothing",
+    "key": "list, add or remove keys",
+    "disk": "list, add or remove disks",
+    "cat": "print a file of an unmounted volume",
+    "export": "copy a tree out of an unmounted volume",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command's module only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module: Any = importlib.import_module(f"rustfsfs.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="rustfsfs")
+def rustfsfs() -> None:
+    """A POSIX file system that deduplicates, compresses and encrypts, on local disks.
+
+    \b
+    rustfsfs format /srv/volume --key-file /root/key
+    rustfsfs mount /srv/volume /mnt --key-file /root/key
+    """
+
+
+def main() -> None:
+    """Run, and end with a documented exit code and at most one sentence on stderr."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    try:
+        result = rustfsfs.main(args=arguments, prog_name="rustfsfs", standalone_mode=False)
+        return result if isinstance(result, int) else exits.DONE
+    except click.exceptions.Abort:
+        exits.say("interrupted")
+        return exits.INTERRUPTED
+    except click.ClickException as exc:
+        exc.show()
+        return exits.USAGE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+    except (Exception, KeyboardInterrupt) as exc:
+        return report(exc)
+
+
+def report(exc: BaseException, folder: str | None = None) -> int:
+    """One sentence, never a traceback; ours goes to a log."""
+    code = exits.code_of(exc)
+    text = exits.sentence_of(exc)
+    if code == exits.BUG:
+        path = exits.log_bug(exc, folder)
+        text += f"; the traceback is in {path}" if path else ""
+    exits.say(text)
+    return code

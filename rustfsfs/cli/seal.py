@@ -1,0 +1,25 @@
+"""rustfsfs seal."""
+
+import click
+
+from rustfsfs.cli import exits, places
+from rustfsfs.cli.console import progress_bar
+from rustfsfs.service.client import call
+from rustfsfs.units import format_size
+
+
+@click.command("seal")
+@click.argument("mountpoint", type=click.Path())
+def command(mountpoint: str) -> int:
+    """Seal all hot data into packs: deduplicated, compressed, out of the journal.
+
+    \b
+    rustfsfs seal /mnt
+    """
+    place = places.find_mounted(mountpoint)
+    with progress_bar() as report:
+        done = call(place.volume, "seal", {}, report)
+    click.echo(f"Sealed {format_size(done['sealed_bytes'])}.")
+    if done["hot_bytes"]:
+        click.echo(f"{format_size(done['hot_bytes'])} is hot: written since, or it cannot be read (see the log).")
+    return exits.DONE

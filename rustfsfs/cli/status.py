@@ -1,0 +1,83 @@
+"""rustfsfs status: one screen of plain words, or JSON."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import click
+
+from rustfsfs.cli import exits, places
+from rustfsfs.cli.secrets import open_options, read_secret
+from rustfsfs.service.client import call
+from rustfsfs.units import format_size
+
+
+@click.command("status")
+@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
+@open_options
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
+def command(
+    place: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None, as_json: bool
+) -> int:
+    """Show what a volume holds, what that costs, and how it is. A mounted one needs no key.
+
+    \b
+    rustfsfs status /mnt --json
+    """
+    found = places.find(place)
+    if found.is_mounted:
+        shown = call(found.volume, "status", {})
+    else:
+        from rustfsfs.volume import offline
+
+        shown = offline.status(found.volume, read_secret(passphrase_file, key_file, recovery_key_file))
+    click.echo(json.dumps(shown) if as_json else describe(shown))
+    return exits.DONE
+
+
+def describe(shown: dict[str, Any]) -> str:
+    """The screen."""
+    volume, journal = shown["volume"], shown["journal"]
+    state = f"mounted on {volume['mount_point']} by process {volume['pid']}" if volume["pid"] else volume["state"]
+    rows = [
+        ("Volume", f"{volume['path']}  ({volume['uuid']})"),
+        ("State", state),
+        ("Holds", f"{shown['files']:,} files, {shown['directories']:,} directories"),
+        ("Logical", f"{format_size(shown['logical_bytes'])}, of that {format_size(shown['hot_bytes'])} hot"),
+        ("Unique", f"{format_size(shown['unique_bytes'])}{_times(shown['dedup_ratio'], 'by deduplication')}"),
+        ("Stored", f"{format_size(shown['stored_bytes'])}{_times(shown['compression_ratio'], 'by compression')}"),
+        ("Dead", f"{format_size(shown['dead_bytes'])} of the packs, given back in the background"),
+        ("Metadata", format_size(shown["metadata_bytes"])),
+        ("Journal", f"{format_size(journal['bytes'])} of at most {format_size(journal['bytes_max'])}"),
+        ("Committed", _when(shown["epoch"]["last_ns"])),
+        ("Cache", f"{format_size(shown['cache']['ram_bytes'])} of {format_size(shown['cache']['ram_bytes_max'])}"),
+        *(("Disk", _disk(disk)) for disk in shown["disks"]),
+        *(("Failing", f"{task['name']}: {task['error']}") for task in shown["tasks"] if task["error"]),
+        ("Health", _health(shown)),
+    ]
+    lines = [f"{name:<10} {text}" for name, text in rows]
+    if volume.get("only_copy"):
+        lines += ["", "Each byte is kept once: this is the only copy of your data. Back it up, or use --copies 2."]
+    return "\n".join(lines)
+
+
+def _times(ratio: float | None, why: str) -> str:
+    return "" if ratio is None else f", {ratio:.2f} times smaller {why}"
+
+
+def _when(at_ns: int) -> str:
+    return datetime.fromtimestamp(at_ns / 1e9).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z") if at_ns else "never"
+
+
+def _disk(disk: dict[str, Any]) -> str:
+    if disk.get("missing"):
+        return f"MISSING {disk['path']}"
+    free, total = format_size(disk["free_bytes"]), format_size(disk["total_bytes"])
+    return f"{disk['path']}: {format_size(disk['stored_bytes'])} stored, {free} of {total} free"
+
+
+def _health(shown: dict[str, Any]) -> str:
+    reason = shown["volume"].get("read_only")
+    if reason:
+        return f"read-only: {reason}"
+    return "good" if shown["healthy"] else "needs a look: see above"

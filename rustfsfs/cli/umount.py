@@ -1,0 +1,116 @@
+"""rustfsfs umount."""
+
+import os
+import select
+import subprocess
+
+import click
+
+from rustfsfs.cli import exits
+from rustfsfs.cli.mount import detach_dead
+from rustfsfs.errors import InUse, NotAVolume
+from rustfsfs.service import mounts
+from rustfsfs.volume.locking import holder
+
+NAMED_MAX = 10  # processes in one message
+
+
+@click.command("umount")
+@click.argument("mountpoint", type=click.Path())
+@click.option("--lazy", is_flag=True, help="detach now, even while processes use it; the daemon ends when they have")
+def command(mountpoint: str, lazy: bool) -> int:
+    """Unmount MOUNTPOINT. Returns when everything is committed and the daemon is gone.
+
+    \b
+    rustfsfs umount /mnt
+    """
+    point = os.path.abspath(mountpoint)
+    there = mounts.ours_at(point)
+    if there is None:
+        raise NotAVolume(f"{mountpoint} is not the mount point of a rustfsfs volume")
+    if mounts.is_dead(point):
+        detach_dead(point)
+        return exits.DONE
+    pid = holder(there.source).get("pid")
+    daemon = _watch(pid) if isinstance(pid, int) else None
+    try:
+        _detach(point, lazy=lazy)
+        if daemon is not None and not lazy:
+            _wait_until_gone(daemon)
+    finally:
+        if daemon is not None:
+            os.close(daemon)
+    return exits.DONE
+
+
+def _watch(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def _wait_until_gone(daemon: int) -> None:
+    """A pidfd becomes readable when its process ends (pidfd_open(2))."""
+    select.select([daemon], [], [])
+
+
+def _detach(point: str, *, lazy: bool) -> None:
+    if os.geteuid() == 0:
+        tool = ["umount", *(["-l"] if lazy else []), point]
+    else:
+        tool = ["fusermount3", "-u", *(["-z"] if lazy else []), point]
+    done = subprocess.run(tool, check=False, capture_output=True, text=True)
+    if done.returncode == 0:
+        return
+    users = processes_using(point)
+    if users:
+        raise InUse(f"{point} is in use by {', '.join(users)}; end them, or use --lazy")
+    raise InUse(f"{point} cannot be unmounted: {done.stderr.strip()}")
+
+
+def processes_using(point: str) -> list[str]:
+    """`name (pid)` of processes with a file, directory or mapping below `point`; those we may look at."""
+    device = _device_of(point)
+    found = []
+    for name in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+        if int(name) != os.getpid() and _uses(f"/proc/{name}", point, device):
+            found.append(f"{_command_of(name)} ({name})")
+        if len(found) == NAMED_MAX:
+            break
+    return found
+
+
+def _device_of(point: str) -> str:
+    there = mounts.ours_at(point)
+    return there.device if there is not None else ""
+
+
+def _uses(process: str, point: str, device: str) -> bool:
+    try:
+        links = [f"{process}/cwd", f"{process}/root", f"{process}/exe"]
+        links += [f"{process}/fd/{fd}" for fd in os.listdir(f"{process}/fd")]
+    except OSError:
+        return False
+    for link in links:
+        try:
+            target = os.readlink(link)
+        except OSError:
+            continue
+        if target == point or target.startswith(point + "/"):
+            return True
+    try:
+        major, _colon, minor = device.partition(":")
+        wanted = f" {int(major or 0):02x}:{int(minor or 0):02x} "
+        with open(f"{process}/maps", encoding="utf-8", errors="replace") as maps:
+            return any(wanted in line for line in maps)
+    except OSError:
+        return False
+
+
+def _command_of(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return "a process"
