@@ -188,6 +188,7 @@ async def _assemble(
         disks=stores,
         writers={},
         pack_lock=trio.Lock(),
+        seal_lock=trio.Lock(),
         cache=TwoQueueCache(how.config.cache.ram_bytes),
         flights=Flights(),
         readers=trio.CapacityLimiter(READERS),

@@ -89,7 +89,7 @@ def plan_fork(
     A range longer than a batch gives its first window only, as the last one, with `is_end` false: seal it, then go on
     at its `resume`. `leave_tail`: somebody still writes there, so the last chunk of each range waits.
     """
-    first = start if recut else _next_hot(volume, fork, start)
+    first = start if recut or start == 0 else _next_hot(volume, fork, start)  # most files are one stretch
     if first is None:
         return [], None
     found, more = _stretch(volume, fork, max(0, first - NEIGHBOURHOOD))
@@ -160,6 +160,18 @@ async def seal_forks(
     A fork that cannot be read is logged and left out, so that it does not hold the others up. Raises NoSpace,
     StoreUnavailable.
     """
+    async with volume.seal_lock:
+        return await _seal_forks(volume, forks, is_busy, recut=recut, after_batch=after_batch)
+
+
+async def _seal_forks(
+    volume: Volume,
+    forks: Sequence[int],
+    is_busy: Callable[[int], bool],
+    *,
+    recut: bool,
+    after_batch: Callable[[int], Awaitable[None]],
+) -> int:
     total, batch = 0, Batch()
     for fork in forks:
         start: int | None = 0
@@ -210,10 +222,7 @@ async def seal_batch(volume: Volume, batch: Batch, *, recut: Sequence[int] = ())
     Raises NoSpace, StoreUnavailable (the packs took nothing), DamagedData (a source cannot be read; the caller leaves
     that fork out).
     """
-    pieces: list[Piece] = []
-    for window in batch.windows:
-        buffer = await read_window(volume, window)
-        pieces += await trio.to_thread.run_sync(cut_window, volume, window, buffer, limiter=volume.sealers)
+    pieces = await read_and_cut(volume, batch.windows)
     await volume.gate.opened()
     wanted = _unknown(volume, pieces)
     if wanted:
@@ -227,28 +236,33 @@ async def seal_batch(volume: Volume, batch: Batch, *, recut: Sequence[int] = ())
     return sealed
 
 
-async def read_window(volume: Volume, window: Window) -> bytearray:
-    """All bytes of a window's sources, verified."""
-    buffer = bytearray(window.cut.end - window.cut.start)
-    view = memoryview(buffer)
-    start = window.cut.start
-    with reading.pinned(volume, window.sources):
+async def read_and_cut(volume: Volume, windows: Sequence[Window]) -> list[Piece]:
+    """All bytes of the windows' sources, verified, cut and named: one hop to a worker for the whole batch."""
+    sources = [source for window in windows for source in window.sources]
+    buffers = [bytearray(window.cut.end - window.cut.start) for window in windows]
+    with reading.pinned(volume, sources):
+        for window, buffer in zip(windows, buffers, strict=True):
+            view, start = memoryview(buffer), window.cut.start
+            for source in window.sources:
+                if not source.segment:
+                    plain = memoryview(await reading.chunk(volume, source.base))
+                    part = plain[source.skip : source.skip + source.length]
+                    view[source.offset - start : source.end - start] = part
+        return await trio.to_thread.run_sync(_read_hot_and_cut, volume, windows, buffers, limiter=volume.sealers)
+
+
+def _read_hot_and_cut(volume: Volume, windows: Sequence[Window], buffers: Sequence[bytearray]) -> list[Piece]:
+    """Blocking."""
+    pieces: list[Piece] = []
+    for window, buffer in zip(windows, buffers, strict=True):
+        view, start = memoryview(buffer), window.cut.start
         for source in window.sources:
-            if not source.segment:
-                plain = await reading.chunk(volume, source.base)
-                view[source.offset - start : source.end - start] = memoryview(plain)[
-                    source.skip : source.skip + source.length
-                ]
-        await trio.to_thread.run_sync(_read_hot, volume, window.sources, view, start, limiter=volume.sealers)
-    return buffer
-
-
-def _read_hot(volume: Volume, sources: Sequence[Extent], into: memoryview, start: int) -> None:
-    for source in sources:
-        if source.segment:
-            into[source.offset - start : source.end - start] = volume.journal.read(
-                source.segment, source.base, source.total, source.skip, source.length
-            )
+            if source.segment:
+                view[source.offset - start : source.end - start] = volume.journal.read(
+                    source.segment, source.base, source.total, source.skip, source.length
+                )
+        pieces += cut_window(volume, window, view)
+    return pieces
 
 
 @lru_cache(maxsize=4)
@@ -256,9 +270,9 @@ def _chunker(chunk_min: int, chunk_avg: int, chunk_max: int, seed: int) -> Chunk
     return Chunker(chunk_min, chunk_avg, chunk_max, seed)
 
 
-def cut_window(volume: Volume, window: Window, buffer: bytearray) -> list[Piece]:
+def cut_window(volume: Volume, window: Window, view: memoryview) -> list[Piece]:
     """Blocking: cut, and name each chunk. A chunk that only the window's end ended is left to the next window."""
-    header, view = volume.header, memoryview(buffer)
+    header = volume.header
     lengths = _chunker(header.chunk_min, header.chunk_avg, header.chunk_max, header.gear_seed).cut(view)
     if not window.is_end and len(lengths) > 1:
         window.resume = window.cut.end - lengths.pop()

@@ -110,6 +110,7 @@ class Volume:
     disks: dict[int, PackStore]  # those that are there
     writers: dict[int, PackAppender]  # disk -> its open pack; the sealer's and collector's, under `pack_lock`
     pack_lock: trio.Lock
+    seal_lock: trio.Lock  # one sealer at a time
     cache: TwoQueueCache[int, bytes]
     flights: Flights[int, bytes]
     readers: trio.CapacityLimiter  # worker threads for chunk reads

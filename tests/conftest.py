@@ -1,0 +1,46 @@
+"""Shared by all tests: skips that count in CI, and a mounted volume whose daemon is another process."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mounted import Mounted
+
+
+def can_mount() -> str | None:
+    """Why mounts cannot be tested here, or None."""
+    if os.geteuid() != 0:
+        return "mounting needs root here"
+    if not os.path.exists("/dev/fuse"):
+        return "there is no /dev/fuse"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = can_mount()
+    for item in items:
+        if "fuse" in item.keywords and reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skip is a failure: a machine that cannot mount proves nothing."""
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    if os.environ.get("CI") == "true" and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+    """A new volume, mounted; unmounted whatever happens."""
+    base: Path = tmp_path_factory.mktemp("v")
+    volume = Mounted(base)
+    volume.format()
+    volume.mount()
+    try:
+        yield volume
+    finally:
+        volume.clean_up()

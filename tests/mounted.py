@@ -1,0 +1,84 @@
+"""A volume and its mount, for tests: everything goes through the command line, and the daemon is another process."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_S = 120
+
+
+class Mounted:
+    """VOLUME in base/volume, its key in base/key, its mount point base/mnt."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.volume = base / "volume"
+        self.point = base / "mnt"
+        self.key = base / "key"
+        self.point.mkdir(exist_ok=True)
+        self.key.write_bytes(bytes(range(32)))
+        self.key.chmod(0o600)
+
+    def run(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """rustfsfs with these arguments; fails the test on another exit code than 0 if `check`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "rustfsfs", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert not check or done.returncode == 0, (arguments, done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def format(self, *more: str | Path) -> None:
+        recovery = self.base / "recovery"
+        self.run("format", self.volume, "--key-file", self.key, "--recovery-key-file", recovery, *more)
+
+    def mount(self, *more: str | Path) -> None:
+        self.run("mount", self.volume, self.point, "--key-file", self.key, *more)
+
+    def umount(self) -> None:
+        self.run("umount", self.point)
+
+    def remount(self, *more: str | Path) -> None:
+        self.umount()
+        self.mount(*more)
+
+    @property
+    def pid(self) -> int:
+        return int(json.loads((self.volume / "lock").read_text())["pid"])
+
+    def kill(self) -> None:
+        """SIGKILL the daemon, wait until it is gone, take the dead mount off."""
+        watch = os.pidfd_open(self.pid)
+        os.kill(self.pid, signal.SIGKILL)
+        select.select([watch], [], [], TIMEOUT_S)
+        os.close(watch)
+        subprocess.run(["umount", "-l", str(self.point)], check=False, capture_output=True)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("status", self.point, "--json").stdout)
+        return found
+
+    def seal(self) -> None:
+        self.run("seal", self.point)
+
+    def fsck(self, *more: str) -> list[str]:
+        """Findings, from the mounted or the unmounted volume."""
+        done = self.run("fsck", self.volume, "--key-file", self.key, *more, check=False)
+        assert done.returncode in (0, 7), done
+        return done.stdout.splitlines()[:-1]
+
+    def clean_up(self) -> None:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            os.kill(self.pid, signal.SIGKILL)
+        subprocess.run(["umount", "-l", str(self.point)], check=False, capture_output=True)
