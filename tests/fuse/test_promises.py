@@ -1,0 +1,246 @@
+"""What a user was promised, seen from outside: through a real mount, with the daemon as another process."""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.mounted import Mounted
+
+pytestmark = [pytest.mark.fuse, pytest.mark.slow]  # each mounts a volume
+MIB = 1 << 20
+KILLS = int(os.environ.get("RUSTFSFS_KILLS", "5"))
+
+
+def test_what_was_copied_in_is_there_after_sealing_and_a_remount(mounted: Mounted) -> None:
+    source = Path(os.__file__).parent / "asyncio"
+    for name in ("one", "two"):
+        shutil.copytree(source, mounted.point / name)
+    mounted.seal()
+    mounted.remount()
+    for name in ("one", "two"):
+        subprocess.run(["diff", "-r", str(source), str(mounted.point / name)], check=True)
+    assert mounted.fsck("--data") == []
+
+
+def test_a_second_copy_adds_under_2_percent(mounted: Mounted) -> None:
+    source = Path(os.__file__).parent / "encodings"
+    shutil.copytree(source, mounted.point / "one")
+    mounted.seal()
+    before = mounted.status()["stored_bytes"]
+    shutil.copytree(source, mounted.point / "two")
+    mounted.seal()
+    assert mounted.status()["stored_bytes"] <= 1.02 * before
+
+
+def test_an_insertion_at_the_front_adds_under_3_percent(mounted: Mounted) -> None:
+    data = random.Random(1).randbytes(32 * MIB)
+    (mounted.point / "a").write_bytes(data)
+    mounted.seal()
+    before = mounted.status()["stored_bytes"]
+    (mounted.point / "b").write_bytes(bytes(range(256)) * 4 + data)
+    mounted.seal()
+    added = mounted.status()["stored_bytes"] - before
+    assert 0 < added < 0.03 * len(data), added / len(data)
+
+
+class Writer:
+    """Writes, renames and unlinks without any fsync, and keeps what was acknowledged. Its own state is the oracle."""
+
+    def __init__(self, point: Path, seed: int) -> None:
+        self.point = point
+        self.random = random.Random(seed)
+        self.files: dict[str, bytes] = {}
+        self.pending: set[str] = set()  # names of the operation that may or may not have happened
+        self.count = 0
+
+    def run(self) -> None:
+        try:
+            while True:
+                self.step()
+        except OSError:
+            return  # the daemon was killed under the last operation
+
+    def step(self) -> None:
+        draw, name = self.random.random(), f"f{self.count}"
+        if draw < 0.6 or len(self.files) < 3:
+            self.pending = {name}
+            data = self.random.randbytes(self.random.choice([10, 4096, 70_000, 300_000]))
+            with open(self.point / name, "xb", buffering=0) as file:
+                file.write(data)
+            self.files[name] = data
+        elif draw < 0.8:
+            old, target = self.random.choice(list(self.files)), self.random.choice([name, *self.files])
+            self.pending = {old, target}
+            os.rename(self.point / old, self.point / target)
+            self.files[target] = self.files.pop(old)
+        else:
+            old = self.random.choice(list(self.files))
+            self.pending = {old}
+            os.unlink(self.point / old)
+            del self.files[old]
+        self.pending = set()
+        self.count += 1
+
+
+def test_sigkill_loses_nothing_acknowledged(mounted: Mounted) -> None:
+    """Every write, rename and unlink that had returned is there, without any fsync."""
+    for cycle in range(KILLS):
+        folder = mounted.point / f"cycle{cycle}"
+        folder.mkdir()
+        writer = Writer(folder, seed=cycle)
+        thread = threading.Thread(target=writer.run)
+        thread.start()
+        deadline = time.monotonic() + 0.3 + 0.1 * (cycle % 7)
+        while time.monotonic() < deadline and thread.is_alive():
+            thread.join(0.02)
+        hot = mounted.status()["hot_bytes"]
+        mounted.kill()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert writer.count > 10, "the cycle proved nothing: it did next to nothing before the kill"
+        assert hot > 0, "the cycle proved nothing: there was no hot data at the kill"
+        mounted.mount()
+        found = {name for name in os.listdir(folder)} - writer.pending
+        assert found == set(writer.files) - writer.pending
+        for name in found:
+            assert (folder / name).read_bytes() == writer.files[name], name
+    mounted.umount()
+    assert mounted.fsck() == []
+
+
+def test_one_fsync_is_exactly_one_sync_of_the_journal(mounted: Mounted, tmp_path: Path) -> None:
+    file = open(mounted.point / "f", "wb", buffering=0)  # noqa: SIM115  closed below, after the trace
+    trace = tmp_path / "trace"
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-y", "-e", "trace=fdatasync,fsync,sync,syncfs", "-o", str(trace), "-p", str(mounted.pid)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert tracer.stderr is not None
+    tracer.stderr.readline()  # "Process N attached"
+    file.write(b"x" * 4096)
+    os.fsync(file.fileno())
+    tracer.terminate()
+    tracer.wait(30)
+    tracer.stderr.close()
+    file.close()
+    calls = [line for line in trace.read_text().splitlines() if re.search(r"\b(fdatasync|fsync|sync|syncfs)\(", line)]
+    assert len(calls) == 1, calls
+    assert "fdatasync" in calls[0] and "/journal/" in calls[0]
+
+
+def test_no_name_content_or_passphrase_is_on_the_disk_in_clear(mounted: Mounted) -> None:
+    secret = mounted.base / "passphrase"
+    secret.write_bytes(b"correct-horse-battery-staple\n")
+    mounted.run("key", "add", mounted.volume, "--key-file", mounted.key, "--new-passphrase-file", secret)
+    folder = mounted.point / "SECRET-FOLDER-NAME"
+    folder.mkdir()
+    (folder / "SECRET-FILE-NAME").write_bytes(b"SECRET-CONTENT " * 1000)
+    os.symlink("SECRET-TARGET-OF-LINK", folder / "link")
+    os.setxattr(folder, "user.SECRET-XATTR", b"SECRET-VALUE")
+    words = [b"SECRET-", b"correct-horse", mounted.key.read_bytes()]
+
+    def found() -> list[tuple[str, bytes]]:
+        hits = []
+        for path in mounted.volume.rglob("*"):
+            if path.is_file() and path.name != "ballast":
+                data = path.read_bytes()
+                hits += [(str(path), word) for word in words if word in data]
+        return hits
+
+    assert found() == []
+    mounted.seal()
+    mounted.remount()
+    assert found() == []
+    assert (folder / "SECRET-FILE-NAME").read_bytes() == b"SECRET-CONTENT " * 1000
+
+
+def used_bytes(volume: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in (volume / "packs").rglob("*") if path.is_file())
+
+
+def test_space_comes_back_after_overwriting_truncating_and_deleting(mounted: Mounted) -> None:
+    count, size, draw = 24, 4 * MIB, random.Random(2)
+    for number in range(count):
+        (mounted.point / f"f{number}").write_bytes(draw.randbytes(size))
+    mounted.seal()
+    for number in range(count):
+        path = mounted.point / f"f{number}"
+        if number % 4 == 0:
+            with open(path, "r+b") as file:
+                file.write(draw.randbytes(size // 2))
+        elif number % 4 == 1:
+            os.truncate(path, size // 8)
+        elif number % 4 == 2:
+            path.unlink()
+    mounted.seal()
+    mounted.run("collect", mounted.point)
+    status = mounted.status()
+    assert status["stored_bytes"] > 0
+    assert used_bytes(mounted.volume) <= 1.10 * status["stored_bytes"]
+    assert mounted.fsck("--data") == []
+
+
+@pytest.mark.parametrize("count", [int(os.environ.get("RUSTFSFS_EXTENTS", "30000"))])
+def test_deleting_a_file_of_many_extents_delays_no_other_request(mounted: Mounted, count: int) -> None:
+    path = mounted.point / "crumbs"
+    with open(path, "wb", buffering=0) as file:
+        for number in range(count):
+            os.pwrite(file.fileno(), b"x", number * 2)
+    other = mounted.point / "other"
+    other.write_bytes(b"")
+    os.unlink(path)
+    waits = []
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        started = time.perf_counter()
+        os.utime(other)
+        waits.append(time.perf_counter() - started)
+    # Two cores are shared with pytest and the rest of the machine: the 99.9th part says what the mount does.
+    waits.sort()
+    assert waits[int(len(waits) * 0.999)] < 0.020, (waits[-5:], len(waits))
+
+
+def test_a_sparse_terabyte_is_a_small_file(mounted: Mounted) -> None:
+    path = mounted.point / "sparse"
+    with open(path, "wb") as file:
+        file.seek((1 << 40) - 1)
+        file.write(b"x")
+    assert path.stat().st_size == 1 << 40
+    assert path.stat().st_blocks <= 8
+    mounted.seal()
+    with open(path, "rb") as file:
+        assert file.read(10) == bytes(10)
+        file.seek(-2, os.SEEK_END)
+        assert file.read() == b"\0x"
+
+
+def test_memory_stays_bounded(mounted: Mounted) -> None:
+    chunk = random.Random(3).randbytes(MIB)
+    with open(mounted.point / "big", "wb") as file:
+        for number in range(300):
+            file.write(chunk[number:] + chunk[:number])
+    mounted.seal()
+    mounted.remount()
+    with open(mounted.point / "big", "rb") as file:
+        while file.read(MIB):
+            pass
+    with open(f"/proc/{mounted.pid}/status") as status:
+        peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    assert peak < 600 * 1024, f"{peak} KiB"
+    assert mounted.status()["cache"]["ram_bytes"] <= mounted.status()["cache"]["ram_bytes_max"]
+
+
+def test_two_writers_of_one_volume_are_kept_apart(mounted: Mounted, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    second.mkdir()
+    done = mounted.run("mount", mounted.volume, second, "--key-file", mounted.key, check=False)
+    assert done.returncode == 5
+    assert str(mounted.point) in done.stderr and str(mounted.pid) in done.stderr
