@@ -15,7 +15,7 @@ from rustfsfs import ops
 from rustfsfs.content.aead import NONCE_SIZE, TAG_SIZE
 from rustfsfs.errors import DamagedData, JournalFailed, NoSpace, StoreUnavailable
 from rustfsfs.journal import layout, segments
-from rustfsfs.journal.layout import HEADER_SIZE, PREFIX, Header, SegmentName
+from rustfsfs.journal.layout import HEADER_SIZE, PREFIX, Cut, Header, SegmentName
 from rustfsfs.journal.segments import Record, SegmentFile
 from rustfsfs.units import SegmentNo
 from rustfsfs.world import Files
@@ -71,9 +71,10 @@ class Journal:
         seq: int,
         tag: bytes,
         epoch: int,
+        number: int,
         old: Sequence[SegmentFile],
     ) -> None:
-        """`seq`, `tag`: of the last good record; `old`: the files that are there. See `recovery.start`."""
+        """`seq`, `tag`: of the last good record; `number`: of the last segment; `old`: the files. See `recovery`."""
         self._files = files
         self._folder = folder
         self._key = key
@@ -84,7 +85,8 @@ class Journal:
         self._lock = threading.Lock()  # of preparing
         self._prepared: deque[SegmentFile] = deque()
         self._segments: dict[int, list[SegmentFile]] = {}  # number -> incarnations, oldest first
-        self._number = max((file.name.segment for file in old), default=0)
+        self._number = number
+        self._cuts: list[Cut] = []  # of this life
         for file in sorted(old, key=lambda f: f.name):
             self._segments.setdefault(file.name.segment, []).append(file)
         self._current: SegmentFile | None = None
@@ -158,8 +160,7 @@ class Journal:
         file.last_seq = address.seq
         self.appended_seq = address.seq
         self._appended_bytes += len(sealed)
-        start = layout.data_position(0, 0)
-        self._tag = bytes(sealed[start + len(op) - TAG_SIZE : start + len(op)])
+        self._tag = _tag(sealed, len(op))
         self._unsynced[file] = None
         self._held.append(Held(address.seq, file, position, len(op), len(joined), sealed))
 
@@ -168,11 +169,11 @@ class Journal:
         with self._lock:
             if self._current is not None and self._current.failed:
                 self._drop_prepared()
-                made = self._make((self.appended_seq, self._tag))
+                made = self._make_behind_cut()
             elif self._prepared:
                 made = self._prepared.popleft()
             else:
-                made = self._make(None)
+                made = self._make()
         self._segments[made.name.segment] = [made]
         self._current = made
         return made
@@ -180,21 +181,24 @@ class Journal:
     def begin(self) -> None:
         """The first segment of this life: its header names the cut that recovery found. Raises NoSpace."""
         with self._lock:
-            made = self._make((self.appended_seq, self._tag))
+            made = self._make_behind_cut()
         self._segments[made.name.segment] = [made]
         self._current = made
 
-    def _make(self, cut: tuple[int, bytes] | None) -> SegmentFile:
-        number = self._number + 1
-        name = SegmentName(number, 0, self._random_bytes(layout.SALT_SIZE))
-        made = self._make_file(name, cut, from_position=HEADER_SIZE)
-        self._number = number
-        return made
+    def _make_behind_cut(self) -> SegmentFile:
+        """The segment behind the last good record; whatever lies beyond that in earlier ones is void once it exists."""
+        self._cuts.append(Cut(self.appended_seq, self._tag, self._number + 1))
+        return self._make(first_seq=self.appended_seq + 1)
 
-    def _make_file(self, name: SegmentName, cut: tuple[int, bytes] | None, *, from_position: int) -> SegmentFile:
+    def _make(self, first_seq: int = 0) -> SegmentFile:
+        self._number += 1  # also when it fails: what is left of it may come back
+        name = SegmentName(self._number, 0, self._random_bytes(layout.SALT_SIZE))
+        return self._make_file(name, first_seq=first_seq, from_position=HEADER_SIZE)
+
+    def _make_file(self, name: SegmentName, *, first_seq: int, from_position: int) -> SegmentFile:
         header = Header(
-            first_seq=cut[0] + 1 if cut else 0,
-            cut=cut,
+            first_seq=first_seq,
+            cut=self._cuts[-1],
             from_position=from_position,
             watermark=self.durable_seq,
             epoch=self._epoch,
@@ -219,7 +223,7 @@ class Journal:
         """See that the next two segments exist. Blocking; for a worker. Raises NoSpace."""
         while len(self._prepared) < PREPARED:
             with self._lock:
-                self._prepared.append(self._make(None))
+                self._prepared.append(self._make())
 
     def _drop_prepared(self) -> None:
         """They never held a record; the numbers are not used again."""
@@ -294,15 +298,16 @@ class Journal:
         wanted = seq + 1
         for number in self.segments:
             found = self._segments[number]
-            if found[-1].last_seq < wanted:
+            if max(file.last_seq for file in found) < wanted:
                 continue
+            until = min((cut.seq for cut in self._cuts if number < cut.segment), default=self.appended_seq)
             for index, file in enumerate(found):
                 limit = found[index + 1].header.from_position if index + 1 < len(found) else file.end
                 start = max(HEADER_SIZE, file.header.from_position)
                 for record in segments.walk(self._files, file, start, limit):
                     if isinstance(record, DamagedData):
-                        raise record
-                    if record.address.seq > self.appended_seq:
+                        continue  # if it was wanted, it will be missed
+                    if record.address.seq > until:
                         break
                     if record.address.seq == wanted:
                         yield record
@@ -320,8 +325,6 @@ class Journal:
         """A job ran: note what is durable. What failed is written anew elsewhere (I10). Raises JournalFailed."""
         if self.failed:
             raise JournalFailed("the journal failed before and cannot be made durable")
-        for file in job.failed:
-            file.failed = True
         if job.failed:
             self._rewrite(job)
         for file in job.unsynced:
@@ -345,13 +348,14 @@ class Journal:
             raise JournalFailed(f"the disk of the journal fails ({job.trouble}); nothing more is accepted") from exc
 
     def _rewrite_file(self, old: SegmentFile) -> None:
+        append_failed, old.failed = old.failed, True
         held = [one for one in self._held if one.file is old]
         if not held:
             self._unsynced.pop(old, None)
             return
         salt = self._random_bytes(layout.SALT_SIZE)
         name = SegmentName(old.name.segment, old.name.incarnation + 1, salt)
-        new = self._make_file(name, None, from_position=held[0].position)
+        new = self._make_file(name, first_seq=held[0].seq, from_position=held[0].position)
         moved: dict[int, Held] = {}
         for one in held:
             sealed = self._resealed(one, new)
@@ -360,8 +364,11 @@ class Journal:
             moved[one.seq] = replace(one, file=new, sealed=sealed)
         self._files.sync(new.fd)
         new.end, new.last_seq = old.end, old.last_seq
+        new.failed = append_failed  # then a cut has to follow, as if it had gone on well
         self._held = deque(moved.get(one.seq, one) for one in self._held)
         old.last_seq = held[0].seq - 1
+        if held[-1].seq == self.appended_seq:
+            self._tag = _tag(moved[held[-1].seq].sealed, held[-1].op_size)
         self._segments[old.name.segment].append(new)
         self._unsynced.pop(old, None)
         if self._current is old:
@@ -371,7 +378,8 @@ class Journal:
         """A held record under the new file's key, with fresh nonces."""
         view = memoryview(one.sealed)
         op_end = PREFIX.size + one.op_size + TAG_SIZE
-        op = layout.open_op(one.file.cipher, one.position, bytes(view[: PREFIX.size]), bytes(view[PREFIX.size : op_end]))
+        prefix, sealed = bytes(view[: PREFIX.size]), bytes(view[PREFIX.size : op_end])
+        op = layout.open_op(one.file.cipher, one.position, prefix, sealed)
         base = one.position + op_end
         data = b""
         if one.data_size:
@@ -395,3 +403,8 @@ class Journal:
             for file in found:
                 self._files.close(file.fd)
         self._segments.clear()
+
+
+def _tag(sealed: bytearray, op_size: int) -> bytes:
+    """The tag of a record's op."""
+    return bytes(sealed[PREFIX.size + op_size : PREFIX.size + op_size + TAG_SIZE])

@@ -5,7 +5,7 @@ incarnation u32, salt), so a file has a key of its own, and a file whose header 
 
 Header, 4096 bytes:
     0    magic 8 | segment u64 | incarnation u32 | volume uuid 16 | salt 24 | sealed length u32
-    64   nonce 12 | sealed msgpack [first_seq, cut, from_position, watermark, epoch], zeros up to 4096
+    64   nonce 12 | sealed msgpack [first_seq, [seq, tag, segment] of the cut, from_position, watermark, epoch], zeros
 
 Record, from 4096 on, one behind the other; a total length of 0 (or the end of the file) ends them:
     0    total length u32 | op length u32 | data length u32 | seq u64 | watermark u64 | nonce 12        (the prefix)
@@ -58,11 +58,23 @@ def parse_name(name: str) -> SegmentName | None:
     return SegmentName(int(found[1], 16), int(found[2], 16), bytes.fromhex(found[3])) if found else None
 
 
+class Cut(NamedTuple):
+    """A point beyond which nothing counts that was written before: `seq` and `tag` are of the last good record.
+
+    Void are the records later than `seq` in segments below `segment`. Every file of a life names that life's newest
+    cut, so that it outlives the file it was made for.
+    """
+
+    seq: int
+    tag: bytes
+    segment: int
+
+
 class Header(msgspec.Struct, frozen=True, array_like=True):
     """The sealed part of a header."""
 
-    first_seq: int  # no record in the file has a smaller one; 0: made before that was known
-    cut: tuple[int, bytes] | None  # (seq, tag) of the last good record: in files begun before this one later ones are void
+    first_seq: int  # of the first record in the file; 0: made before that was known
+    cut: Cut | None  # None: the header is lost
     from_position: int  # where this incarnation takes over from the one before
     watermark: int  # durable seq known when it was written
     epoch: int

@@ -7,6 +7,8 @@ writes to no existing file; the segment it begins names the cut, and what lies b
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from rustfsfs import ops
 from rustfsfs.errors import DamagedData, MachineTrouble
 from rustfsfs.journal import layout, segments
@@ -16,6 +18,7 @@ from rustfsfs.journal.segments import Record, SegmentFile
 from rustfsfs.world import Files
 
 NO_TAG = bytes(16)  # before the first record
+NO_CUT = 1 << 62
 
 
 @dataclass(slots=True)
@@ -23,7 +26,7 @@ class Scan:
     """What the journal holds behind `last_seq`. `replay` is contiguous: last_seq + 1, last_seq + 2, ..."""
 
     files: list[SegmentFile]
-    replay: list[tuple[SegmentFile, Record]] = field(default_factory=list)
+    replay: list[Record] = field(default_factory=list)  # `op` is None for one that a person let go
     last_seq: int = 0  # where replay begins, less one
     cut_seq: int = 0  # the last record that counts
     cut_tag: bytes = NO_TAG
@@ -33,9 +36,8 @@ class Scan:
     unusable: list[str] = field(default_factory=list)  # files without a good header and without a record
 
     def records(self) -> Iterator[Record]:
-        """The records to replay, in order; `op` is None for one that a person let go."""
-        for _file, record in self.replay:
-            yield record
+        """The records to replay, in order."""
+        yield from self.replay
 
 
 def scan(
@@ -51,7 +53,7 @@ def scan(
     """Find what counts behind `last_seq`, the seq of the last COMMIT. Changes nothing. Blocking.
 
     Damage above the watermark is a torn tail: cut, and noted. Damage below: a bad piece is noted (it reads EIO), a bad
-    op sets `blocked_at`, unless it is `skip_seq`, which a person said to go on without. Raises MachineTrouble.
+    op sets `blocked_at`. `skip_seq`: a person said to go on without the damaged ones up to it. Raises MachineTrouble.
     """
     found = Scan(files=[], last_seq=last_seq, watermark=watermark)
     _open_all(files, folder, found, key=key, uuid=uuid)
@@ -59,7 +61,9 @@ def scan(
     records, broken = _collect(files, found, last_seq)
     if records:
         found.watermark = max(found.watermark, *(record.watermark for _file, record in records.values()))
-    _choose(files, found, records, broken, skip_seq)
+    _choose(files, found, records, broken, skip_seq or 0)
+    for file in found.files:
+        file.last_seq = min(file.last_seq, found.cut_seq)
     return found
 
 
@@ -72,7 +76,7 @@ def _open_all(files: Files, folder: str, found: Scan, *, key: bytes, uuid: bytes
             fd = files.open(path)
             files.sync(fd)
             files.forget_pages(fd)
-            block = files.pread(fd, HEADER_SIZE, 0)
+            block = segments.read(files, fd, HEADER_SIZE, 0)
         except OSError as exc:
             raise MachineTrouble(f"the journal {path} cannot be read ({exc.strerror}); check the disk") from exc
         cipher = Cipher(key, uuid, name)
@@ -80,16 +84,14 @@ def _open_all(files: Files, folder: str, found: Scan, *, key: bytes, uuid: bytes
             header = layout.decode_header(block, key, uuid, name)
         except DamagedData as exc:
             header = Header(first_seq=0, cut=None, from_position=HEADER_SIZE, watermark=0, epoch=0)
-            if not _has_records(files, fd):
+            start = segments.first_position(files, SegmentFile(name, path, fd, cipher, header), files.size(path))
+            if start is None:
                 files.close(fd)
                 found.unusable.append(path)
                 continue
+            header = msgspec.structs.replace(header, from_position=start)
             found.damage.append(f"{path}: {exc}; going on without its header")
         found.files.append(SegmentFile(name, path, fd, cipher, header))
-
-
-def _has_records(files: Files, fd: int) -> bool:
-    return any(files.pread(fd, 16, HEADER_SIZE))
 
 
 def _collect(
@@ -99,37 +101,46 @@ def _collect(
     records: dict[int, tuple[SegmentFile, Record]] = {}
     broken: list[tuple[SegmentFile, str]] = []
     firsts = [_first_seq(files, file) for file in found.files]
+    before = 0
     for index, file in enumerate(found.files):
-        later = found.files[index + 1 :]
-        void_above = min((other.header.cut[0] for other in later if other.header.cut), default=1 << 62)
-        limit = min(
-            (other.header.from_position for other in later if other.name.segment == file.name.segment), default=1 << 62
-        )
-        following = [first for first in firsts[index + 1 :] if first]
-        if following and min(following) <= last_seq + 1 and firsts[index] <= last_seq:
-            file.last_seq = min(following) - 1  # all of it is committed: it is kept for its data only
-            if file.last_seq <= last_seq:
-                continue
-        file.last_seq = 0
-        end = min(limit, files.size(file.path))
-        for record in segments.walk(files, file, max(HEADER_SIZE, file.header.from_position), end):
+        void_above = _void_above(found.files, firsts, index)
+        if void_above <= last_seq:
+            before = file.last_seq = void_above  # what counts of it is committed: it is kept for its data only
+            continue
+        for record in segments.walk(files, file, file.header.from_position, _limit(files, found, index), seq=before):
             if isinstance(record, DamagedData):
                 broken.append((file, str(record)))
                 continue
             seq = record.address.seq
             if seq > void_above:
                 break
-            file.last_seq = max(file.last_seq, seq)
-            file.end = record.position + 1
+            before = file.last_seq = seq
+            file.end = segments.behind(record)
             if seq > last_seq:
                 records[seq] = (file, record)
     return records, broken
 
 
+def _void_above(found: Sequence[SegmentFile], firsts: Sequence[int], index: int) -> int:
+    """The greatest seq that can count in a file: before every cut made later, and before each later file's first."""
+    cuts = [other.header.cut for other in found if other.header.cut is not None]
+    above = [cut.seq for cut in cuts if found[index].name.segment < cut.segment]
+    above += [first - 1 for first in firsts[index + 1 :] if first]
+    return min(above, default=NO_CUT)
+
+
+def _limit(files: Files, found: Scan, index: int) -> int:
+    """Where the records of a file end at the latest: there the next incarnation took over."""
+    file = found.files[index]
+    later = [other for other in found.files[index + 1 :] if other.name.segment == file.name.segment]
+    starts = [other.header.from_position for other in later if other.name.incarnation > file.name.incarnation]
+    return min([*starts, files.size(file.path)])
+
+
 def _first_seq(files: Files, file: SegmentFile) -> int:
     """Of the first record in a file; 0 if there is none that opens."""
     try:
-        record = segments.read_record(files, file, max(HEADER_SIZE, file.header.from_position))
+        record = segments.read_record(files, file, file.header.from_position)
     except DamagedData:
         return file.header.first_seq
     return 0 if record is None else record.address.seq
@@ -140,7 +151,7 @@ def _choose(
     found: Scan,
     records: dict[int, tuple[SegmentFile, Record]],
     broken: Sequence[tuple[SegmentFile, str]],
-    skip_seq: int | None,
+    skip_seq: int,
 ) -> None:
     """The longest run from last_seq + 1 on, and why it ends."""
     seq = found.last_seq
@@ -155,12 +166,11 @@ def _choose(
                 break
             if bad_piece is not None:
                 found.damage.append(f"record {seq}: piece {bad_piece} of its data is damaged; that range reads EIO")
-            found.replay.append((file, record))
+            found.replay.append(record)
             found.cut_seq, found.cut_tag = seq, record.tag
-        elif seq == skip_seq and any(other > seq for other in records):
+        elif seq <= min(skip_seq, found.watermark):
             found.damage.append(f"record {seq} is damaged and left out, as asked")
-            nothing = Record(ops.Address(seq, 0, 0), None, 0, 0, 0, NO_TAG)
-            found.replay.append((found.files[-1], nothing))
+            found.replay.append(Record(ops.Address(seq, 0, 0), None, 0, 0, 0, NO_TAG))
             found.cut_seq = seq
         else:
             break
@@ -176,8 +186,8 @@ def _choose(
 def _committed_tag(found: Scan, seq: int) -> bytes:
     """The tag of a record that is committed already is not needed to tell it from others: its seq is enough."""
     for file in found.files:
-        if file.header.cut is not None and file.header.cut[0] == seq:
-            return file.header.cut[1]
+        if file.header.cut is not None and file.header.cut.seq == seq:
+            return file.header.cut.tag
     return NO_TAG
 
 
@@ -191,15 +201,25 @@ def start(
     segment_bytes: int,
     random_bytes: Callable[[int], bytes],
     epoch: int,
+    named_segment: int = 0,
 ) -> Journal:
     """A journal that goes on behind the cut, in a new segment whose header names it; durable on return.
 
-    Old segments stay, readable, until they can be dropped. Raises NoSpace.
+    Old segments stay, readable, until they can be dropped. `named_segment`: the greatest that metadata names, so that a
+    lost file's number is not used for another. Raises NoSpace.
     """
     for path in found.unusable:
         files.unlink(path)
     journal = _journal(
-        files, folder, found, key=key, uuid=uuid, segment_bytes=segment_bytes, random_bytes=random_bytes, epoch=epoch
+        files,
+        folder,
+        found,
+        key=key,
+        uuid=uuid,
+        segment_bytes=segment_bytes,
+        random_bytes=random_bytes,
+        epoch=epoch,
+        number=max([named_segment, *(file.name.segment for file in found.files)]),
     )
     journal.begin()
     return journal
@@ -208,7 +228,7 @@ def start(
 def open_read_only(files: Files, folder: str, found: Scan, *, key: bytes, uuid: bytes) -> Journal:
     """A journal to read hot data from; it never appends."""
     journal = _journal(
-        files, folder, found, key=key, uuid=uuid, segment_bytes=0, random_bytes=_no_randomness, epoch=0
+        files, folder, found, key=key, uuid=uuid, segment_bytes=0, random_bytes=_no_randomness, epoch=0, number=0
     )
     journal.failed = True
     return journal
@@ -228,6 +248,7 @@ def _journal(
     segment_bytes: int,
     random_bytes: Callable[[int], bytes],
     epoch: int,
+    number: int,
 ) -> Journal:
     for file in found.files:
         file.failed = True  # written by an earlier life: never again
@@ -241,6 +262,6 @@ def _journal(
         seq=found.cut_seq,
         tag=found.cut_tag,
         epoch=epoch,
+        number=number,
         old=found.files,
     )
-

@@ -14,7 +14,10 @@ from rustfsfs.journal.layout import HEADER_SIZE, PREFIX, Cipher, Header, Prefix,
 from rustfsfs.units import PIECE_SIZE
 from rustfsfs.world import Files
 
-READ_SIZE = 256 * 1024  # bytes read at once while walking records
+READ_SIZE = 256 * 1024  # bytes read at once while searching records
+PAGE_SIZE = 4096  # bytes that are lost at once where a disk cannot be read
+AT_SEQ = 12  # of the seq in a prefix
+SEARCHED = 64  # records that a damaged page may have held
 
 
 @dataclass(slots=True, eq=False)
@@ -61,13 +64,14 @@ def make(
     return SegmentFile(name, path, fd, Cipher(key, uuid, name), header)
 
 
-def walk(files: Files, file: SegmentFile, start: int, size: int) -> Iterator[Record | DamagedData]:
+def walk(files: Files, file: SegmentFile, start: int, size: int, *, seq: int = 0) -> Iterator[Record | DamagedData]:
     """Records from `start` on, in order. At damage: one DamagedData, then on behind it if a way is found.
 
-    The claimed length of a damaged record leads on if a record is found there; else the next record is searched by
-    its number. Data is not read; see `check_data`.
+    seq   of the last record known to lie before `start`
+    The claimed length of a damaged record leads on if a record is found there; else one of the next records is
+    searched by its number. Data is not read; see `first_bad_piece`.
     """
-    position, seq = start, 0
+    position = start
     while position + PREFIX.size <= size:
         try:
             found = read_record(files, file, position)
@@ -82,23 +86,39 @@ def walk(files: Files, file: SegmentFile, start: int, size: int) -> Iterator[Rec
             return
         yield found
         seq = found.address.seq
-        position = layout.data_position(position, 0) + _body_size(found)
+        position = behind(found)
 
 
-def _body_size(record: Record) -> int:
+def behind(record: Record) -> int:
+    """The position where a record ends."""
     op_size = record.address.data_position - layout.data_position(record.position, 0)
-    return layout.record_size(op_size, record.data_size) - layout.data_position(0, 0)
+    return record.position + layout.record_size(op_size, record.data_size)
+
+
+def read(files: Files, fd: int, size: int, position: int) -> bytes:
+    """As `pread`, but what the disk cannot give reads as 0xff, which opens as nothing: damage, not the end."""
+    try:
+        return files.pread(fd, size, position)
+    except OSError:
+        parts = []
+        for start in range(position, position + size, PAGE_SIZE):
+            length = min(PAGE_SIZE - start % PAGE_SIZE, position + size - start)
+            try:
+                parts.append(files.pread(fd, length, start))
+            except OSError:
+                parts.append(b"\xff" * length)
+        return b"".join(parts)
 
 
 def read_record(files: Files, file: SegmentFile, position: int) -> Record | None:
     """The record at `position`, its op opened; None where records end. Raises DamagedData."""
-    head = files.pread(file.fd, PREFIX.size + 512, position)
+    head = read(files, file.fd, PREFIX.size + 512, position)
     prefix = layout.parse_prefix(head)
     if prefix is None:
         return None
     end = PREFIX.size + prefix.op_size + TAG_SIZE
     if len(head) < end:
-        head = files.pread(file.fd, end, position)
+        head = read(files, file.fd, end, position)
     sealed = head[PREFIX.size : end]
     op = layout.open_op(file.cipher, position, head[: PREFIX.size], sealed)
     return _record(file, position, prefix, op, sealed[-TAG_SIZE:])
@@ -112,28 +132,42 @@ def _record(file: SegmentFile, position: int, prefix: Prefix, op: bytes, tag: by
 def _way_on(files: Files, file: SegmentFile, position: int, seq: int, size: int) -> int | None:
     """Where the next good record begins behind damage at `position`, the last good one having had `seq`."""
     try:
-        prefix = layout.parse_prefix(files.pread(file.fd, PREFIX.size, position))
+        prefix = layout.parse_prefix(read(files, file.fd, PREFIX.size, position))
         if prefix is not None and _opens(files, file, position + prefix.total):
             return position + prefix.total
     except DamagedData:
         pass
-    if not seq:
-        return None
-    return _search(files, file, position + 1, (seq + 2).to_bytes(8, "little"), size)
+    return _search(files, file, position + 1, range(seq + 1, seq + 2 + SEARCHED), size)
 
 
-def _search(files: Files, file: SegmentFile, start: int, wanted: bytes, size: int) -> int | None:
-    """The first position from `start` on of a good record whose seq is `wanted`."""
-    at_seq = 12  # of the seq in the prefix
-    offset = start
-    while offset < size:
-        block = files.pread(file.fd, READ_SIZE + len(wanted), offset)
-        look = block.find(wanted)
-        while look >= 0:
-            if offset + look - at_seq >= start and _opens(files, file, offset + look - at_seq):
-                return offset + look - at_seq
-            look = block.find(wanted, look + 1)
-        offset += READ_SIZE
+def _search(files: Files, file: SegmentFile, start: int, wanted: range, size: int) -> int | None:
+    """The first position from `start` on of a good record whose seq is in `wanted`; not beyond a stretch of zeros."""
+    patterns = [seq.to_bytes(8, "little") for seq in wanted]
+    for offset in range(start, size, READ_SIZE):
+        block = read(files, file.fd, READ_SIZE + PREFIX.size, offset)
+        if not block.strip(b"\0"):
+            return None
+        for position in sorted(offset + at - AT_SEQ for pattern in patterns for at in _all(block, pattern)):
+            if position >= start and _opens(files, file, position):
+                return position
+    return None
+
+
+def _all(block: bytes, pattern: bytes) -> Iterator[int]:
+    at = block.find(pattern)
+    while at >= 0:
+        yield at
+        at = block.find(pattern, at + 1)
+
+
+def first_position(files: Files, file: SegmentFile, size: int) -> int | None:
+    """Where the records of a file begin whose header is lost; None if it holds none."""
+    for offset in range(HEADER_SIZE, size, READ_SIZE):
+        block = read(files, file.fd, READ_SIZE, offset)
+        if found := len(block.lstrip(b"\0")):
+            last = offset + len(block) - found  # a total length may begin with zeros
+            near = range(max(HEADER_SIZE, last - 3), last + 1)
+            return next((position for position in near if _opens(files, file, position)), near[0])
     return None
 
 
@@ -144,11 +178,6 @@ def _opens(files: Files, file: SegmentFile, position: int) -> bool:
         return False
 
 
-def check_data(files: Files, file: SegmentFile, record: Record) -> bool:
-    """Does every piece of the record's data open?"""
-    return first_bad_piece(files, file, record) is None
-
-
 def first_bad_piece(files: Files, file: SegmentFile, record: Record) -> int | None:
     """Index of the first piece that does not open, or None."""
     base = record.address.data_position
@@ -156,16 +185,14 @@ def first_bad_piece(files: Files, file: SegmentFile, record: Record) -> int | No
         plain_size = layout.piece_size(record.data_size, index)
         position = base + index * layout.SEALED_PIECE_SIZE
         try:
-            sealed = files.pread(file.fd, plain_size + layout.PIECE_OVERHEAD, position)
+            sealed = read(files, file.fd, plain_size + layout.PIECE_OVERHEAD, position)
             layout.open_piece(file.cipher, position, memoryview(sealed), plain_size)
         except DamagedData:
             return index
     return None
 
 
-def read_data(
-    cipher: Cipher, data: bytes, position: int, total: int, skip: int, size: int
-) -> bytes:
+def read_data(cipher: Cipher, data: bytes, position: int, total: int, skip: int, size: int) -> bytes:
     """Bytes [skip, skip + size) of a record's data, from the sealed pieces that hold them.
 
     data      the pieces as they lie in the file, from the first one needed on

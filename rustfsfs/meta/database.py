@@ -4,13 +4,14 @@
 and the state that `COMMIT` writes. The only module that connects.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import apsw
 
-from rustfsfs.errors import DamagedVolume
+from rustfsfs.errors import DamagedVolume, NoSpace, StoreUnavailable
 from rustfsfs.meta import schema
 
 Bindings = Sequence[int | str | bytes | None]
@@ -188,20 +189,33 @@ def mark_restored(metadata: Metadata) -> None:
     metadata.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
-def copy_to(db: apsw.Connection, path: str, key: bytes) -> None:
-    """A sealed copy of the last COMMIT at `path` (a new file), synced by SQLite. Blocking."""
-    target = connect_plain(path, key)
+def copied(db: apsw.Connection, temporary: str, key: bytes, *, step: int) -> Iterator[bytes]:
+    """A sealed copy of what the connection sees now, as bytes, at most `step` at a time. Blocking.
+
+    By way of the file `temporary`, which is gone afterwards. Raises NoSpace, StoreUnavailable.
+    """
     try:
-        with target.backup("main", db, "main") as backup:
-            while not backup.done:
-                backup.step(1000)
+        _remove(temporary)
+        target = apsw.Connection(temporary)
+        try:
+            target.pragma("cipher", "aegis")
+            target.pragma("hexkey", key.hex())
+            with target.backup("main", db, "main") as backup:
+                while not backup.done:
+                    backup.step(1000)
+        finally:
+            target.close()
+        with open(temporary, "rb") as file:
+            while data := file.read(step):
+                yield data
+    except apsw.FullError as exc:
+        raise NoSpace(f"no room for a copy of the metadata at {temporary}") from exc
+    except apsw.Error as exc:
+        raise StoreUnavailable(f"the metadata could not be copied ({exc})") from exc
     finally:
-        target.close()
+        _remove(temporary)
 
 
-def connect_plain(path: str, key: bytes) -> apsw.Connection:
-    """A connection for a copy: sealed, but without WAL."""
-    db = apsw.Connection(path)
-    db.pragma("cipher", "aegis")
-    db.pragma("hexkey", key.hex())
-    return db
+def _remove(path: str) -> None:
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        Path(path + suffix).unlink(missing_ok=True)

@@ -265,6 +265,7 @@ def _recover(
         segment_bytes=header.segment_bytes,
         random_bytes=world.random_bytes,
         epoch=running.epoch,
+        named_segment=max(disks.hot_segments(metadata), default=0),
     )
     return journal, None
 

@@ -4,6 +4,10 @@ DISK/snapshots/<epoch, 16 hex digits>.db, the two newest. What a retained snapsh
 not deleted (I5). Order: copy durable on every disk → KeepSnapshots op durable → older files deleted.
 """
 
+import errno
+import os
+from collections.abc import Callable
+
 import trio
 
 from rustfsfs import ops
@@ -16,10 +20,11 @@ from rustfsfs.volume import epochs
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
-from rustfsfs.world import Files, opened
+from rustfsfs.world import Files
 
 KEPT = 2  # DESIGN.md §3, Disks
 FOLDER = "snapshots"
+TEMPORARY = "metadata.copy"  # in VOLUME, while one is made
 STEP = MIB  # bytes copied at once
 
 
@@ -63,50 +68,72 @@ def _write_everywhere(volume: Volume) -> disks.Snapshot:
         database.read_running(reader)
         running = reader.running
         made = disks.Snapshot(running.epoch, running.last_seq, disks.hot_segments(reader))
-        first: str | None = None
-        trouble: Exception | None = None
-        for number, disk in sorted(volume.disks.items()):
-            try:
-                first = _write_one(volume, disk, made.epoch, first)
-                _renew_header(volume, number, disk, made.epoch)
-            except (StoreError, OSError) as exc:
-                log.error("no metadata snapshot on disk %s: %s", disk.path, exc)
-                trouble = exc
-        if first is None and trouble is not None:
-            raise trouble
+        targets = _Targets(volume, made.epoch)
+        try:
+            for data in database.copied(reader.db, f"{volume.path}/{TEMPORARY}", volume.keys.database, step=STEP):
+                targets.append(data)
+        finally:
+            targets.close()
+        targets.publish()
         return made
     finally:
         reader.run("COMMIT")
 
 
-def _write_one(volume: Volume, disk: PackStore, epoch: int, first: str | None) -> str:
-    """One copy, durable: from the database, or from the first copy. Returns its path."""
-    files, folder = volume.world.files, f"{disk.path}/{FOLDER}"
-    files.mkdir(folder)
-    path, temporary = f"{folder}/{file_name(epoch)}", f"{folder}/{file_name(epoch)}.new"
-    files.unlink(temporary)
-    if first is None:
-        database.copy_to(volume.reader.db, temporary, volume.keys.database)
-    else:
-        _copy(files, first, temporary)
-    with opened(files, temporary, write=True) as fd:
-        files.sync(fd)
-    files.rename(temporary, path)
-    files.sync_dir(folder)
-    return path
+class _Targets:
+    """The copies being written, one on each disk. A disk that fails is logged and left out, as long as one is left."""
 
+    def __init__(self, volume: Volume, epoch: int) -> None:
+        self._volume = volume
+        self._epoch = epoch
+        self._files: Files = volume.world.files
+        self._open: dict[int, int] = {}  # disk -> descriptor
+        self._offset = 0
+        for number in volume.disks:
+            self._try(number, self._begin)
 
-def _copy(files: Files, source: str, target: str) -> None:
-    with opened(files, source) as old:
-        new = files.create(target)
+    def _path(self, number: int) -> str:
+        return f"{self._volume.disks[number].path}/{FOLDER}/{file_name(self._epoch)}"
+
+    def _try(self, number: int, work: Callable[[int], None]) -> None:
         try:
-            offset = 0
-            while data := files.pread(old, STEP, offset):
-                if files.pwrite(new, data, offset) != len(data):
-                    raise OSError(f"{target} could not be written whole")
-                offset += len(data)
-        finally:
-            files.close(new)
+            work(number)
+        except (StoreError, OSError) as exc:
+            log.error("no metadata snapshot on disk %s: %s", self._volume.disks[number].path, exc)
+            fd = self._open.pop(number, None)
+            if fd is not None:
+                self._files.close(fd)
+            if not self._open and number == max(self._volume.disks):
+                raise
+
+    def _begin(self, number: int) -> None:
+        self._files.mkdir(f"{self._volume.disks[number].path}/{FOLDER}")
+        self._files.unlink(self._path(number) + ".new")
+        self._open[number] = self._files.create(self._path(number) + ".new")
+
+    def append(self, data: bytes) -> None:
+        def put(number: int) -> None:
+            if self._files.pwrite(self._open[number], data, self._offset) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        for number in list(self._open):
+            self._try(number, put)
+        self._offset += len(data)
+
+    def close(self) -> None:
+        """Each copy durable, though not yet by its name."""
+        for number in list(self._open):
+            self._try(number, lambda number: self._files.sync(self._open[number]))
+            fd = self._open.get(number)
+            if fd is not None:
+                self._files.close(fd)
+
+    def publish(self) -> None:
+        for number in list(self._open):
+            path = self._path(number)
+            self._files.rename(path + ".new", path)
+            self._files.sync_dir(os.path.dirname(path))
+            _renew_header(self._volume, number, self._volume.disks[number], self._epoch)
 
 
 def _renew_header(volume: Volume, number: int, disk: PackStore, epoch: int) -> None:

@@ -10,7 +10,7 @@ import errno
 import itertools
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from rustfsfs.world import Space
@@ -79,22 +79,32 @@ class CrashFiles:
         self._folders: set[str] = {"/"}
         self._fds: dict[int, int] = {}
         self._next = itertools.count(100)
-        self.log: list[str] = []
+        self._next_fd = itertools.count(1_000_000)
+        self.log: list[Callable[[CrashFiles], object]] = []  # every action, to be done again on another disk
 
     # --- the plug ------------------------------------------------------------------------------------------------
 
-    def _act(self, name: str, what: str) -> int | str | None:
+    def _act(self, name: str, again: "Callable[[CrashFiles], object]") -> int | str | None:
         if self.die_at is not None and self.actions >= self.die_at:
             raise PowerLoss
         self.actions += 1
-        self.log.append(f"{name} {what}")
+        self.log.append(again)
         planned = self.failing.get(name)
         return planned.pop(0) if planned else None
 
-    def _raise_if_planned(self, name: str, what: str) -> None:
-        planned = self._act(name, what)
+    def _raise_if_planned(self, name: str, again: "Callable[[CrashFiles], object]") -> None:
+        planned = self._act(name, again)
         if isinstance(planned, int):
-            raise OSError(planned, os.strerror(planned), what)
+            raise OSError(planned, os.strerror(planned))
+
+    def before(self, action: int) -> "CrashFiles":
+        """This disk as it was before its action number `action` (0-based). Only for disks without planned faults."""
+        assert not self.failing
+        twin = CrashFiles()
+        twin._folders = set(self._folders)
+        for again in self.log[:action]:
+            again(twin)
+        return twin
 
     def power_loss(self, choose: "Chooser") -> "CrashFiles":
         """A disk as it might be after the cut; nothing on it is unsynced any more."""
@@ -139,24 +149,30 @@ class CrashFiles:
     # --- Files ---------------------------------------------------------------------------------------------------
 
     def create(self, path: str, *, allocate_bytes: int = 0) -> int:
-        self._raise_if_planned("create", path)
+        self._raise_if_planned("create", lambda other: other._create(path, allocate_bytes))
         if path in self._names:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         self._need_folder(path)
+        fd = next(self._next_fd)
+        self._fds[fd] = self._create(path, allocate_bytes)
+        return fd
+
+    def _create(self, path: str, allocate_bytes: int) -> int:
         number = next(self._next)
-        inode = self._inodes[number] = Inode()
-        if allocate_bytes:
-            change = Change(-1, b"", allocate_bytes)
-            change.apply(inode.live)
-            inode.pending.append(change)
+        self._inodes[number] = Inode()
         self._name({path: number})
-        self._fds[number + 1_000_000] = number
-        return number + 1_000_000
+        if allocate_bytes:
+            self._change(number, Change(-1, b"", allocate_bytes))
+        return number
+
+    def _change(self, number: int, change: Change) -> None:
+        change.apply(self._inodes[number].live)
+        self._inodes[number].pending.append(change)
 
     def open(self, path: str, *, write: bool = False) -> int:
         if path not in self._names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        fd = next(self._next) + 2_000_000
+        fd = next(self._next_fd)
         self._fds[fd] = self._names[path]
         return fd
 
@@ -167,14 +183,11 @@ class CrashFiles:
         return self._inodes[self._fds[fd]]
 
     def pwrite(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
-        planned = self._act("pwrite", f"{self._fds[fd]} {offset}+{len(data)}")
-        inode = self._inode(fd)
-        whole = bytes(data)
+        number, whole = self._fds[fd], bytes(data)
+        planned = self._act("pwrite", lambda other: other._change(number, Change(offset, whole)))
         done = whole[: len(whole) // 2] if planned == "short" else whole  # an error may come after all was written
         if done:
-            change = Change(offset, done)
-            change.apply(inode.live)
-            inode.pending.append(change)
+            self._change(number, Change(offset, done))
         if isinstance(planned, int):
             raise OSError(planned, os.strerror(planned))
         return len(done)
@@ -186,27 +199,34 @@ class CrashFiles:
         return self.pread(fd, size, offset)
 
     def sync(self, fd: int) -> None:
-        planned = self._act("sync", str(self._fds[fd]))
-        inode = self._inode(fd)
+        number = self._fds[fd]
+        planned = self._act("sync", lambda other: other._sync(number))
         if isinstance(planned, int):
+            inode = self._inodes[number]
             inode.lost += inode.pending
             inode.pending.clear()
             raise OSError(planned, os.strerror(planned))
+        self._sync(number)
+
+    def _sync(self, number: int) -> None:
+        inode = self._inodes[number]
         for change in inode.pending:
             change.apply(inode.durable)
         inode.pending.clear()
 
     def sync_dir(self, path: str) -> None:
-        self._raise_if_planned("sync_dir", path)
+        self._raise_if_planned("sync_dir", lambda other: other._sync_dir(path))
+        self._sync_dir(path)
+
+    def _sync_dir(self, path: str) -> None:
         for naming in [naming for naming in self._pending_names if naming.folder == path.rstrip("/")]:
             _rename(self._durable_names, naming.paths)
             self._pending_names.remove(naming)
 
     def truncate(self, fd: int, size_bytes: int) -> None:
-        self._raise_if_planned("truncate", str(fd))
-        change = Change(-1, b"", size_bytes)
-        change.apply(self._inode(fd).live)
-        self._inode(fd).pending.append(change)
+        number, change = self._fds[fd], Change(-1, b"", size_bytes)
+        self._raise_if_planned("truncate", lambda other: other._change(number, change))
+        self._change(number, change)
 
     def size(self, path: str) -> int:
         if path not in self._names:
@@ -232,14 +252,15 @@ class CrashFiles:
             path = os.path.dirname(path)
 
     def rename(self, old: str, new: str) -> None:
-        self._raise_if_planned("rename", f"{old} {new}")
         if old not in self._names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old)
-        self._name({old: None, new: self._names[old]})
+        number = self._names[old]
+        self._raise_if_planned("rename", lambda other: other._name({old: None, new: number}))
+        self._name({old: None, new: number})
 
     def unlink(self, path: str) -> None:
-        self._raise_if_planned("unlink", path)
         if path in self._names:
+            self._raise_if_planned("unlink", lambda other: other._name({path: None}))
             self._name({path: None})
 
     def punch(self, fd: int, offset: int, size_bytes: int) -> None:
@@ -249,7 +270,7 @@ class CrashFiles:
         """What the next read shows is what the disk holds."""
 
     def space(self, path: str) -> Space:
-        return Space(1 << 34, 1 << 33, 1 << 20, 1 << 19, read_only=False)
+        return Space(1 << 28, 1 << 27, 1 << 20, 1 << 19, read_only=False)  # small, so that segments are
 
     def _need_folder(self, path: str) -> None:
         if os.path.dirname(path) not in self._folders:
@@ -261,7 +282,7 @@ class CrashFiles:
 
     def copy(self) -> "CrashFiles":
         """For trying several things on one state."""
-        twin = copy.deepcopy({name: value for name, value in vars(self).items() if name != "_next"})
+        twin = copy.deepcopy({name: value for name, value in vars(self).items() if name[:5] != "_next" and name != "log"})
         made = CrashFiles()
         vars(made).update(twin)
         made._next = itertools.count(next(self._next) + 10_000)

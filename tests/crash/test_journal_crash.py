@@ -71,6 +71,15 @@ class Run:
             return
         self.floor = len(self.ops)
 
+    def append_and_sync(self) -> None:
+        self.append(0)
+        self.barrier()
+
+    def failing(self, action: str, how: int | str) -> "Run":
+        """The next such action fails."""
+        self.files.failing[action] = [how]
+        return self
+
     def commit(self) -> None:
         """As an epoch does: durable, committed, dead segments dropped."""
         assert self.journal is not None
@@ -89,9 +98,9 @@ STEPS: dict[str, Step] = {
     "barrier": Run.barrier,
     "commit": Run.commit,
     "prepare": lambda run: run.journal.prepare() if run.journal else None,
-    "failed append": lambda run: (run.files.failing.update(pwrite=[errno.EIO]), run.append(5000))[1],
-    "short append": lambda run: (run.files.failing.update(pwrite=["short"]), run.append(5000))[1],
-    "failed sync": lambda run: (run.files.failing.update(sync=[errno.EIO]), run.append(0), run.barrier())[2],
+    "failed append": lambda run: run.failing("pwrite", errno.EIO).append(5000),
+    "short append": lambda run: run.failing("pwrite", "short").append(5000),
+    "failed sync": lambda run: run.failing("sync", errno.EIO).append_and_sync(),
 }
 SEQUENCES = [*itertools.product(STEPS, repeat=2), ("big", "big", "big", "small", "barrier", "small")]
 SEQUENCES += [
