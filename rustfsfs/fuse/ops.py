@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import os
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -186,7 +187,7 @@ class Operations(pyfuse3.Operations):
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
         if self._noxattr:
             raise FUSEError(errno.ENOSYS)
-        return xattrs.names(self._volume, inode)
+        return xattrs.names(self._volume, inode, privileged=ctx.uid == 0)
 
     @replies
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -198,6 +199,8 @@ class Operations(pyfuse3.Operations):
 
     @replies
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        if flags & os.O_TRUNC:  # libfuse has the kernel leave it to us (FUSE_ATOMIC_O_TRUNC)
+            await writing.resize(self._volume, inode, 0)
         handles.opened(self._volume, inode)
         return FileInfo(fh=inode, keep_cache=True)
 

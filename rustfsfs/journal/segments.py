@@ -17,7 +17,7 @@ from rustfsfs.world import Files
 READ_SIZE = 256 * 1024  # bytes read at once while searching records
 PAGE_SIZE = 4096  # bytes that are lost at once where a disk cannot be read
 AT_SEQ = 12  # of the seq in a prefix
-SEARCHED = 64  # records that a damaged page may have held
+SEARCHED = 100  # more records than a damaged page can have held
 
 
 @dataclass(slots=True, eq=False)
@@ -100,14 +100,16 @@ def read(files: Files, fd: int, size: int, position: int) -> bytes:
     try:
         return files.pread(fd, size, position)
     except OSError:
-        parts = []
-        for start in range(position, position + size, PAGE_SIZE):
-            length = min(PAGE_SIZE - start % PAGE_SIZE, position + size - start)
-            try:
-                parts.append(files.pread(fd, length, start))
-            except OSError:
-                parts.append(b"\xff" * length)
-        return b"".join(parts)
+        end = position + size
+        pages = range(position // PAGE_SIZE * PAGE_SIZE, end, PAGE_SIZE)
+        return b"".join(_read_page(files, fd, max(page, position), min(page + PAGE_SIZE, end)) for page in pages)
+
+
+def _read_page(files: Files, fd: int, start: int, end: int) -> bytes:
+    try:
+        return files.pread(fd, end - start, start)
+    except OSError:
+        return b"\xff" * (end - start)
 
 
 def read_record(files: Files, file: SegmentFile, position: int) -> Record | None:

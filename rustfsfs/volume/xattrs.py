@@ -13,8 +13,18 @@ from rustfsfs.volume.volume import Volume
 LIST_SIZE_MAX = 64 * 1024  # bytes of all names, each with its end; XATTR_LIST_MAX
 
 
+NAMESPACES = (b"user.", b"trusted.", b"security.")  # xattr(7); of system. the ACLs only
+
+
+def ensure_known(name: bytes) -> None:
+    """Raises NotSupported for a namespace that Linux does not have."""
+    if not name.startswith(NAMESPACES) and name not in (acl.ACCESS_XATTR, acl.DEFAULT_XATTR):
+        raise NotSupported("attributes are named user., trusted., security. or are ACLs")
+
+
 def get(volume: Volume, inode: int, name: bytes) -> bytes:
-    """Raises NoSuchXattr, NoSuchInode. Every write(2) asks once: no second statement without xattrs."""
+    """Raises NoSuchXattr, NotSupported, NoSuchInode. Every write(2) asks once: no second statement without xattrs."""
+    ensure_known(name)
     if inodes.get(volume.metadata, inode).xattr_count:
         value = inodes.get_xattr(volume.metadata, inode, name)
         if value is not None:
@@ -22,15 +32,18 @@ def get(volume: Volume, inode: int, name: bytes) -> bytes:
     raise NoSuchXattr("no such attribute")
 
 
-def names(volume: Volume, inode: int) -> list[bytes]:
+def names(volume: Volume, inode: int, *, privileged: bool = True) -> list[bytes]:
+    """trusted. names are for privileged processes only, xattr(7)."""
     if not inodes.get(volume.metadata, inode).xattr_count:
         return []
-    return inodes.xattr_names(volume.metadata, inode)
+    found = inodes.xattr_names(volume.metadata, inode)
+    return found if privileged else [name for name in found if not name.startswith(b"trusted.")]
 
 
 def set_(volume: Volume, inode: int, name: bytes, value: bytes) -> None:
     """Raises TooBig, NameTooLong, InvalidArgument (an ACL that is none), NotSupported (a default ACL on a file)."""
     ensure_writable(volume)
+    ensure_known(name)
     if len(name) > XATTR_NAME_SIZE_MAX:
         raise NameTooLong("an attribute's name has at most 255 bytes")
     if len(value) > XATTR_VALUE_SIZE_MAX:
@@ -74,6 +87,7 @@ def _remove_if_there(volume: Volume, inode: int, name: bytes) -> None:
 def remove(volume: Volume, inode: int, name: bytes) -> None:
     """Raises NoSuchXattr; removing an ACL that is not there is fine, as in the kernel."""
     ensure_writable(volume)
+    ensure_known(name)
     if name in (acl.ACCESS_XATTR, acl.DEFAULT_XATTR):
         _remove_if_there(volume, inode, name)
         return

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from rustfsfs.world import Space
 
 SECTOR = 512
+NOTHING, WHOLE, FIRST_HALF, SECOND_HALF = 0.0, 1.0, 0.25, 0.75  # of a write, once the plug was pulled
+WRITE_LEAVES, RESIZE_LEAVES = (WHOLE, NOTHING, FIRST_HALF, SECOND_HALF), (WHOLE, NOTHING)
 
 
 class PowerLoss(Exception):
@@ -30,15 +32,23 @@ class Change:
     data: bytes
     size: int = 0
 
-    def apply(self, contents: bytearray, part: float = 1.0) -> None:
+    def apply(self, contents: bytearray, part: float = WHOLE) -> None:
         if self.offset < 0:
             del contents[self.size :]
             contents.extend(bytes(self.size - len(contents)))
             return
-        data = self.data if part == 1.0 else self.data[: int(len(self.data) * part) // SECTOR * SECTOR]
-        end = self.offset + len(data)
-        contents.extend(bytes(max(0, end - len(contents))))
-        contents[self.offset : end] = data
+        start = self._tear() if part == SECOND_HALF else 0
+        end = self._tear() if part == FIRST_HALF else len(self.data)
+        if part == NOTHING or start == end:
+            return
+        contents.extend(bytes(max(0, self.offset + end - len(contents))))
+        contents[self.offset + start : self.offset + end] = self.data[start:end]
+
+    def _tear(self) -> int:
+        """The border of two sectors nearest before the middle, else the next behind it, else the end."""
+        size = len(self.data)
+        before = (self.offset + size // 2) // SECTOR * SECTOR - self.offset
+        return before if before > 0 else min(before + SECTOR, size)
 
 
 @dataclass
@@ -71,13 +81,14 @@ class CrashFiles:
     def __init__(self, *, die_at: int | None = None) -> None:
         self.die_at = die_at
         self.actions = 0
-        self.failing: dict[str, list[int | str]] = {}  # action -> what its next calls do: an errno, or "short"
+        self.failing: dict[str, list[int | str | None]] = {}  # action -> what its next calls do: an errno, or "short"
         self._inodes: dict[int, Inode] = {}
         self._names: dict[str, int] = {}
         self._durable_names: dict[str, int] = {}
         self._pending_names: list[Naming] = []
         self._folders: set[str] = {"/"}
         self._fds: dict[int, int] = {}
+        self._read_only: set[int] = set()
         self._next = itertools.count(100)
         self._next_fd = itertools.count(1_000_000)
         self.log: list[Callable[[CrashFiles], object]] = []  # every action, to be done again on another disk
@@ -119,9 +130,7 @@ class CrashFiles:
             inode = self._inodes[number]
             contents = bytearray(inode.durable)
             for change in inode.lost + inode.pending:
-                part = choose.pick((1.0, 0.0, 0.5) if change.offset >= 0 else (1.0, 0.0))
-                if part:
-                    change.apply(contents, part)
+                change.apply(contents, choose.pick(WRITE_LEAVES if change.offset >= 0 else RESIZE_LEAVES))
             left._names[path] = left._durable_names[path] = number
             left._inodes[number] = Inode(bytearray(contents), contents)
         return left
@@ -135,9 +144,8 @@ class CrashFiles:
             total *= width
             if total > limit:
                 break
-        if total <= limit:
-            for choice in itertools.product(*map(range, widths.widths)):
-                yield self.power_loss(Fixed(choice))
+        if total <= limit and (every := self._every_state(limit)) is not None:
+            yield from every
             return
         draw = random.Random(seed)
         for number in range(limit):
@@ -145,6 +153,18 @@ class CrashFiles:
                 yield self.power_loss(Fixed([0 if number else width - 1 for width in widths.widths]))
             else:
                 yield self.power_loss(Fixed([draw.randrange(width) for width in widths.widths]))
+
+    def _every_state(self, limit: int) -> "list[CrashFiles] | None":
+        """All of them, or None if there are more: which files there are hangs on choices made before."""
+        found: list[CrashFiles] = []
+        choice: list[int] | None = []
+        while choice is not None:
+            if len(found) == limit:
+                return None
+            counting = Counting(choice)
+            found.append(self.power_loss(counting))
+            choice = counting.following()
+        return found
 
     # --- Files ---------------------------------------------------------------------------------------------------
 
@@ -174,16 +194,29 @@ class CrashFiles:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         fd = next(self._next_fd)
         self._fds[fd] = self._names[path]
+        if not write:
+            self._read_only.add(fd)
         return fd
 
     def close(self, fd: int) -> None:
-        del self._fds[fd]
+        del self._fds[self._checked(fd)]
+
+    def _checked(self, fd: int) -> int:
+        if fd not in self._fds:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return fd
+
+    def _writable(self, fd: int) -> int:
+        """The number of the inode that a descriptor may change."""
+        if fd in self._read_only:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return self._fds[self._checked(fd)]
 
     def _inode(self, fd: int) -> Inode:
-        return self._inodes[self._fds[fd]]
+        return self._inodes[self._fds[self._checked(fd)]]
 
     def pwrite(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
-        number, whole = self._fds[fd], bytes(data)
+        number, whole = self._writable(fd), bytes(data)
         planned = self._act("pwrite", lambda other: other._change(number, Change(offset, whole)))
         done = whole[: len(whole) // 2] if planned == "short" else whole  # an error may come after all was written
         if done:
@@ -196,10 +229,11 @@ class CrashFiles:
         return bytes(self._inode(fd).live[offset : offset + size])
 
     def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
-        return self.pread(fd, size, offset)
+        data = self.pread(fd, size, offset)
+        return data if len(data) == size else None
 
     def sync(self, fd: int) -> None:
-        number = self._fds[fd]
+        number = self._fds[self._checked(fd)]
         planned = self._act("sync", lambda other: other._sync(number))
         if isinstance(planned, int):
             inode = self._inodes[number]
@@ -215,6 +249,8 @@ class CrashFiles:
         inode.pending.clear()
 
     def sync_dir(self, path: str) -> None:
+        if path.rstrip("/") not in self._folders:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         self._raise_if_planned("sync_dir", lambda other: other._sync_dir(path))
         self._sync_dir(path)
 
@@ -224,7 +260,7 @@ class CrashFiles:
             self._pending_names.remove(naming)
 
     def truncate(self, fd: int, size_bytes: int) -> None:
-        number, change = self._fds[fd], Change(-1, b"", size_bytes)
+        number, change = self._writable(fd), Change(-1, b"", size_bytes)
         self._raise_if_planned("truncate", lambda other: other._change(number, change))
         self._change(number, change)
 
@@ -240,13 +276,15 @@ class CrashFiles:
         prefix = path.rstrip("/") + "/"
         if path not in self._folders:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        found = {name[len(prefix) :].split("/")[0] for name in [*self._names, *self._folders] if name.startswith(prefix)}
+        found = {
+            name[len(prefix) :].split("/")[0] for name in [*self._names, *self._folders] if name.startswith(prefix)
+        }
         return sorted(found - {""})
 
     def mkdir(self, path: str) -> None:
-        """Directories are durable at once here: none is made on a path where that could hide a fault."""
+        """Parents come by themselves, and all are durable at once: none is made where that could hide a fault."""
         if path in self._names:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         while path not in self._folders:
             self._folders.add(path)
             path = os.path.dirname(path)
@@ -264,10 +302,19 @@ class CrashFiles:
             self._name({path: None})
 
     def punch(self, fd: int, offset: int, size_bytes: int) -> None:
-        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        number = self._writable(fd)
+        zeros = Change(offset, bytes(max(0, min(size_bytes, len(self._inode(fd).live) - offset))))
+        self._raise_if_planned("punch", lambda other: other._change(number, zeros))
+        self._change(number, zeros)
 
     def forget_pages(self, fd: int) -> None:
-        """What the next read shows is what the disk holds."""
+        """What the next read shows is what the disk holds: not what a failed sync lost."""
+        inode = self._inode(fd)
+        if inode.lost:
+            inode.lost.clear()
+            inode.live[:] = inode.durable
+            for change in inode.pending:
+                change.apply(inode.live)
 
     def space(self, path: str) -> Space:
         return Space(1 << 28, 1 << 27, 1 << 20, 1 << 19, read_only=False)  # small, so that segments are
@@ -282,7 +329,9 @@ class CrashFiles:
 
     def copy(self) -> "CrashFiles":
         """For trying several things on one state."""
-        twin = copy.deepcopy({name: value for name, value in vars(self).items() if name[:5] != "_next" and name != "log"})
+        twin = copy.deepcopy(
+            {name: value for name, value in vars(self).items() if name[:5] != "_next" and name != "log"}
+        )
         made = CrashFiles()
         vars(made).update(twin)
         made._next = itertools.count(next(self._next) + 10_000)
@@ -307,8 +356,30 @@ class Widths(Chooser):
         return options[0]
 
 
+class Counting(Chooser):
+    """Takes the choices given, then the first of each; knows which choices come next."""
+
+    def __init__(self, choice: list[int]) -> None:
+        self._given = choice
+        self._made: list[int] = []
+        self._widths: list[int] = []
+
+    def pick(self, options: tuple[float, ...]) -> float:
+        at = len(self._made)
+        self._made.append(self._given[at] if at < len(self._given) else 0)
+        self._widths.append(len(options))
+        return options[self._made[-1]]
+
+    def following(self) -> list[int] | None:
+        """As an odometer turns; None after the last."""
+        made = list(self._made)
+        while made and made[-1] + 1 == self._widths[len(made) - 1]:
+            made.pop()
+        return [*made[:-1], made[-1] + 1] if made else None
+
+
 class Fixed(Chooser):
-    """Choices made beforehand. Which files there are hangs on the first ones, so later ones may run out: the first is taken."""
+    """Choices made beforehand. Which files there are hangs on the first ones; should they run out, the first is taken."""
 
     def __init__(self, choice: "tuple[int, ...] | list[int]") -> None:
         self._choice = list(choice)

@@ -15,9 +15,9 @@ from rustfsfs.journal.journal import Journal
 from tests.crash.disk import CrashFiles, PowerLoss
 
 KEY, UUID, FOLDER = b"k" * 32, b"u" * 16, "/v/journal"
-SEGMENT_BYTES = 1 << 20
+SEGMENT_BYTES = 1 << 16
 STATES = int(os.environ.get("RUSTFSFS_CRASH_STATES", "12"))
-BIG = 300_000  # three of these fill a segment
+BIG = 19_000  # three of these fill a segment
 
 
 @dataclass
@@ -187,14 +187,14 @@ def test_what_was_appended_is_read_back_after_a_failed_sync_rewrote_it() -> None
     run.open()
     journal = run.journal
     assert journal is not None
-    address = journal.next_address(2, 100_000)
-    journal.append(address, b"op", [b"x" * 100_000])
+    address = journal.next_address(2, 40_000)
+    journal.append(address, b"op", [b"x" * 40_000])
     run.files.failing["sync"] = [errno.EIO]
     job = journal.sync_work()
     job.run()
     journal.finish(job)
     assert journal.durable_seq == 1
-    found = journal.read(address.segment, address.data_position, 100_000, 40_000, 50)
+    found = journal.read(address.segment, address.data_position, 40_000, 33_000, 50)
     assert found == b"x" * 50
     assert [record.op for record in journal.records_since(0)] == [b"op"]
 

@@ -30,6 +30,7 @@ from rustfsfs.volume import (
     formatting,
     names,
     reading,
+    sealing,
     writing,
     xattrs,
 )
@@ -93,6 +94,17 @@ async def seal(volume: Volume) -> None:
     await commands.seal(volume, {}, collecting.no_progress)
 
 
+async def seal_batch(volume: Volume) -> None:
+    """As the background sealer: the pack stays open."""
+    forks = sealing.hot_forks(volume)
+    await sealing.seal_forks(volume, forks, is_busy=lambda _fork: False, after_batch=nothing_more)
+    await durability.barrier(volume)
+
+
+async def nothing_more(_sealed_bytes: int) -> None:
+    return
+
+
 async def collect(volume: Volume) -> None:
     await collecting.collect_now(volume, live_share=0.9)
 
@@ -122,10 +134,11 @@ STEPS: dict[str, Callable[[Volume], Awaitable[object]]] = {
     "chmod": sync_verb(lambda v: attributes.change(v, inode_of(v, b"b"), mode=0o600)),
     "fsync": durability.barrier,
     "seal": seal,
+    "seal batch": seal_batch,
     "epoch": epochs.commit,
     "collect": collect,
 }
-INVISIBLE = {"fsync", "seal", "epoch", "collect"}
+INVISIBLE = {"fsync", "seal", "seal batch", "epoch", "collect"}
 IMPOSSIBLE = {("rename", "write"), ("rename", "append"), ("rename", "rename"), ("rename", "rename over")}
 IMPOSSIBLE |= {("rename over", name) for name in ("write", "append", "rename", "rename over")}
 IMPOSSIBLE |= {("unlink", name) for name in ("overwrite", "truncate", "truncate to nothing", "link", "unlink")}
