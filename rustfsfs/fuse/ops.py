@@ -247,4 +247,6 @@ class Operations(pyfuse3.Operations):
         await durability.barrier(self._volume)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        """Node ids are inode numbers, never reused: there is nothing to count."""
+        """Node ids are inode numbers, never reused: nothing is counted, and only inodes without a name matter."""
+        for inode, _lookups in inode_list:
+            handles.forgotten(self._volume, inode)

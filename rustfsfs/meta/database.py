@@ -4,6 +4,7 @@
 and the state that `COMMIT` writes. The only module that connects.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -117,7 +118,8 @@ def connect(path: str, key: bytes, *, create: bool = False, vfs: str | None = No
 
 
 def create(path: str, key: bytes) -> Metadata:
-    """A new, empty database with its tables, committed."""
+    """A new, empty database with its tables, committed; for its owner only. Raises FileExistsError."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))  # -wal and -shm do the same
     db = connect(path, key, create=True)
     db.execute("BEGIN IMMEDIATE")
     db.execute(schema.TABLES)

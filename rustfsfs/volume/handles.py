@@ -21,7 +21,16 @@ def closed(volume: Volume, inode: int) -> None:
         counts[inode] = left
         return
     row = inodes.find(volume.metadata, inode)
+    if inode in volume.handles.nameless:
+        return
     if row is not None and row.nlink == 0 and volume.health.read_only_reason is None:
         record(volume, ops.Release(inode=inode))
         volume.handles.touched.pop(inode, None)
+        volume.wishes.reap.set()
+
+
+def forgotten(volume: Volume, inode: int) -> None:
+    """The front end knows an inode no more. Without a name and a handle it goes, by the reaper. Never raises."""
+    if inode in volume.handles.nameless:
+        volume.handles.nameless.discard(inode)
         volume.wishes.reap.set()

@@ -129,7 +129,7 @@ def unlink(volume: Volume, parent: int, name: bytes) -> None:
     row = lookup(volume, parent, name)
     if row.is_directory:
         raise IsDirectory("a directory is removed with rmdir")
-    record(volume, ops.Unlink(parent=parent, name=name, now_ns=now(volume), reap=not is_open(volume, row.inode)))
+    record(volume, ops.Unlink(parent=parent, name=name, now_ns=now(volume), reap=may_reap(volume, row)))
     forget_last(volume, row)
 
 
@@ -142,7 +142,7 @@ def rmdir(volume: Volume, parent: int, name: bytes) -> None:
         raise NotDirectory("not a directory")
     if name == b".." or row.size_bytes:
         raise NotEmpty("the directory is not empty")
-    record(volume, ops.Rmdir(parent=parent, name=name, now_ns=now(volume), reap=not is_open(volume, row.inode)))
+    record(volume, ops.Rmdir(parent=parent, name=name, now_ns=now(volume), reap=may_reap(volume, row)))
     forget_last(volume, row)
 
 
@@ -183,7 +183,7 @@ def rename(
             new_name=new_name,
             exchange=exchange,
             now_ns=now(volume),
-            reap=replaced is not None and gone and not is_open(volume, replaced.inode),
+            reap=replaced is not None and gone and may_reap(volume, replaced),
         ),
     )
     if replaced is not None and gone:
@@ -229,13 +229,20 @@ def ensure_absent(volume: Volume, above: Attributes, name: bytes) -> None:
         raise EntryExists("the name exists")
 
 
-def is_open(volume: Volume, inode: int) -> bool:
-    return inode in volume.handles.counts
+def may_reap(volume: Volume, row: Attributes) -> bool:
+    """May an inode go together with its last name? A file nobody has open may.
+
+    Directories and special files are used without a handle that we hear of (a working directory, an open FIFO): they
+    go when the front end forgets them.
+    """
+    return row.is_file and row.inode not in volume.handles.counts
 
 
 def forget_last(volume: Volume, row: Attributes) -> None:
-    """What RAM keeps of an inode that is gone."""
+    """After a name was removed: what RAM keeps of an inode without a name."""
     if row.nlink <= 1 or row.is_directory:
+        if not row.is_file:
+            volume.handles.nameless.add(row.inode)
         volume.handles.touched.pop(row.inode, None)
         volume.activity.last_write_s.pop(row.fork, None)
         volume.wishes.reap.set()

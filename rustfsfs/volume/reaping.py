@@ -35,6 +35,6 @@ async def _next(volume: Volume) -> ops.Release | ops.Reap | ops.Trim | None:
     if row is not None:
         return ops.Trim(inode=row[0], count=EXTENTS_PER_STEP)
     for inode in inodes.orphans(metadata):
-        if inode not in volume.handles.counts:
+        if inode not in volume.handles.counts and inode not in volume.handles.nameless:
             return ops.Release(inode=inode)
     return None

@@ -71,6 +71,7 @@ class Handles:
     """Open counts by inode, and what must be said once per handle."""
 
     counts: dict[int, int] = field(default_factory=dict)
+    nameless: set[int] = field(default_factory=set)  # inodes without a name that the front end has not forgotten
     touched: dict[int, int] = field(default_factory=dict)  # inode -> atime_ns not recorded yet
 
 

@@ -208,7 +208,7 @@ ARGUMENTS: dict[str, Callable[[random.Random], tuple[Any, ...]]] = {
     "chmod": lambda d: (path_of(d), d.choice(MODES)),
     "chown": lambda d: (path_of(d), d.choice([0, 1000, 1001, -1]), d.choice([0, 1000, 1002, -1])),
     "utime": lambda d: (path_of(d), d.randrange(1, 2**60), d.randrange(1, 2**60)),
-    "setxattr": lambda d: (path_of(d), d.choice(XATTRS), b"v" * d.choice([0, 1, 100, 3000]), d.choice([0, 0, 1, 2])),
+    "setxattr": lambda d: (path_of(d), d.choice(XATTRS), b"v" * d.choice([0, 1, 100, 300]), d.choice([0, 0, 1, 2])),
     "getxattr": lambda d: (path_of(d), d.choice(XATTRS)),
     "removexattr": lambda d: (path_of(d), d.choice(XATTRS)),
     "acl": lambda d: (

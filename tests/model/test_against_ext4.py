@@ -3,7 +3,7 @@
 Known differences, each with its reason:
 - inode and device numbers, blocks, sizes of directories, order of listings, access times: every file system has its own;
 - a new entry below a default ACL: the kernel takes the umask off before FUSE sees the mode (README, Limits);
-- `user.` xattrs of more than 4 KiB in all: ext4 has no room for them, rustfsfs has.
+- xattrs of more than 4 KiB in all: ext4 has no room for them, rustfsfs has; the operations stay below.
 """
 
 import os
@@ -96,7 +96,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 
 def is_known_to_differ(operation: tuple[Any, ...]) -> bool:
     """Default ACLs make what is created below them differ, as the README says; `acl` sets access ACLs only here."""
-    return operation[0] == "acl" and operation[3] == "system.posix_acl_default"
+    return bool(operation[0] == "acl" and operation[3] == "system.posix_acl_default")
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,0 +1,54 @@
+"""The cache: its bound holds, its values are right, a scan does not flush it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rustfsfs.cache.twoqueue import ITEM_OVERHEAD, TwoQueueCache
+
+BOUND = 10_000
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("get"), st.integers(0, 20), st.just(0)),
+        st.tuples(st.just("put"), st.integers(0, 20), st.integers(0, 4000)),
+        st.tuples(st.just("remove"), st.integers(0, 20), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@given(steps)
+def test_the_bound_holds_and_no_value_is_ever_stale(plan: list[tuple[str, int, int]]) -> None:
+    cache: TwoQueueCache[int, tuple[int, int]] = TwoQueueCache(BOUND)
+    truth: dict[int, tuple[int, int]] = {}
+    for number, (kind, key, size) in enumerate(plan):
+        if kind == "put":
+            truth[key] = (number, size)
+            cache.put(key, truth[key], size)
+        elif kind == "remove":
+            truth.pop(key, None)
+            cache.remove(key)
+        else:
+            assert cache.get(key) in (None, truth.get(key))
+        assert 0 <= cache.bytes <= BOUND
+        assert cache.bytes == sum(
+            truth[key][1] + ITEM_OVERHEAD for queue in (cache._probation, cache._protected) for key in queue
+        )
+
+
+def test_a_scan_does_not_flush_what_was_asked_for_twice() -> None:
+    cache: TwoQueueCache[int, str] = TwoQueueCache(BOUND)
+    for key in range(5):
+        cache.put(key, "kept", 800)
+        assert cache.get(key) == "kept"
+    for key in range(100, 400):
+        cache.put(key, "scan", 800)
+    assert [cache.get(key) for key in range(5)] == ["kept"] * 5
+
+
+def test_what_is_too_large_is_not_kept() -> None:
+    cache: TwoQueueCache[int, str] = TwoQueueCache(BOUND)
+    cache.put(1, "large", BOUND // 2)
+    assert cache.get(1) is None and len(cache) == 0
+    cache.put(2, "small", 10)
+    cache.clear()
+    assert (cache.bytes, len(cache), cache.get(2)) == (0, 0, None)

@@ -1,0 +1,95 @@
+"""Frames: what goes in comes out, and nothing else ever does."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rustfsfs.content import codec
+from rustfsfs.content.chunkid import chunk_id
+from rustfsfs.content.keys import derive, derive_keys
+from rustfsfs.errors import DamagedData
+from rustfsfs.units import MIB, ChunkId
+
+UUID = b"u" * 16
+KEYS = derive_keys(b"m" * 32, UUID)
+SALT = bytes(range(24))
+plains = st.one_of(st.binary(min_size=1, max_size=3000), st.integers(1, 3000).map(lambda n: b"text " * n))
+
+
+def sealed(plain: bytes, *, salt: bytes = SALT, level: int = 3) -> tuple[ChunkId, bytes]:
+    name = chunk_id(plain, KEYS.chunk_id)
+    return name, codec.seal_frame(plain, chunk_id=name, keys=KEYS, uuid=UUID, salt=salt, level=level)
+
+
+def opened(frame: bytes, name: bytes, size: int) -> bytes:
+    return codec.open_frame(frame, chunk_id=name, plain_bytes=size, keys=KEYS, uuid=UUID)
+
+
+@given(plain=plains, level=st.integers(1, 19))
+@settings(deadline=None)
+def test_what_is_sealed_opens(plain: bytes, level: int) -> None:
+    name, frame = sealed(plain, level=level)
+    assert opened(frame, name, len(plain)) == plain
+    header = codec.open_frame_header(frame, keys=KEYS, uuid=UUID)
+    assert (header.chunk_id, header.plain_bytes, header.frame_bytes) == (name, len(plain), len(frame))
+
+
+@given(plain=plains, data=st.data())
+@settings(deadline=None)
+def test_one_flipped_bit_never_opens(plain: bytes, data: st.DataObject) -> None:
+    name, frame = sealed(plain)
+    spoilt = bytearray(frame)
+    bit = data.draw(st.integers(0, len(spoilt) * 8 - 1))
+    spoilt[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(DamagedData):
+        opened(bytes(spoilt), name, len(plain))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda frame: frame[:-1], id="cut short"),
+        pytest.param(lambda frame: frame + b"\0", id="longer"),
+        pytest.param(lambda frame: b"", id="gone"),
+        pytest.param(lambda frame: frame[: codec.HEADER_SIZE], id="header only"),
+        pytest.param(lambda frame: bytes(len(frame)), id="zeros"),
+        pytest.param(lambda frame: sealed(b"another chunk")[1], id="another chunk's frame"),
+    ],
+)
+def test_another_frame_never_opens(spoil: object) -> None:
+    name, frame = sealed(b"plain bytes " * 50)
+    with pytest.raises(DamagedData):
+        opened(spoil(frame), name, 600)  # type: ignore[operator]
+
+
+def test_a_frame_of_another_volume_or_key_never_opens() -> None:
+    name, frame = sealed(b"plain")
+    other = derive_keys(b"x" * 32, UUID)
+    for keys, uuid in ((other, UUID), (KEYS, b"v" * 16)):
+        with pytest.raises(DamagedData):
+            codec.open_frame(frame, chunk_id=name, plain_bytes=5, keys=keys, uuid=uuid)
+
+
+def test_text_shrinks_and_noise_costs_the_overhead_only() -> None:
+    text, noise = b"the quick brown fox " * 5000, random.Random(1).randbytes(MIB)
+    assert len(sealed(text)[1]) < len(text) // 20
+    assert len(sealed(noise)[1]) == len(noise) + codec.OVERHEAD
+
+
+def test_two_salts_give_two_frames_that_share_nothing_but_their_length() -> None:
+    first, second = sealed(b"p" * 500)[1], sealed(b"p" * 500, salt=b"s" * 24)[1]
+    assert len(first) == len(second)
+    assert first[24:] != second[24:]
+
+
+@given(st.lists(st.binary(max_size=9), max_size=4), st.lists(st.binary(max_size=9), max_size=4))
+def test_derived_keys_are_equal_only_for_equal_parts(left: list[bytes], right: list[bytes]) -> None:
+    assert (derive(b"k" * 32, *left) == derive(b"k" * 32, *right)) == (left == right)
+
+
+def test_keys_differ_from_each_other_and_do_not_show() -> None:
+    values = {getattr(KEYS, name) for name in KEYS.__slots__}
+    assert len(values) == len(KEYS.__slots__)
+    assert not any(value.hex()[:8] in repr(KEYS) or repr(value) in repr(KEYS) for value in values)

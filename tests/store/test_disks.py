@@ -1,0 +1,167 @@
+"""Packs on a disk: what was synced stays, what failed is never called good, a crash leaves nothing that cannot be mended."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from rustfsfs.content import codec
+from rustfsfs.content.chunkid import chunk_id
+from rustfsfs.content.keys import derive_keys
+from rustfsfs.errors import DamagedData, NoSpace, NotAVolume, PackMissing, StoreUnavailable
+from rustfsfs.store import layout
+from rustfsfs.store.disks import LocalDisk
+from rustfsfs.store.headers import DiskHeader, read_disk_header, write_disk_header
+from rustfsfs.units import DiskNo, Nanoseconds, PackNo
+from rustfsfs.world import Files, RealFiles, World
+from tests.crash.disk import CrashFiles
+
+UUID, DISK_UUID = b"v" * 16, b"d" * 16
+KEYS = derive_keys(b"m" * 32, UUID)
+PACK = PackNo(0x1234)
+
+
+def world(files: Files) -> World:
+    return World(files=files, now_ns=lambda: Nanoseconds(1), random_bytes=os.urandom)
+
+
+def disk_on(files: Files, path: str) -> LocalDisk:
+    return LocalDisk(
+        world=world(files), path=path, number=DiskNo(1), uuid=DISK_UUID, volume_uuid=UUID, keys=KEYS
+    )
+
+
+@pytest.fixture(params=["a real disk", "the double"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> LocalDisk:
+    if request.param == "a real disk":
+        return disk_on(RealFiles(), str(tmp_path))
+    files = CrashFiles()
+    files.mkdir("/disk")
+    return disk_on(files, "/disk")
+
+
+def frame(number: int) -> bytes:
+    plain = b"chunk %d " % number * 100
+    name = chunk_id(plain, KEYS.chunk_id)
+    return codec.seal_frame(plain, chunk_id=name, keys=KEYS, uuid=UUID, salt=os.urandom(24), level=1)
+
+
+def test_what_was_appended_is_read_back_and_named_by_the_directory(disk: LocalDisk) -> None:
+    writer = disk.create_pack(PACK)
+    frames = [frame(number) for number in range(5)]
+    offsets = [writer.append(one) for one in frames]
+    writer.sync()
+    for offset, one in zip(offsets, frames, strict=True):
+        assert disk.read(PACK, offset, len(one)) == one
+    size = writer.close()
+    assert disk.pack_size(PACK) == size
+    assert disk.packs() == [PACK]
+    named = disk.read_directory(PACK)
+    assert [(entry.offset, entry.stored_bytes) for entry in named] == [(o, len(f)) for o, f in zip(offsets, frames, strict=True)]
+    assert disk.scan_frames(PACK) == named
+
+
+def test_deleting_twice_is_fine_and_reading_then_says_missing(disk: LocalDisk) -> None:
+    disk.create_pack(PACK).close()
+    disk.read(PACK, 0, 10)
+    disk.delete(PACK)
+    disk.delete(PACK)
+    with pytest.raises(PackMissing):
+        disk.read(PACK, 0, 10)
+    assert disk.packs() == []
+
+
+def test_reading_past_the_end_is_damage(disk: LocalDisk) -> None:
+    size = disk.create_pack(PACK).close()
+    with pytest.raises(DamagedData):
+        disk.read(PACK, size - 5, 10)
+
+
+def test_a_pack_left_open_is_cut_and_closed_as_often_as_wanted(disk: LocalDisk) -> None:
+    writer = disk.create_pack(PACK)
+    kept = writer.append(frame(1))
+    end = writer.size_bytes
+    writer.append(frame(2))
+    writer.sync()
+    entries = disk.scan_frames(PACK)[:1]
+    for _ in range(2):
+        disk.finish_pack(PACK, end, entries)
+        assert disk.read_directory(PACK) == entries
+        assert disk.scan_frames(PACK) == entries
+    assert entries[0].offset == kept
+
+
+def test_a_pack_shorter_than_its_rows_say_is_damage(disk: LocalDisk) -> None:
+    disk.create_pack(PACK)
+    with pytest.raises(DamagedData):
+        disk.finish_pack(PACK, 5000, [])
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [(errno.ENOSPC, NoSpace), (errno.EIO, StoreUnavailable), ("short", NoSpace)],
+)
+def test_after_a_failed_append_the_writer_takes_no_more(how: int | str, error: type[Exception]) -> None:
+    files = CrashFiles()
+    files.mkdir("/disk")
+    disk = disk_on(files, "/disk")
+    writer = disk.create_pack(PACK)
+    offset, good = writer.append(frame(1)), frame(2)
+    writer.sync()
+    files.failing["pwrite"] = [how]
+    with pytest.raises(error):
+        writer.append(good)
+    with pytest.raises(StoreUnavailable):
+        writer.append(good)
+    assert disk.scan_frames(PACK)[0].offset == offset
+
+
+def test_a_failed_sync_is_never_called_good_afterwards() -> None:
+    files = CrashFiles()
+    files.mkdir("/disk")
+    writer = disk_on(files, "/disk").create_pack(PACK)
+    writer.append(frame(1))
+    files.failing["sync"] = [errno.EIO]
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            writer.sync()
+
+
+def test_a_synced_frame_survives_every_power_cut() -> None:
+    files = CrashFiles()
+    files.mkdir("/disk")
+    one = frame(1)
+    writer = disk_on(files, "/disk").create_pack(PACK)
+    offset = writer.append(one)
+    writer.sync()
+    writer.append(frame(2))
+    for state in files.states(limit=50, seed=1):
+        assert disk_on(state, "/disk").read(PACK, offset, len(one)) == one
+
+
+def test_more_packs_are_read_than_files_are_kept_open(tmp_path: Path) -> None:
+    disk = disk_on(RealFiles(), str(tmp_path))
+    for number in range(1, 301):
+        disk.create_pack(PackNo(number)).close()
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(1, 301):
+        assert layout.decode_header(disk.read(number, 0, layout.HEADER_SIZE))[0] == number
+    assert len(os.listdir("/proc/self/fd")) - before <= 257
+
+
+def test_the_disk_header_says_whose_the_directory_is(tmp_path: Path) -> None:
+    header = DiskHeader(volume_uuid=UUID, disk_uuid=DISK_UUID, number=3, epoch=77)
+    write_disk_header(world(RealFiles()), str(tmp_path), header, keys=KEYS)
+    assert read_disk_header(RealFiles(), str(tmp_path), keys=KEYS, uuid=UUID) == header
+    with pytest.raises(DamagedData):
+        read_disk_header(RealFiles(), str(tmp_path), keys=KEYS, uuid=b"x" * 16)
+    data = bytearray((tmp_path / "rustfsfs-disk").read_bytes())
+    for at in range(len(data)):
+        spoilt = bytearray(data)
+        spoilt[at] ^= 1
+        (tmp_path / "rustfsfs-disk").write_bytes(spoilt)
+        with pytest.raises(DamagedData):
+            read_disk_header(RealFiles(), str(tmp_path), keys=KEYS, uuid=UUID)
+    with pytest.raises(NotAVolume):
+        read_disk_header(RealFiles(), str(tmp_path / "nowhere"), keys=KEYS, uuid=UUID)

@@ -1,0 +1,98 @@
+"""Imports point down only, and each foreign library has one door (DESIGN.md, layers; STYLE.md, one door each)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "rustfsfs"
+LEAVES = {"errors", "units", "ops"}
+PURE = LEAVES | {"content"}
+BELOW_VOLUME = PURE | {"world", "tiers", "config", "meta", "journal", "store", "cache"}
+BELOW_MOUNT = BELOW_VOLUME | {"volume"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "__init__": set(),
+    "errors": set(),
+    "units": set(),
+    "ops": set(),
+    "world": LEAVES,
+    "content": LEAVES,
+    "tiers": PURE,  # of content only the extents as values
+    "config": LEAVES | {"tiers"},
+    "meta": PURE,
+    "journal": PURE | {"world"},
+    "store": PURE | {"world"},
+    "cache": LEAVES,
+    "volume": BELOW_VOLUME,
+    "tasks": BELOW_MOUNT,
+    "service": BELOW_MOUNT,
+    "fuse": BELOW_MOUNT,
+    "mount": BELOW_MOUNT | {"tasks", "service", "fuse"},
+    "cli": BELOW_MOUNT | {"mount", "service", "__init__"},
+    "demo": LEAVES | {"service"},
+    "__main__": {"cli"},
+}
+DOORS: dict[str, tuple[str, ...]] = {  # library -> where it may be imported
+    "pyfuse3": ("fuse/",),
+    "apsw": ("meta/", "volume/epochs.py"),  # epochs tells SQLite's errors of a COMMIT from bugs
+    "sqlite_utils": ("meta/",),
+    "sqlite3": (),
+    "zstandard": ("content/",),
+    "cryptography": ("content/",),
+    "blake3": ("content/",),
+    "pyfastcdc": ("content/",),
+    "oss2": ("store/oss.py",),
+    "time": ("world.py",),
+    "random": (),
+    "click": ("cli/",),
+    "rich": ("cli/",),
+    "trio": ("volume/", "tasks/", "service/control.py", "fuse/", "mount.py", "store/", "cache/", "journal/barriers.py"),
+}
+CALLS = {"os.urandom": ("world.py", "cli/", "demo.py"), "os.fsync": ("world.py",), "os.fdatasync": ("world.py",)}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def violations(path: Path, source: str) -> list[str]:
+    """What one file imports that it may not."""
+    found = []
+    here, part = str(path.relative_to(PACKAGE)), part_of(path)
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            call = f"{node.value.id}.{node.attr}"
+            if call in CALLS and not here.startswith(CALLS[call]):
+                found.append(f"{here}:{node.lineno} uses {call}")
+        for name in names:
+            top, *rest = name.split(".")
+            if top == "rustfsfs":
+                target = rest[0] if rest and rest[0] in MAY_IMPORT else "__init__"
+                if target != part and target not in MAY_IMPORT[part]:
+                    found.append(f"{here} imports {target}, which is not below {part}")
+            elif top in DOORS and not here.startswith(DOORS[top] or ("nowhere",)):
+                found.append(f"{here} imports {top}")
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down_only(path: Path) -> None:
+    assert violations(path, path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "source"),
+    [
+        pytest.param("meta/entries.py", "import time", id="a clock in the metadata"),
+        pytest.param("content/codec.py", "from rustfsfs.volume import names", id="an upward import"),
+        pytest.param("journal/journal.py", "import os\nos.fsync(3)", id="a sync past the seam"),
+        pytest.param("store/disks.py", "from rustfsfs.meta import chunks", id="a sideways import"),
+    ],
+)
+def test_a_planted_violation_is_caught(where: str, source: str) -> None:
+    assert violations(PACKAGE / where, source) != []
