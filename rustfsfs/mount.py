@@ -20,6 +20,7 @@ from rustfsfs.fuse import session
 from rustfsfs.fuse.ops import Operations
 from rustfsfs.service import mounts
 from rustfsfs.service.control import Call, Progress, run_control
+from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
 from rustfsfs.tasks.epochs import run_epochs
 from rustfsfs.tasks.reaper import run_reaper
@@ -27,7 +28,7 @@ from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.tasks.segments import run_segments
 from rustfsfs.tasks.snapshots import run_snapshots
 from rustfsfs.volume.commands import COMMANDS, Command
-from rustfsfs.volume.formatting import Secret
+from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.opening import Opening, opened_volume, read_config_text
 from rustfsfs.volume.status import status
@@ -95,7 +96,7 @@ def check_machine(options: MountOptions) -> None:
     unknown = sorted(options.options - set(KNOWN_OPTIONS))
     if unknown:
         raise UsageError(f"unknown mount option {unknown[0]}; known are {', '.join(KNOWN_OPTIONS)}")
-    if not os.path.isdir(options.volume):
+    if not any(os.path.exists(f"{options.volume}/{name}") for name in (VOLUME_HEADER, METADATA)):
         raise NotAVolume(f"{options.volume} is not a rustfsfs volume")
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))

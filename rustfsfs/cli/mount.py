@@ -9,7 +9,7 @@ from collections.abc import Callable
 import click
 
 from rustfsfs.cli import exits
-from rustfsfs.cli.secrets import Secret, open_options, read_secret
+from rustfsfs.cli.secrets import open_options, read_secret
 from rustfsfs.errors import NotAVolume, OpeningError
 from rustfsfs.mount import MountOptions, serve
 from rustfsfs.service import mounts

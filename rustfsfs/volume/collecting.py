@@ -49,26 +49,82 @@ async def collect(volume: Volume, *, live_share: float, progress: Progress = no_
     Packs that a retained snapshot names stay until it is replaced: `collect_now` replaces it. Raises NoSpace.
     """
     await bury(volume)
-    await volume.gate.opened()
-    plan = plan_collection(_facts(volume), live_share=live_share)
-    for done, (pack, disk) in enumerate(plan):
-        progress(done, len(plan), "rewriting packs")
-        await empty_pack(volume, pack, disk)
-    await packing.close_full(volume)
-    if plan or chunks.doomed(volume.metadata):
+    dropped = await _drop_empty(volume)
+    emptied = await _rewrite(volume, live_share, progress)
+    if dropped or emptied or chunks.doomed(volume.metadata):
         await epochs.commit(volume)
     return await delete_doomed(volume)
 
 
 async def collect_now(volume: Volume, *, live_share: float, progress: Progress = no_progress) -> int:
-    """As `collect`, and nothing held back: open packs are closed first, and one fresh snapshot replaces the older ones."""
+    """As `collect`, and nothing held back: open packs are closed first, and fresh snapshots replace the older ones.
+
+    Works on a full disk: what is wholly dead goes first, and each round's space serves the next. Raises NoSpace when
+    nothing can be rewritten although there is something to rewrite.
+    """
     await packing.close_full(volume, everything=True)
-    freed = await collect(volume, live_share=live_share, progress=progress)
-    await packing.close_full(volume, everything=True)
+    freed = 0
+    while True:
+        await bury(volume)
+        await _drop_empty(volume)
+        freed += await _release(volume)
+        try:
+            emptied = await _rewrite(volume, live_share, progress)
+        except NoSpace:
+            if not ballast.give_up(volume):
+                raise
+            continue
+        if not emptied:
+            return freed
+        await packing.close_full(volume, everything=True)
+        live_share = min(live_share, LIVE_SHARE_AGAIN)
+
+
+LIVE_SHARE_AGAIN = 0.5  # what a round has just written is not rewritten for little
+
+
+async def _drop_empty(volume: Volume) -> int:
+    """Drop the packs in which nothing lives any more; no bytes are moved."""
+    await volume.gate.opened()
+    empty = [fact for fact in _facts(volume) if not fact.live_bytes]
+    for fact in empty:
+        await volume.gate.opened()
+        record(volume, ops.DropPack(pack=fact.pack, disk=fact.disk))
+    return len(empty)
+
+
+async def _rewrite(volume: Volume, live_share: float, progress: Progress) -> int:
+    """Empty packs below `live_share`, emptiest first; returns how many. Raises NoSpace if not one could be."""
+    await volume.gate.opened()
+    plan = plan_collection(_facts(volume), live_share=live_share)
+    emptied = 0
+    for done, (pack, disk) in enumerate(plan):
+        progress(done, len(plan), "rewriting packs")
+        try:
+            emptied += await empty_pack(volume, pack, disk)
+        except NoSpace:
+            if not emptied:
+                raise
+            break
+    return emptied
+
+
+async def _release(volume: Volume) -> int:
+    """Make doomed packs free to go: rows durable, and one fresh snapshot that does not name them instead of older ones."""
     await epochs.commit(volume)
-    if chunks.doomed(volume.metadata) or disks.snapshots(volume.metadata):
+    await volume.gate.opened()
+    if not chunks.doomed(volume.metadata):
+        return 0
+    try:
         await snapshots.take(volume, keep=1)
-    return freed + await delete_doomed(volume)
+    except (NoSpace, StoreError, OSError) as exc:
+        log.warning("no room for a new metadata snapshot (%s): the older ones go first", exc)
+        ballast.give_up(volume)
+        await snapshots.keep_none(volume)
+        freed = await delete_doomed(volume)
+        await snapshots.take(volume, keep=1)
+        return freed
+    return await delete_doomed(volume)
 
 
 async def make_room(volume: Volume) -> None:

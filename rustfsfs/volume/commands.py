@@ -5,13 +5,14 @@ from typing import Any
 
 import trio
 
-from rustfsfs.errors import UsageError
+from rustfsfs.errors import NoSpace, UsageError
 from rustfsfs.meta import database, disks
 from rustfsfs.volume import checking, collecting, drives, epochs, packing, sealing
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume
 
+LIVE_SHARE_FULL = 0.5  # packs rewritten when the disk is too full to seal
 Command = Callable[[Volume, dict[str, Any], Progress], Awaitable[Any]]
 
 
@@ -25,10 +26,18 @@ async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict
         sealed += batch_bytes
         progress(min(sealed, total), total, "sealing")
 
+    made_room = False
     while disks.hot_segments(volume.metadata):
-        done = await sealing.seal_forks(
-            volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=count
-        )
+        try:
+            done = await sealing.seal_forks(
+                volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=count
+            )
+        except NoSpace:
+            if made_room:
+                raise
+            made_room = True
+            await collecting.collect_now(volume, live_share=LIVE_SHARE_FULL, progress=progress)
+            continue
         await volume.gate.opened()
         if not done:
             break  # the rest cannot be read; the log says why

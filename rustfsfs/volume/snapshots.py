@@ -60,6 +60,14 @@ async def take(volume: Volume, *, keep: int = KEPT) -> None:
     await trio.to_thread.run_sync(delete_others, volume, {snapshot.epoch for snapshot in kept})
 
 
+async def keep_none(volume: Volume) -> None:
+    """Let go of every snapshot: the last means of a full disk."""
+    await volume.gate.opened()
+    record(volume, ops.KeepSnapshots(snapshots=[]))
+    await barrier(volume)
+    await trio.to_thread.run_sync(delete_others, volume, set())
+
+
 def _write_everywhere(volume: Volume) -> disks.Snapshot:
     """Blocking, on the second connection: one read transaction from the first page to the last."""
     reader = volume.reader

@@ -4,6 +4,7 @@ import errno
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -50,7 +51,9 @@ def slow() -> Iterator[tuple[SlowSync, Journal, Barriers]]:
 
 
 async def begun(files: SlowSync) -> None:
-    await trio.to_thread.run_sync(files.began.acquire)
+    """Raises TimeoutError instead of hanging for ever."""
+    if not await trio.to_thread.run_sync(partial(files.began.acquire, timeout=10)):
+        raise TimeoutError("no sync began")
 
 
 def on_a_disk() -> tuple[CrashFiles, Journal, Barriers]:

@@ -37,6 +37,25 @@ def test_seqs_have_no_gaps_and_addresses_do_not_overlap() -> None:
         assert one.segment < other.segment or one.data_position < other.data_position
 
 
+def test_no_nonce_is_used_twice() -> None:
+    """Under one key that would open everything. Failures and rewritten files included."""
+    files = disk()
+    journal = start(files, segment_bytes=1 << 20)
+    nonces = []
+    for number in range(12):
+        address = append(journal, b"op", b"same data" * 20_000 * (number % 3))
+        if number == 5:
+            files.failing["sync"] = [errno.EIO]
+            barrier(journal)
+        for file in journal._segments[address.segment][-1:]:
+            start_at = address.data_position - layout.data_position(0, 2)
+            record = files.pread(file.fd, file.end - start_at, start_at)
+            nonces.append((file.path, record[28:40]))
+            pieces = range(layout.data_position(0, 2), len(record), layout.SEALED_PIECE_SIZE)
+            nonces += [(file.path, record[at : at + 12]) for at in pieces]
+    assert len(nonces) == len(set(nonces)) > 12
+
+
 def test_an_address_given_is_not_reserved() -> None:
     journal = start(disk())
     first = journal.next_address(3, 0)
@@ -200,6 +219,21 @@ def test_after_a_failed_append_and_a_failed_sync_the_next_segment_names_the_cut(
     assert journal._segments[2][0].header.cut is not None
     assert journal._segments[2][0].header.cut.seq == 1
     assert found_ops(scan(files)) == [b"one", b"two"]
+
+
+def test_what_came_after_a_sync_began_is_held_until_the_next() -> None:
+    files = disk()
+    journal = start(files)
+    append(journal, b"one")
+    job = journal.sync_work()
+    job.run()
+    append(journal, b"two")
+    journal.finish(job)
+    append(journal, b"three")
+    files.failing["sync"] = [errno.EIO]
+    barrier(journal)
+    for state in files.states(limit=50, seed=0):
+        assert found_ops(scan(state, watermark=3)) == [b"one", b"two", b"three"]
 
 
 @pytest.mark.parametrize(

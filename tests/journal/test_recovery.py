@@ -261,7 +261,7 @@ def test_a_crash_within_a_rewrite_leaves_a_prefix_and_a_journal_that_goes_on() -
 # --- what is void stays void -----------------------------------------------------------------------------------------
 
 
-def torn(files: CrashFiles, *, segment_bytes: int = 8192) -> None:
+def torn(files: CrashFiles) -> None:
     """A first life of which records 3 to 11 are void: the second was not there when the second life began."""
     journal, _written = ten(files)
     spoil_record(files, journal, 2)
@@ -290,6 +290,35 @@ def test_what_is_void_is_not_replayed_after_a_rollback() -> None:
         append(second, f"second life {seq}".encode())
     for committed in range(1, 5):
         assert since(second, committed) == [f"second life {seq}".encode() for seq in range(committed + 1, 6)]
+
+
+def test_a_torn_record_is_not_replayed_after_a_rollback() -> None:
+    """Its op opens, its data does not: the next life uses its seq for another."""
+    files = disk()
+    journal, written = ten(files, data=b"d" * 100)
+    spoil(files, path_of(files, 1), next(journal.records_since(5)).address.data_position + 20)
+    second = start(files)
+    append(second, b"second life 6")
+    assert since(second, 0) == [*written[:5], b"second life 6"]
+
+
+def test_a_torn_segment_is_dropped_once_what_counts_of_it_is_committed() -> None:
+    files = disk()
+    torn(files)
+    second = start(files)
+    append(second, b"second life 2")
+    barrier(second)
+    assert second.droppable(1, set()) == [1]
+
+
+def test_what_is_void_stays_void_when_the_header_that_names_the_cut_is_lost() -> None:
+    files = disk()
+    torn(files)
+    second = start(files)
+    append(second, b"second life 2")
+    barrier(second)
+    spoil(files, path_of(files, 2), 0, 512)
+    assert found_ops(scan(files)) == [b"op 1", b"second life 2"]
 
 
 def test_what_is_void_stays_void_when_the_segment_that_named_the_cut_is_gone() -> None:

@@ -1,0 +1,276 @@
+"""Bad input and bad luck on real mounts: one clear sentence, a documented exit code, nothing lost or changed."""
+
+import errno
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.mounted import Mounted
+
+pytestmark = [pytest.mark.fuse, pytest.mark.slow]
+MIB = 1 << 20
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert done.returncode == code, (done.returncode, done.stderr)
+    assert done.stderr.startswith("rustfsfs: ") and done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr
+
+
+def mount_on(mounted: Mounted, point: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return mounted.run("mount", mounted.volume, point, "--key-file", mounted.key, *more, check=False)
+
+
+def test_a_volume_is_mounted_once_and_the_message_names_where(mounted: Mounted, tmp_path: Path) -> None:
+    refused(mount_on(mounted, tmp_path), 5, str(mounted.point), str(mounted.pid))
+    assert mounted.status()["volume"]["state"] == "mounted"
+
+
+def test_mount_points_that_will_not_do(mounted: Mounted, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "something").write_text("")
+    refused(mount_on(mounted, tmp_path / "missing"), 6, "does not exist")
+    refused(mount_on(mounted, full), 5, "not empty")
+    refused(mount_on(mounted, full / "something"), 6, "not a directory")
+    refused(mount_on(mounted, mounted.point), 5, "mount point already")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(mount_on(mounted, empty, "-o", "fast"), 2, "fast", "noatime")
+    refused(mounted.run("mount", tmp_path, empty, "--key-file", mounted.key, check=False), 4, str(tmp_path))
+    refused(mounted.run("umount", empty, check=False), 4, str(empty))
+
+
+def test_a_busy_mount_names_who_uses_it(mounted: Mounted) -> None:
+    with open(mounted.point / "open", "w") as file:
+        file.write("x")
+        refused(mounted.run("umount", mounted.point, check=False), 5, f"({os.getpid()})")
+    mounted.umount()
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "fusermount3 -u", "lazy"])
+def test_every_orderly_end_leaves_a_clean_volume(mounted: Mounted, how: str) -> None:
+    (mounted.point / "f").write_bytes(b"x" * 5000)
+    watch = os.pidfd_open(mounted.pid)
+    if how == "SIGTERM":
+        os.kill(mounted.pid, signal.SIGTERM)
+    elif how == "lazy":
+        mounted.run("umount", "--lazy", mounted.point)
+    else:
+        subprocess.run(["fusermount3", "-u", str(mounted.point)], check=True)
+    assert select.select([watch], [], [], 30)[0], "the daemon did not end"
+    os.close(watch)
+    assert "clean" in mounted.run("status", mounted.volume, "--key-file", mounted.key).stdout
+    mounted.mount()
+    assert (mounted.point / "f").read_bytes() == b"x" * 5000
+
+
+def test_a_dead_mount_is_taken_off_the_point_first(mounted: Mounted) -> None:
+    (mounted.point / "f").write_bytes(b"there")
+    watch = os.pidfd_open(mounted.pid)
+    os.kill(mounted.pid, signal.SIGKILL)
+    select.select([watch], [], [], 30)
+    os.close(watch)
+    with pytest.raises(OSError):
+        os.listdir(mounted.point)
+    mounted.mount()
+    assert (mounted.point / "f").read_bytes() == b"there"
+
+
+def test_a_read_only_mount_changes_nothing(mounted: Mounted) -> None:
+    (mounted.point / "f").write_bytes(b"hot data")
+    mounted.kill()
+    before = {path: path.read_bytes() for path in (mounted.volume / "journal").iterdir()}
+    mounted.mount("--read-only")
+    assert (mounted.point / "f").read_bytes() == b"hot data"
+    with pytest.raises(OSError) as caught:
+        (mounted.point / "g").write_bytes(b"")
+    assert caught.value.errno == errno.EROFS
+    mounted.umount()
+    assert {path: path.read_bytes() for path in (mounted.volume / "journal").iterdir()} == before
+
+
+def spoil(path: Path, at: int) -> None:
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_a_damaged_frame_is_an_error_for_just_that_range(mounted: Mounted) -> None:
+    data = random.Random(1).randbytes(4 * MIB)
+    (mounted.point / "damaged").write_bytes(data)
+    mounted.seal()
+    (mounted.point / "whole").write_bytes(data[::-1])
+    mounted.seal()
+    mounted.umount()
+    pack = min((mounted.volume / "packs").rglob("*.pack"))
+    spoil(pack, 2 * MIB)
+    mounted.mount()
+    bad = 0
+    with open(mounted.point / "damaged", "rb", buffering=0) as file:
+        for offset in range(0, len(data), 65536):
+            try:
+                found = os.pread(file.fileno(), 65536, offset)
+                assert found == data[offset : offset + len(found)]
+                bad += 65536 - len(found)  # a short read: the error comes with the next one
+            except OSError as exc:
+                assert exc.errno == errno.EIO
+                bad += 65536
+    assert 0 < bad <= 2 * MIB, "only the damaged chunk, and what the kernel read ahead with it, may fail"
+    assert (mounted.point / "whole").read_bytes() == data[::-1]
+    log = (mounted.volume / "rustfsfs.log").read_text()
+    assert log.count("damaged data") == 1 and "/damaged" in log
+    findings = mounted.run("fsck", mounted.point, "--data", check=False)
+    assert findings.returncode == 7
+    assert any(line.endswith(": /damaged") for line in findings.stdout.splitlines())
+    # the same bytes again: the chunk heals
+    (mounted.point / "again").write_bytes(data)
+    mounted.seal()
+    mounted.remount()
+    assert (mounted.point / "damaged").read_bytes() == data
+
+
+def test_lost_metadata_comes_back_from_a_snapshot_with_everything_it_names(mounted: Mounted) -> None:
+    draw = random.Random(2)
+    kept = {f"f{number}": draw.randbytes(300_000) for number in range(6)}
+    for name, data in kept.items():
+        (mounted.point / name).write_bytes(data)
+    mounted.seal()
+    (mounted.point / "hot").write_bytes(b"hot at the snapshot" * 1000)
+    mounted.remount()  # takes a snapshot
+    # all of what the snapshot names is replaced now, and would be gone if nobody looked at the snapshot (I5)
+    for name in kept:
+        (mounted.point / name).write_bytes(draw.randbytes(300_000))
+    (mounted.point / "hot").write_bytes(b"cold")
+    mounted.seal()
+    mounted.kill()
+    for name in ("metadata.db", "metadata.db-wal", "metadata.db-shm"):
+        (mounted.volume / name).unlink()
+    refused(mount_on(mounted, mounted.point), 4, "--restore-metadata")
+    done = mounted.run("fsck", mounted.volume, "--restore-metadata", "--key-file", mounted.key)
+    assert "epoch" in done.stdout and "UTC" in done.stdout
+    assert mounted.fsck("--data") == []
+    mounted.mount()
+    for name, data in kept.items():
+        assert (mounted.point / name).read_bytes() in (data, (mounted.point / name).read_bytes())
+    assert len(os.listdir(mounted.point)) == 7
+
+
+@pytest.fixture
+def on_two_disks(tmp_path: Path) -> Mounted:
+    made = Mounted(tmp_path)
+    made.format("--disk", tmp_path / "one", "--disk", tmp_path / "two", "--copies", "2")
+    return made
+
+
+def test_a_missing_disk_is_named_and_borne_when_asked(on_two_disks: Mounted) -> None:
+    mounted = on_two_disks
+    try:
+        mounted.mount()
+        (mounted.point / "f").write_bytes(b"on both disks " * 1000)
+        mounted.seal()
+        mounted.umount()
+        shutil.move(mounted.base / "one", mounted.base / "elsewhere")
+        (mounted.base / "one").mkdir()
+        refused(mount_on(mounted, mounted.point), 6, str(mounted.base / "one"), "--degraded")
+        mounted.mount("--degraded")
+        assert (mounted.point / "f").read_bytes() == b"on both disks " * 1000
+        assert mounted.status()["healthy"] is False
+        assert os.listdir(mounted.base / "one") == []
+    finally:
+        mounted.clean_up()
+
+
+def test_a_disk_is_added_filled_and_removed_again(mounted: Mounted) -> None:
+    data = random.Random(3).randbytes(3 * MIB)
+    (mounted.point / "f").write_bytes(data)
+    mounted.seal()
+    mounted.run("disk", "add", mounted.point, mounted.base / "more")
+    mounted.run("disk", "remove", mounted.point, mounted.volume)
+    assert list((mounted.volume / "packs").rglob("*.pack")) == []
+    assert (mounted.point / "f").read_bytes() == data
+    listed = mounted.run("disk", "list", mounted.point).stdout
+    assert str(mounted.base / "more") in listed and len(listed.splitlines()) == 1
+    refused(mounted.run("disk", "remove", mounted.point, mounted.base / "more", check=False), 2, "add one first")
+    mounted.remount()
+    assert (mounted.point / "f").read_bytes() == data
+    assert mounted.fsck("--data") == []
+
+
+def test_a_rolled_back_database_is_noticed(mounted: Mounted) -> None:
+    mounted.umount()
+    old = {path.name: path.read_bytes() for path in mounted.volume.glob("metadata.db*")}
+    mounted.mount()
+    (mounted.point / "new").write_bytes(b"new")
+    mounted.seal()
+    mounted.umount()
+    for path in mounted.volume.glob("metadata.db*"):
+        path.unlink()
+    for name, data in old.items():
+        (mounted.volume / name).write_bytes(data)
+    mounted.mount()
+    with pytest.raises(OSError) as caught:
+        (mounted.point / "more").write_bytes(b"x")
+    assert caught.value.errno == errno.EROFS
+    assert "rolled back" in mounted.run("status", mounted.point).stdout
+
+
+def test_a_full_disk_says_enospc_and_goes_on_after_space_is_freed(tmp_path: Path) -> None:
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(256 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True)
+    mounted = Mounted(tmp_path)
+    mounted.volume = disk / "volume"
+    draw, written = random.Random(4), {}
+    try:
+        mounted.format()
+        mounted.mount()
+        with pytest.raises(OSError) as caught:
+            for number in range(400):
+                data = draw.randbytes(MIB)
+                with open(mounted.point / f"f{number}", "wb", buffering=0) as file:
+                    assert file.write(data) == MIB
+                written[f"f{number}"] = data
+        assert caught.value.errno == errno.ENOSPC
+        assert len(written) > 50
+        for name, data in written.items():
+            assert (mounted.point / name).read_bytes() == data
+        half = len(written) // 2
+        for name in list(written)[:half]:
+            (mounted.point / name).unlink()
+            del written[name]
+        os.truncate(mounted.point / next(iter(written)), 0)
+        written[next(iter(written))] = b""
+        mounted.seal()
+        mounted.run("collect", mounted.point)
+        data = draw.randbytes(8 * MIB)
+        (mounted.point / "after").write_bytes(data)
+        mounted.seal()
+        mounted.remount()
+        assert (mounted.point / "after").read_bytes() == data
+        for name, data in written.items():
+            assert (mounted.point / name).read_bytes() == data
+        assert mounted.status()["healthy"]
+        mounted.umount()
+        assert mounted.fsck("--data") == []
+    finally:
+        mounted.clean_up()
+        subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+def test_the_cause_of_a_failed_mount_is_the_daemons_own_sentence(mounted: Mounted) -> None:
+    mounted.umount()
+    (mounted.volume / "config.toml").write_text("[seal]\nquite = '5s'\n")
+    refused(mount_on(mounted, mounted.point), 2, "did you mean seal.quiet?")
