@@ -100,7 +100,7 @@ def _level(value: Any) -> str:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise UsageError(f"{value!r} needs a unit and quotes, like \"256MiB\" or \"10min\"")
+        raise UsageError(f'{value!r} needs a unit and quotes, like "256MiB" or "10min"')
     return value
 
 

@@ -1,4 +1,4 @@
-"""`make demo`: a volume in ./demo, from formatting to comparing every byte after a remount, through the command line."""
+"""`make demo`: a volume in ./demo, from formatting to comparing every byte after a remount, by the command line."""
 
 import filecmp
 import json
@@ -18,7 +18,9 @@ KEY_SIZE = 32
 
 def rustfsfs(*arguments: str) -> str:
     """Run a command of rustfsfs; its standard output. Ends the demo with its sentence if it fails."""
-    done = subprocess.run([sys.executable, "-m", "rustfsfs", *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "rustfsfs", *arguments], stdout=subprocess.PIPE, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(done.returncode)
     return done.stdout
@@ -85,7 +87,11 @@ def compare(source: Path, copy: Path) -> int:
         folders[:] = [name for name in folders if name not in ignored]
         for name in files:
             here, there = Path(folder) / name, copy / Path(folder).relative_to(source) / name
-            same = os.readlink(here) == os.readlink(there) if here.is_symlink() else filecmp.cmp(here, there, shallow=False)
+            same = (
+                os.readlink(here) == os.readlink(there)
+                if here.is_symlink()
+                else filecmp.cmp(here, there, shallow=False)
+            )
             if not same:
                 raise SystemExit(f"rustfsfs demo: {there} differs from {here}")
             count += 1

@@ -84,7 +84,7 @@ class Truncate(Op, tag=7, frozen=True):
 
 
 class Write(Op, tag=8, frozen=True):
-    """`size_bytes` bytes at `offset`. The record's data holds only `runs`, [(skip, length)...], joined; the rest is zeros."""
+    """`size_bytes` bytes at `offset`. The data holds only `runs`, [(skip, length)...], joined; the rest is zeros."""
 
     inode: int
     offset: int

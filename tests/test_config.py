@@ -27,9 +27,7 @@ def test_sizes(text: str, want: int) -> None:
     assert parse_size(text) == want
 
 
-@pytest.mark.parametrize(
-    ("text", "want"), [("30d", 2592000), ("5s", 5), ("10min", 600), ("250ms", 0.25), ("1h", 3600)]
-)
+@pytest.mark.parametrize(("text", "want"), [("30d", 2592000), ("5s", 5), ("10min", 600), ("250ms", 0.25), ("1h", 3600)])
 def test_durations(text: str, want: float) -> None:
     assert parse_duration(text) == want
 
@@ -61,7 +59,8 @@ def test_a_mistake_is_refused_in_one_sentence_that_helps(text: str, says: str) -
 
 
 @pytest.mark.parametrize(
-    ("size", "want"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 * MIB, "3.0 MiB"), (5 * 1024 * TIB, "5.0 PiB")]
+    ("size", "want"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 * MIB, "3.0 MiB"), (5 * 1024 * TIB, "5.0 PiB")],
 )
 def test_sizes_for_people(size: int, want: str) -> None:
     assert format_size(size) == want

@@ -64,7 +64,17 @@ def test_every_make_target_in_the_readme_exists() -> None:
 
 
 def test_the_top_level_holds_nothing_else() -> None:
-    allowed = {"pyproject.toml", "rustfsfs", "tests", "systemd", "README.md", "LICENSE", "Makefile", ".ci", ".gitignore"}
+    allowed = {
+        "pyproject.toml",
+        "rustfsfs",
+        "tests",
+        "systemd",
+        "README.md",
+        "LICENSE",
+        "Makefile",
+        ".ci",
+        ".gitignore",
+    }
     ignored = {".git", ".venv", "demo", *(line.strip("/\n") for line in (ROOT / ".gitignore").read_text().splitlines())}
     left = {path.name for path in ROOT.iterdir()} - allowed - ignored
     assert {name for name in left if not name.endswith(".egg-info")} == set()

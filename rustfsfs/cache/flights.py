@@ -23,7 +23,7 @@ class Flights(Generic[K, V]):
         self._under_way: dict[K, _Flight[V]] = {}
 
     async def join(self, key: K, fetch: Callable[[], Awaitable[V]]) -> V:
-        """What `fetch` gives. Its error reaches all who wait; a leader that is cancelled leaves the work to a follower."""
+        """What `fetch` gives. Its error reaches all who wait; a cancelled leader leaves the work to a follower."""
         while (flight := self._under_way.get(key)) is not None:
             await flight.landed.wait()
             if flight.error is not None:

@@ -10,7 +10,9 @@ from rustfsfs.units import format_size
 
 @click.command("collect")
 @click.argument("mountpoint", type=click.Path())
-@click.option("--live-share", default=0.9, show_default=True, help="rewrite packs of which less than this share is needed")
+@click.option(
+    "--live-share", default=0.9, show_default=True, help="rewrite packs of which less than this share is needed"
+)
 def command(mountpoint: str, live_share: float) -> int:
     """Free what nothing needs now, instead of in the background. Older metadata snapshots give way to a new one.
 

@@ -34,7 +34,9 @@ def list_(place: str, passphrase_file: str | None, key_file: str | None, recover
         rows = offline.disk_list(found.volume, read_secret(passphrase_file, key_file, recovery_key_file))
     for row in rows:
         free = "" if row["free_bytes"] is None else f", {format_size(row['free_bytes'])} free"
-        click.echo(f"{row['number']:>3}  {row['state']:<9} {row['path']}  {format_size(row['stored_bytes'])} stored{free}")
+        click.echo(
+            f"{row['number']:>3}  {row['state']:<9} {row['path']}  {format_size(row['stored_bytes'])} stored{free}"
+        )
     return exits.DONE
 
 
@@ -42,9 +44,7 @@ def list_(place: str, passphrase_file: str | None, key_file: str | None, recover
 @click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
 @click.argument("disk", type=click.Path())
 @open_options
-def add(
-    place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
-) -> int:
+def add(place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
     """Add an empty directory on another disk.   rustfsfs disk add /mnt /srv/disk2"""
     found, path = places.find(place), os.path.abspath(disk)
     if found.is_mounted:
@@ -65,7 +65,7 @@ def add(
 def remove(
     place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
 ) -> int:
-    """Move everything off a disk, then forget it; goes on where it was if cut off.   rustfsfs disk remove /mnt /srv/disk2"""
+    """Move everything off a disk, then forget it; resumes if cut off.   rustfsfs disk remove /mnt /srv/disk2"""
     found, path = places.find(place), os.path.abspath(disk)
     with progress_bar() as report:
         if found.is_mounted:

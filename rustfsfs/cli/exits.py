@@ -6,7 +6,18 @@ import traceback
 
 from rustfsfs.errors import DamagedData, NoSpace, OpeningError, RustfsfsError
 
-DONE, BUG, USAGE, WRONG_KEY, NOT_A_VOLUME, IN_USE, MACHINE, FINDINGS, NETWORK, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 130
+DONE, BUG, USAGE, WRONG_KEY, NOT_A_VOLUME, IN_USE, MACHINE, FINDINGS, NETWORK, INTERRUPTED = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    130,
+)
 MEANINGS = {
     DONE: "done",
     BUG: "our own fault; the log has a traceback",

@@ -19,7 +19,9 @@ from rustfsfs.world import real_world
 @open_options
 @click.option("--chunk-size", default="256KiB", show_default=True, help="mean size of a chunk, 64KiB to 512KiB")
 @click.option("--compression-level", default=3, show_default=True, type=int, help="of zstd, 1 to 19")
-@click.option("--copies", default="1", type=click.Choice(["1", "2"]), show_default=True, help="disks that hold each chunk")
+@click.option(
+    "--copies", default="1", type=click.Choice(["1", "2"]), show_default=True, help="disks that hold each chunk"
+)
 def command(
     volume: str,
     disks: tuple[str, ...],

@@ -32,7 +32,12 @@ def open_options(command: F) -> F:
 
 
 def read_secret(
-    passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None, *, new: bool = False, what: str = ""
+    passphrase_file: str | None,
+    key_file: str | None,
+    recovery_key_file: str | None,
+    *,
+    new: bool = False,
+    what: str = "",
 ) -> Secret:
     """The secret that was named, else one typed on the terminal (twice when `new`).
 

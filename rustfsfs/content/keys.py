@@ -41,7 +41,7 @@ def derive_keys(master: bytes, uuid: bytes) -> Keys:
 
 
 def derive(key: bytes, *parts: bytes) -> bytes:
-    """A key for one thing under `key`: keyed BLAKE3 of the parts, each behind its length, so none runs into the next."""
+    """A key for one thing under `key`: keyed BLAKE3 of the parts, each behind its length."""
     assert len(key) == KEY_SIZE
     return blake3(b"".join(len(part).to_bytes(4, "little") + part for part in parts), key=key).digest()
 

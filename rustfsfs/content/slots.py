@@ -182,9 +182,7 @@ def make_slot(
     argon2 = ARGON2 if kind is SlotKind.PASSPHRASE else (0, 0, 0)
     key = _wrapping_key(kind, secret, salt, argon2)
     wrapped = Aead(key).seal(nonce, master, _aad(uuid, number, kind))
-    return Slot(
-        number=number, kind=kind, created_ns=now_ns, salt=salt, nonce=nonce, wrapped=wrapped, argon2=argon2
-    )
+    return Slot(number=number, kind=kind, created_ns=now_ns, salt=salt, nonce=nonce, wrapped=wrapped, argon2=argon2)
 
 
 def _wrapping_key(kind: SlotKind, secret: bytes, salt: bytes, argon2: tuple[int, int, int]) -> bytes:

@@ -72,9 +72,7 @@ def _create(metadata: Metadata, op: ops.Create, at: ops.Address) -> None:
     if op.inode == op.parent:  # the root has no name
         return
     entries.add(metadata, op.parent, op.name, op.inode, cookie=at.seq + FIRST_COOKIE)
-    _change_directory(
-        metadata, op.parent, size=name_size(op.name), subdirectories=int(is_directory), now_ns=op.now_ns
-    )
+    _change_directory(metadata, op.parent, size=name_size(op.name), subdirectories=int(is_directory), now_ns=op.now_ns)
 
 
 FIRST_COOKIE = 2  # cookies 1 and 2 are '.' and '..'; seq begins with 1
@@ -144,12 +142,8 @@ def _rename(metadata: Metadata, op: ops.Rename, at: ops.Address) -> None:
         entries.point(metadata, op.new_parent, op.new_name, moved.inode)
     is_directory, new_name_size = int(moved.is_directory), name_size(op.new_name) if replaced is None else 0
     gone = int(replaced is not None and replaced.is_directory)
-    _change_directory(
-        metadata, op.parent, size=-name_size(op.name), subdirectories=-is_directory, now_ns=op.now_ns
-    )
-    _change_directory(
-        metadata, op.new_parent, size=new_name_size, subdirectories=is_directory - gone, now_ns=op.now_ns
-    )
+    _change_directory(metadata, op.parent, size=-name_size(op.name), subdirectories=-is_directory, now_ns=op.now_ns)
+    _change_directory(metadata, op.new_parent, size=new_name_size, subdirectories=is_directory - gone, now_ns=op.now_ns)
     _set_parent(metadata, moved, op.new_parent, now_ns=op.now_ns)
     if replaced is not None:
         _drop_link(metadata, replaced, now_ns=op.now_ns, reap=op.reap)
@@ -312,9 +306,7 @@ def _deleted(metadata: Metadata, op: ops.Deleted, at: ops.Address) -> None:
 
 
 def _mark_chunks(metadata: Metadata, op: ops.MarkChunks, at: ops.Address) -> None:
-    metadata.run_many(
-        "UPDATE chunks SET good = ? WHERE chunk = ?", [(int(op.good), chunk) for chunk in op.chunks]
-    )
+    metadata.run_many("UPDATE chunks SET good = ? WHERE chunk = ?", [(int(op.good), chunk) for chunk in op.chunks])
 
 
 def _reserve(metadata: Metadata, op: ops.Reserve, at: ops.Address) -> None:

@@ -1,4 +1,4 @@
-"""fsck of the tables: each check is a statement that finds rows breaking an invariant; a table of them, and no repair."""
+"""fsck of the tables: each check is a statement that finds rows breaking an invariant; a table of them, no repair."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

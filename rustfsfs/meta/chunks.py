@@ -69,9 +69,7 @@ def add_place(metadata: Metadata, chunk: int, place: Place) -> None:
 
 
 def remove_place(metadata: Metadata, chunk: int, place: Place) -> None:
-    metadata.run(
-        "DELETE FROM places WHERE chunk = ? AND disk = ? AND pack = ?", (chunk, place.disk, place.pack)
-    )
+    metadata.run("DELETE FROM places WHERE chunk = ? AND disk = ? AND pack = ?", (chunk, place.disk, place.pack))
     metadata.run(
         "UPDATE packs SET live_bytes = live_bytes - ? WHERE pack = ? AND disk = ?",
         (place.stored_bytes, place.pack, place.disk),
@@ -129,7 +127,7 @@ def close_pack(metadata: Metadata, pack: int, disk: int) -> None:
 
 
 def drop_pack(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:
-    """A pack without live frames leaves; its file is doomed. Nothing happens if it has live frames again, or is gone."""
+    """A pack without live frames leaves; its file is doomed. Nothing happens if it lives again, or is gone."""
     found = find_pack(metadata, pack, disk)
     if found is None or found.live_bytes:
         return

@@ -142,7 +142,7 @@ def open_(path: str, key: bytes) -> Metadata:
 
 def read_running(metadata: Metadata) -> None:
     """Set `running` to what the last COMMIT wrote, in place: others hold the object."""
-    stored = {name: value for name, value in metadata.rows("SELECT name, value FROM state")}
+    stored = dict(metadata.rows("SELECT name, value FROM state"))
     fresh = Running()
     for item in fields(Running):
         setattr(metadata.running, item.name, stored.get(item.name, getattr(fresh, item.name)))

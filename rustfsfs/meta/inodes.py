@@ -62,9 +62,7 @@ def target(metadata: Metadata, inode: int) -> bytes | None:
 
 
 def add(metadata: Metadata, row: Attributes, *, symlink_target: bytes | None) -> None:
-    metadata.run(
-        "INSERT INTO inodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, symlink_target)
-    )
+    metadata.run("INSERT INTO inodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, symlink_target))
     if row.is_directory:
         metadata.running.directories += 1
     else:
@@ -90,9 +88,7 @@ def get_xattr(metadata: Metadata, inode: int, name: bytes) -> bytes | None:
 
 
 def xattr_names(metadata: Metadata, inode: int) -> list[bytes]:
-    return [
-        bytes(name) for (name,) in metadata.rows("SELECT name FROM xattrs WHERE inode = ? ORDER BY name", (inode,))
-    ]
+    return [bytes(name) for (name,) in metadata.rows("SELECT name FROM xattrs WHERE inode = ? ORDER BY name", (inode,))]
 
 
 def set_xattr(metadata: Metadata, inode: int, name: bytes, value: bytes) -> None:

@@ -46,7 +46,7 @@ async def run_control(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled. A client's mistake is its own error line; a bug of ours is logged, and ends no one else."""
+    """Serve until cancelled. A client's mistake is its own error line; a bug of ours is logged, and ends nobody."""
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(bind(volume_path)))
     try:
         task_status.started()

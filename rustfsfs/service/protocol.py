@@ -1,8 +1,8 @@
 """The control socket's lines, version 1 (documented in DESIGN.md). Pure.
 
-    → {"v": 1, "call": NAME, "args": {...}}
-    ← {"progress": {"done": N, "total": N, "text": "..."}}     any number of them
-    ← {"result": ...}   or   {"error": "one sentence", "exit": 1..130}
+→ {"v": 1, "call": NAME, "args": {...}}
+← {"progress": {"done": N, "total": N, "text": "..."}}     any number of them
+← {"result": ...}   or   {"error": "one sentence", "exit": 1..130}
 """
 
 import json

@@ -34,9 +34,7 @@ def _translated(what: str) -> Iterator[None]:
 class LocalDisk:
     """A `PackStore` in a directory of a local file system."""
 
-    def __init__(
-        self, *, world: World, path: str, number: DiskNo, uuid: bytes, volume_uuid: bytes, keys: Keys
-    ) -> None:
+    def __init__(self, *, world: World, path: str, number: DiskNo, uuid: bytes, volume_uuid: bytes, keys: Keys) -> None:
         self.path = path
         self.number = number
         self.uuid = uuid
@@ -133,9 +131,7 @@ class LocalDisk:
             raise DamagedData(f"{self.pack_path(pack)} has no directory")
         offset, length = layout.decode_trailer(self.read(pack, size - layout.TRAILER_SIZE, layout.TRAILER_SIZE))
         data = self.read(pack, offset, length)
-        return layout.decode_directory(
-            data, pack=pack, offset=offset, key=self._keys.directory, uuid=self._volume_uuid
-        )
+        return layout.decode_directory(data, pack=pack, offset=offset, key=self._keys.directory, uuid=self._volume_uuid)
 
     def scan_frames(self, pack: PackNo | int) -> list[DirectoryEntry]:
         entries, offset, size = [], layout.HEADER_SIZE, self.pack_size(pack)

@@ -1,9 +1,9 @@
 """The bytes of a pack around its frames (DESIGN.md §6). Pure.
 
-    header, 96 bytes: magic 8 | pack u64 | volume uuid 16 | disk uuid 16 | 0... | checksum 16
-    frames
-    directory: salt 24 | sealed list of entries
-    trailer, 64 bytes: magic 8 | directory offset u64 | directory length u64 | 0... | checksum 16
+header, 96 bytes: magic 8 | pack u64 | volume uuid 16 | disk uuid 16 | 0... | checksum 16
+frames
+directory: salt 24 | sealed list of entries
+trailer, 64 bytes: magic 8 | directory offset u64 | directory length u64 | 0... | checksum 16
 """
 
 import struct

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 
-def choose_disks(free_bytes: Mapping[int, int], *, copies: int, need_bytes: int, current: frozenset[int]) -> tuple[int, ...]:
+def choose_disks(
+    free_bytes: Mapping[int, int], *, copies: int, need_bytes: int, current: frozenset[int]
+) -> tuple[int, ...]:
     """`copies` disks with the most free space; those with a pack open (`current`) are kept while they have room.
 
     free_bytes  disk -> bytes, only disks that may take new packs

@@ -64,9 +64,7 @@ def _hot_runs(extents: Sequence[Extent]) -> list[tuple[int, int]]:
     return runs
 
 
-def _plan_run(
-    extents: Sequence[Extent], first: int, last: int, chunk_sizes: Mapping[int, int], chunk_avg: int
-) -> Cut:
+def _plan_run(extents: Sequence[Extent], first: int, last: int, chunk_sizes: Mapping[int, int], chunk_avg: int) -> Cut:
     start, end = extents[first].offset, extents[last].end
     left = extents[first - 1] if first and extents[first - 1].end == start else None
     right = extents[last + 1] if last + 1 < len(extents) and extents[last + 1].offset == end else None

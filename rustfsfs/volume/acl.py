@@ -1,4 +1,4 @@
-"""POSIX ACLs as the kernel passes them: system.posix_acl_access and _default, version 2 (linux/posix_acl_xattr.h). Pure."""
+"""POSIX ACLs as the kernel passes them: system.posix_acl_access and _default, version 2 (posix_acl_xattr.h). Pure."""
 
 import struct
 from collections.abc import Sequence
@@ -83,7 +83,7 @@ def after_chmod(entries: Acl, mode: int) -> list[Entry]:
 def inherit(default: Acl, mode: int) -> tuple[int, list[Entry] | None]:
     """(permission bits, access ACL or None) of a new file in a directory with a default ACL (posix_acl_create).
 
-    `mode`: the bits asked for, 0 to 0o7777. Under FUSE the kernel has taken the umask off already, which ext4 would not:
+    `mode`: the bits asked for, 0 to 0o7777. Under FUSE the kernel took the umask off already, which ext4 would not:
     the result is never wider than on ext4, at times narrower.
     """
     has_mask = any(entry.tag == MASK for entry in default)

@@ -71,9 +71,7 @@ def check_data(
         for chunk, place in chunks.live_in(metadata, row.pack, row.disk):
             try:
                 frame = disk.read(PackNo(place.pack), place.offset, place.stored_bytes)
-                codec.open_frame(
-                    frame, chunk_id=chunk.chunk_id, plain_bytes=chunk.plain_bytes, keys=keys, uuid=uuid
-                )
+                codec.open_frame(frame, chunk_id=chunk.chunk_id, plain_bytes=chunk.plain_bytes, keys=keys, uuid=uuid)
             except (DamagedData, StoreError) as exc:
                 for path in paths.paths_of_chunk(metadata, chunk.chunk) or ["no file"]:
                     yield f"pack {row.pack} on disk {row.disk}, chunk {chunk.chunk}: {exc}: {path}"

@@ -29,7 +29,7 @@ def no_progress(_done: int, _total: int, _text: str) -> None:
 
 
 async def bury(volume: Volume) -> int:
-    """Look at every chunk that lost an extent, and delete those that have none left; returns how many were looked at."""
+    """Look at every chunk that lost an extent, and delete those that have none; returns how many were looked at."""
     looked = 0
     while True:
         await volume.gate.opened()
@@ -110,7 +110,7 @@ async def _rewrite(volume: Volume, live_share: float, progress: Progress) -> int
 
 
 async def _release(volume: Volume) -> int:
-    """Make doomed packs free to go: rows durable, and one fresh snapshot that does not name them instead of older ones."""
+    """Make doomed packs free to go: rows durable, and one fresh snapshot, not naming them, for older ones."""
     await epochs.commit(volume)
     await volume.gate.opened()
     if not chunks.doomed(volume.metadata):
@@ -152,9 +152,7 @@ async def empty_pack(volume: Volume, pack: int, disk: int, *, avoid: frozenset[i
     await volume.gate.opened()
     live = chunks.live_in(volume.metadata, pack, disk)
     if live:
-        frames = await trio.to_thread.run_sync(
-            read_live, volume, volume.disks[disk], live, limiter=volume.sealers
-        )
+        frames = await trio.to_thread.run_sync(read_live, volume, volume.disks[disk], live, limiter=volume.sealers)
         async with volume.pack_lock:
             await _move(volume, frames, pack, disk, avoid)
         await packing.close_full(volume)

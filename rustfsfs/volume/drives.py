@@ -64,7 +64,12 @@ async def add(volume: Volume, path: str) -> int:
     await volume.gate.opened()
     record(volume, ops.AddDisk(disk=number, uuid=uuid, path=path))
     volume.disks[number] = LocalDisk(
-        world=volume.world, path=path, number=DiskNo(number), uuid=uuid, volume_uuid=volume.header.uuid, keys=volume.keys
+        world=volume.world,
+        path=path,
+        number=DiskNo(number),
+        uuid=uuid,
+        volume_uuid=volume.header.uuid,
+        keys=volume.keys,
     )
     await epochs.commit(volume)
     write_list(volume)
@@ -75,7 +80,7 @@ async def add(volume: Volume, path: str) -> int:
 async def remove(volume: Volume, path: str, *, progress: Progress = no_progress) -> None:
     """Move everything off a disk, then forget it. Cut off, it goes on where it was when called again.
 
-    Raises UsageError (no such disk, or the last one), NoSpace (the others cannot take it), MachineTrouble (a frame on it
+    Raises UsageError (no such disk, or the last one), NoSpace (the others cannot take it), MachineTrouble (a frame
     cannot be read: nothing is forgotten).
     """
     path = os.path.abspath(path)
@@ -112,5 +117,3 @@ def write_list(volume: Volume) -> None:
     """The text file that names the disks when the database cannot."""
     paths = "".join(row.path + "\n" for row in disks.all_(volume.metadata))
     publish(volume.world.files, f"{volume.path}/{DISKS}", paths.encode())
-
-

@@ -1,4 +1,4 @@
-"""After a crash: packs are cut behind the last frame a row names, get their directory, and are closed (DESIGN.md §3)."""
+"""After a crash: packs are cut behind the last frame a row names, get their directory, are closed (DESIGN.md §3)."""
 
 import trio
 

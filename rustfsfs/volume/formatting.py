@@ -174,4 +174,3 @@ def _make_database(world: World, path: str, key: bytes, places: Sequence[tuple[s
     database.commit(metadata)
     metadata.close()
     world.files.sync_dir(os.path.dirname(path))
-

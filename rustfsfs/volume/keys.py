@@ -76,7 +76,7 @@ def remove_slot(world: World, path: str, *, opened_with: Secret, number: int) ->
 
 
 def _write(world: World, path: str, header: VolumeHeader, master: bytes) -> None:
-    """VOLUME's own header first, then the copies: a copy that cannot be written is named, since it still has the old slots."""
+    """VOLUME's own header first, then the copies: one that cannot be written keeps the old slots, and is logged."""
     data = encode_header(header, mac_key=derive_keys(master, header.uuid).header_mac)
     try:
         write_volume_header(world.files, path, data)

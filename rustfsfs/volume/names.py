@@ -151,7 +151,7 @@ def rename(
 ) -> None:
     """rename(2), renameat2(2): replaces a file or an empty directory, atomically.
 
-    Raises NoSuchEntry, EntryExists (no_replace), NotEmpty, IsDirectory, NotDirectory, NameTooLong, InvalidArgument (into
+    Raises NoSuchEntry, EntryExists (no_replace), NotEmpty, IsDirectory, NotDirectory, NameTooLong, InvalidArgument (in
     itself; both flags).
     """
     if exchange and no_replace:

@@ -129,8 +129,9 @@ class _Exporter:
             target.mkdir(exist_ok=True)
             cookie = listing.DOT_DOT_COOKIE
             while page := listing.page(self._volume, row.inode, cookie, 1000):
-                for name, cookie, child in page:
+                for name, _cookie, child in page:
                     await self.copy(child, target / os.fsdecode(name))
+                cookie = page[-1][1]
         elif row.is_file:
             with open(target, "xb") as out:
                 async for data in contents(self._volume, row):
@@ -253,4 +254,3 @@ def _put_in_place(world: World, path: str, temporary: str) -> None:
 
 def _when(at_ns: int) -> str:
     return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-

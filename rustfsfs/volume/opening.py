@@ -122,7 +122,9 @@ def open_metadata(path: str, keys: Keys) -> Metadata:
     version = metadata.rows("PRAGMA user_version")[0][0]
     if version > schema.FORMAT:
         metadata.close()
-        raise NewerFormat(f"the metadata has format {version}, this rustfsfs knows {schema.FORMAT}; install a newer one")
+        raise NewerFormat(
+            f"the metadata has format {version}, this rustfsfs knows {schema.FORMAT}; install a newer one"
+        )
     return metadata
 
 
@@ -160,9 +162,7 @@ def find_disks(
     return found, missing, newer
 
 
-async def _assemble(
-    world: World, how: Opening, header: VolumeHeader, keys: Keys, metadata: Metadata
-) -> Volume:
+async def _assemble(world: World, how: Opening, header: VolumeHeader, keys: Keys, metadata: Metadata) -> Volume:
     stores, missing, newer = find_disks(world, header, keys, metadata)
     if missing and not (how.degraded or how.read_only):
         raise MachineTrouble(

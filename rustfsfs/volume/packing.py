@@ -54,7 +54,9 @@ async def _store(
         raise
 
 
-def _append_all(writers: dict[int, PackAppender], frames: Sequence[tuple[bytes, bytes]]) -> dict[bytes, list[ops.Place]]:
+def _append_all(
+    writers: dict[int, PackAppender], frames: Sequence[tuple[bytes, bytes]]
+) -> dict[bytes, list[ops.Place]]:
     placed: dict[bytes, list[ops.Place]] = {}
     for disk, writer in writers.items():
         for chunk_id, frame in frames:

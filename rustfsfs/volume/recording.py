@@ -74,5 +74,3 @@ def turn_read_only(volume: Volume, reason: str) -> None:
 def ensure_writable(volume: Volume) -> None:
     if volume.health.read_only_reason is not None:
         raise ReadOnlyVolume(volume.health.read_only_reason)
-
-

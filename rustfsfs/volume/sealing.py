@@ -314,9 +314,7 @@ def _usable(volume: Volume, wanted: bytes) -> chunks.Chunk | None:
     return found if here else None
 
 
-def _record(
-    volume: Volume, pieces: Sequence[Piece], stored: dict[bytes, list[ops.Place]], recut: Sequence[int]
-) -> int:
+def _record(volume: Volume, pieces: Sequence[Piece], stored: dict[bytes, list[ops.Place]], recut: Sequence[int]) -> int:
     """The Seal op. Hits are looked up again in this turn; a piece that is neither known nor stored stays hot."""
     new: dict[bytes, ops.NewChunk] = {}
     ranges, sealed = [], 0

@@ -1,5 +1,7 @@
 """Extents as values: each function against a byte-by-byte model."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +48,7 @@ def test_join_changes_no_byte_and_leaves_nothing_to_join(extents: list[Extent]) 
     joined = join(extents)
     assert bytes_of(joined) == bytes_of(extents)
     assert join(joined) == joined
-    for left, right in zip(joined, joined[1:], strict=False):
+    for left, right in itertools.pairwise(joined):
         continues = left.end == right.offset and left.skip + left.length == right.skip
         assert not (continues and left[2:4] == right[2:4] and left.total == right.total)
 

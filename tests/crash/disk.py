@@ -379,7 +379,7 @@ class Counting(Chooser):
 
 
 class Fixed(Chooser):
-    """Choices made beforehand. Which files there are hangs on the first ones; should they run out, the first is taken."""
+    """Choices made beforehand. Which files there are hangs on the first ones; when they run out: the first."""
 
     def __init__(self, choice: "tuple[int, ...] | list[int]") -> None:
         self._choice = list(choice)

@@ -30,7 +30,9 @@ class Run:
     floor: int = 0  # durable: that many of them must come back
     committed: int = 0  # SQLite has them: need not come back
     journal: Journal | None = None
-    doubtful: list[bytes] = field(default_factory=list)  # answered EIO just now: may have happened, until a later op did
+    doubtful: list[bytes] = field(
+        default_factory=list
+    )  # answered EIO just now: may have happened, until a later op did
     attempts: int = 0  # no two ops are the same, not even where a seq is used again
 
     def open(self) -> None:
@@ -122,7 +124,7 @@ def recovered(files: CrashFiles, committed: int) -> tuple[list[bytes], recovery.
 def check(run: Run, state: CrashFiles) -> None:
     back, _scan = recovered(state.copy(), run.committed)
     total = run.committed + len(back)
-    assert back in [run.ops[run.committed : total], *(run.ops[run.committed :] + [op] for op in run.doubtful)]
+    assert back in [run.ops[run.committed : total], *([*run.ops[run.committed :], op] for op in run.doubtful)]
     assert total >= run.floor, (total, run.floor)
     # a second life: what it makes durable comes behind exactly this prefix, and nothing beyond the cut comes back
     second = Run(state, seed=1000, ops=run.ops[: run.committed] + back, committed=run.committed)

@@ -1,8 +1,8 @@
 """The whole volume at every power cut: journal, packs, headers on the recording double, SQLite as of its last COMMIT.
 
-A sequence of verbs runs once, to its end. Then, for a cut before each recorded action and for what that cut could leave,
+A sequence of verbs runs once, to its end. Then, for a cut before each recorded action and for what it could leave,
 the volume is opened: it must show the state after one of the operations, none older than the last fsync, and pass every
-check. (SQLite's own files are taken as atomic here: a COMMIT that returned is durable. Issue 3 puts them on the double.)
+check. (SQLite's own files are taken as atomic here: a COMMIT that returned is durable.)
 """
 
 import itertools
@@ -61,7 +61,13 @@ async def tree(volume: Volume, directory: int = ROOT, path: str = "") -> Tree:
         where = f"{path}/{name.decode()}"
         attached = {key: inodes.get_xattr(volume.metadata, row.inode, key) for key in xattrs.names(volume, row.inode)}
         data = bytes(await reading.read(volume, row.inode, 0, 1 << 22)) if row.is_file else b""
-        found[where] = (row.mode, row.nlink, row.size_bytes if row.is_file else 0, data, tuple(sorted(attached.items())))
+        found[where] = (
+            row.mode,
+            row.nlink,
+            row.size_bytes if row.is_file else 0,
+            data,
+            tuple(sorted(attached.items())),
+        )
         if row.is_directory:
             found |= await tree(volume, row.inode, where)
     return found
@@ -73,7 +79,9 @@ class Story:
 
     files: CrashFiles
     trees: list[tuple[int, Tree]] = field(default_factory=list)  # (actions when it began, state after it)
-    floors: list[tuple[int, int]] = field(default_factory=list)  # (actions when fsync returned, trees that must survive)
+    floors: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # (actions when fsync returned, trees that must survive)
     commits: list[tuple[int, dict[str, bytes]]] = field(default_factory=list)  # (actions, SQLite's files)
     end: int = 0
 
@@ -146,7 +154,12 @@ IMPOSSIBLE |= {("unlink", name) for name in ("setxattr", "chmod")}
 IMPOSSIBLE |= {("create", "create"), ("mkdir", "mkdir"), ("rmdir", "rmdir"), ("link", "link")}
 PAIRS = [pair for pair in itertools.product(STEPS, repeat=2) if pair not in IMPOSSIBLE]
 CHOSEN = PAIRS if os.environ.get("RUSTFSFS_CRASH_ALL") else random.Random(4).sample(PAIRS, 24)
-SEQUENCES = [*((name,) for name in STEPS), *CHOSEN, ("seal", "overwrite", "seal", "collect"), ("unlink", "collect", "seal")]
+SEQUENCES = [
+    *((name,) for name in STEPS),
+    *CHOSEN,
+    ("seal", "overwrite", "seal", "collect"),
+    ("unlink", "collect", "seal"),
+]
 
 
 async def live(story: Story, path: Path, sequence: tuple[str, ...]) -> None:

@@ -107,7 +107,7 @@ def test_sigkill_loses_nothing_acknowledged(mounted: Mounted) -> None:
         assert writer.count > 10, "the cycle proved nothing: it did next to nothing before the kill"
         assert hot > 0, "the cycle proved nothing: there was no hot data at the kill"
         mounted.mount()
-        found = {name for name in os.listdir(folder)} - writer.pending
+        found = set(os.listdir(folder)) - writer.pending
         assert found == set(writer.files) - writer.pending
         for name in found:
             assert (folder / name).read_bytes() == writer.files[name], name

@@ -28,7 +28,7 @@ def renameat2(old: bytes, new: bytes, flags: int) -> None:
 
 
 def path_of(draw: random.Random) -> bytes:
-    folder, name = draw.choice(FOLDERS), draw.choice(NAMES + [b"D1", b"D2", b"S"])
+    folder, name = draw.choice(FOLDERS), draw.choice([*NAMES, b"D1", b"D2", b"S"])
     return os.path.join(folder, name) if folder else name
 
 

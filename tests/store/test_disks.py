@@ -1,4 +1,4 @@
-"""Packs on a disk: what was synced stays, what failed is never called good, a crash leaves nothing that cannot be mended."""
+"""Packs on a disk: what was synced stays, what failed is never called good, a crash leaves what can be mended."""
 
 import errno
 import os
@@ -27,9 +27,7 @@ def world(files: Files) -> World:
 
 
 def disk_on(files: Files, path: str) -> LocalDisk:
-    return LocalDisk(
-        world=world(files), path=path, number=DiskNo(1), uuid=DISK_UUID, volume_uuid=UUID, keys=KEYS
-    )
+    return LocalDisk(world=world(files), path=path, number=DiskNo(1), uuid=DISK_UUID, volume_uuid=UUID, keys=KEYS)
 
 
 @pytest.fixture(params=["a real disk", "the double"])
@@ -58,7 +56,9 @@ def test_what_was_appended_is_read_back_and_named_by_the_directory(disk: LocalDi
     assert disk.pack_size(PACK) == size
     assert disk.packs() == [PACK]
     named = disk.read_directory(PACK)
-    assert [(entry.offset, entry.stored_bytes) for entry in named] == [(o, len(f)) for o, f in zip(offsets, frames, strict=True)]
+    assert [(entry.offset, entry.stored_bytes) for entry in named] == [
+        (o, len(f)) for o, f in zip(offsets, frames, strict=True)
+    ]
     assert disk.scan_frames(PACK) == named
 
 

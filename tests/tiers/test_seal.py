@@ -1,5 +1,7 @@
 """What to cut: tables for the known shapes, properties for all."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,7 +101,7 @@ def test_every_hot_byte_is_in_one_cut_and_no_cut_has_a_hole(drawn: tuple[list[Ex
     extents, sizes = drawn
     cuts = plan_cuts(extents, sizes, chunk_avg=AVG)
     assert cuts == sorted(cuts)
-    assert all(left.end <= right.start for left, right in zip(cuts, cuts[1:], strict=False))
+    assert all(left.end <= right.start for left, right in itertools.pairwise(cuts))
     mapped = {at for extent in extents for at in range(extent.offset, extent.end)}
     covered = {at for cut in cuts for at in range(cut.start, cut.end)}
     assert covered <= mapped
