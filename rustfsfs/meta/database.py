@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 
 from rustfsfs.errors import DamagedVolume, NoSpace, StoreUnavailable
-from rustfsfs.meta import schema
+from rustfsfs.meta import dbapi, schema
 
 Bindings = Sequence[int | str | bytes | None]
 
@@ -122,7 +122,7 @@ def create(path: str, key: bytes) -> Metadata:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))  # -wal and -shm do the same
     db = connect(path, key, create=True)
     db.execute("BEGIN IMMEDIATE")
-    db.execute(schema.TABLES)
+    dbapi.utils(db).executescript(schema.TABLES)
     db.execute(f"PRAGMA user_version = {schema.FORMAT}")
     metadata = Metadata(db, path, key)
     write_running(metadata)
