@@ -1,6 +1,6 @@
 """A thin DB-API face over apsw, so that sqlite-utils works on a sealed connection: schema, migrations, reports.
 
-The hot path calls apsw directly. What sqlite-utils needs beyond apsw's own cursors (measured on 4.2): `lastrowid`, and a
+The hot path calls apsw directly. What sqlite-utils needs beyond apsw's cursors (measured on 4.2): `lastrowid`, and a
 `description` that is still there when the rows have been read.
 """
 

@@ -14,6 +14,7 @@ from rustfsfs.volume.volume import log
 Progress = Callable[[int, int, str], None]
 Call = Callable[[dict[str, Any], Progress], Awaitable[Any]]
 BACKLOG = 16
+DRAIN_COUNT = 100
 EXIT_BUG = 1
 EXIT_TROUBLE = 6
 
@@ -77,6 +78,9 @@ async def _serve_client(stream: trio.SocketStream, calls: Mapping[str, Call]) ->
             continue
         if len(buffer) > LINE_SIZE_MAX:
             await stream.send_all(encode({"error": "the request is too long", "exit": UsageError.exit_code}))
+            for _ in range(DRAIN_COUNT):  # closing with bytes unread would take the answer away from the client
+                if not await stream.receive_some(LINE_SIZE_MAX):
+                    break
             return
         data = await stream.receive_some(LINE_SIZE_MAX)
         if not data:
