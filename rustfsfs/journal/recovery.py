@@ -57,8 +57,8 @@ def scan(
     """
     found = Scan(files=[], last_seq=last_seq, watermark=watermark)
     _open_all(files, folder, found, key=key, uuid=uuid)
-    found.watermark = max([watermark, *(file.header.watermark for file in found.files)])
     records, broken = _collect(files, found, last_seq)
+    found.watermark = max([watermark, *_watermarks(files, found)])
     if records:
         found.watermark = max(found.watermark, *(record.watermark for _file, record in records.values()))
     _choose(files, found, records, broken, skip_seq or 0)
@@ -119,6 +119,13 @@ def _collect(
             if seq > last_seq:
                 records[seq] = (file, record)
     return records, broken
+
+
+def _watermarks(files: Files, found: Scan) -> Iterator[int]:
+    """What each header knows to be durable, of what still counts: a seq beyond a cut was given to another record."""
+    firsts = [_first_seq(files, file) for file in found.files]
+    for index, file in enumerate(found.files):
+        yield min(file.header.watermark, _void_above(found.files, firsts, index))
 
 
 def _void_above(found: Sequence[SegmentFile], firsts: Sequence[int], index: int) -> int:

@@ -46,7 +46,7 @@ class Running:
     inode_limit: int = 2  # numbers below may have been given out
     next_inode: int = 2  # where numbering goes on after a clean stop
     clean: int = 0  # 1: this COMMIT was the last of an orderly stop
-    restored: int = 0  # 1: came back from a snapshot; packs it does not name are kept
+    restored: int = 0  # 1: came back from a snapshot just now; 2: and was committed since. Unnamed packs are kept
     files: int = 0  # inodes that are not directories
     directories: int = 0
     logical_bytes: int = 0  # mapped bytes of all files

@@ -37,6 +37,7 @@ from rustfsfs.volume.recording import turn_read_only
 from rustfsfs.volume.volume import Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
 from rustfsfs.world import World
 
+RESTORED_NOW, RESTORED_BEFORE = 1, 2  # Running.restored
 READERS = 4  # worker threads for reads; cores are few, disks may queue
 
 
@@ -249,7 +250,10 @@ def _recover(
     database.begin(metadata)
     _replay(metadata, scan)
     reason = None
-    if scan.blocked_at is not None:
+    if running.restored == RESTORED_NOW:
+        log.warning("the metadata is a snapshot's; of the journal %d later records were replayed", len(scan.replay))
+        running.restored = RESTORED_BEFORE  # a gap behind the snapshot is no damage: those segments were dropped
+    elif scan.blocked_at is not None:
         reason = (
             f"journal record {scan.blocked_at} was durable and is damaged; this is the state before it."
             f" Mount with --skip {scan.blocked_at} to go on without it"
