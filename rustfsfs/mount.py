@@ -101,7 +101,9 @@ def check_machine(options: MountOptions) -> None:
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
     except OSError as exc:
-        raise MachineTrouble(f"/dev/fuse cannot be opened ({exc.strerror}); load the fuse module") from exc
+        denied = isinstance(exc, PermissionError)
+        hint = "as root: chmod 666 /dev/fuse" if denied else "as root: modprobe fuse"
+        raise MachineTrouble(f"/dev/fuse cannot be opened ({exc.strerror}); {hint}") from exc
     if os.geteuid() != 0 and shutil.which("fusermount3") is None:
         raise MachineTrouble("fusermount3 is missing; install the package fuse3")
     _check_mount_point(options)

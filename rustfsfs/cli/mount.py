@@ -24,7 +24,7 @@ from rustfsfs.service import mounts
 @click.option("--config", "config_path", type=click.Path(dir_okay=False), help="instead of VOLUME/config.toml")
 @click.option("-o", "options", multiple=True, metavar="OPTIONS", help="dev, suid, ro, noatime, allow_other, noxattr")
 @click.option("--degraded", is_flag=True, help="mount although a disk is missing; what lies there reads as an error")
-@click.option("--skip", "skip_seq", type=int, metavar="SEQ", help="go on without a damaged journal record")
+@click.option("--skip", "skip_seq", type=int, metavar="SEQ", help="go on without the damaged journal records up to SEQ")
 def command(
     volume: str,
     mountpoint: str,
@@ -55,6 +55,8 @@ def command(
     )
     if not os.path.isdir(wanted.volume):
         raise NotAVolume(f"{volume} is not a rustfsfs volume")
+    if mounts.file_system_of(wanted.volume) == "tmpfs":
+        exits.say(f"warning: {volume} is in RAM (tmpfs): all of it is gone when the machine stops")
     detach_dead(wanted.mount_point)
     secret = read_secret(passphrase_file, key_file, recovery_key_file)
     if foreground:

@@ -1,6 +1,7 @@
 """Commands on volumes that are not mounted, as processes: exit codes, and one clear sentence each."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -193,3 +194,16 @@ def test_a_file_is_printed_and_a_tree_exported_without_fuse(volume: Mounted) -> 
     out = volume.base / "out"
     volume.run("export", volume.volume, "/", out, "--key-file", volume.key)
     assert os.listdir(out) == []
+
+
+def test_a_volume_in_ram_is_warned_about(tmp_path: Path) -> None:
+    base = Mounted(tmp_path)
+    base.volume = Path(f"/dev/shm/{tmp_path.name}-{os.getpid()}")
+    try:
+        base.format()
+        done = run("mount", base.volume, tmp_path / "missing", "--key-file", base.key)
+        assert "warning" in done.stderr
+        assert "tmpfs" in done.stderr
+        assert done.returncode == 6
+    finally:
+        shutil.rmtree(base.volume, ignore_errors=True)
