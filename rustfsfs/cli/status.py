@@ -38,11 +38,13 @@ def command(
 def describe(shown: dict[str, Any]) -> str:
     """The screen."""
     volume, journal = shown["volume"], shown["journal"]
+    files = _count(shown["files"], "file", "files")
+    directories = _count(shown["directories"], "directory", "directories")
     state = f"mounted on {volume['mount_point']} by process {volume['pid']}" if volume["pid"] else volume["state"]
     rows = [
         ("Volume", f"{volume['path']}  ({volume['uuid']})"),
         ("State", state),
-        ("Holds", f"{shown['files']:,} files, {shown['directories']:,} directories"),
+        ("Holds", f"{files}, {directories}"),
         ("Logical", f"{format_size(shown['logical_bytes'])}, of that {format_size(shown['hot_bytes'])} hot"),
         ("Unique", f"{format_size(shown['unique_bytes'])}{_times(shown['dedup_ratio'], 'by deduplication')}"),
         ("Stored", f"{format_size(shown['stored_bytes'])}{_times(shown['compression_ratio'], 'by compression')}"),
@@ -59,6 +61,10 @@ def describe(shown: dict[str, Any]) -> str:
     if volume.get("only_copy"):
         lines += ["", "Each byte is kept once: this is the only copy of your data. Back it up, or use --copies 2."]
     return "\n".join(lines)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _times(ratio: float | None, why: str) -> str:

@@ -1,5 +1,6 @@
 """Barriers: a caller waits for a sync that starts after its record was written; one sync serves all who wait."""
 
+import logging
 import queue
 import threading
 
@@ -14,6 +15,8 @@ UNSYNCED_BYTES_MAX = 64 * MIB  # then writers wait
 INLINE_S_MAX = 0.0005  # a faster fdatasync than this is done on the spot: a hop to a thread costs 0.1 ms
 INLINE_BYTES_MAX = MIB
 AVERAGE_WEIGHT = 0.2
+
+log = logging.getLogger("rustfsfs")
 
 
 class Barriers:
@@ -97,6 +100,10 @@ class Barriers:
             self._journal.finish(job)
         except JournalFailed:
             pass  # `journal.failed` is set: every waiter sees it and says so
+        except Exception:
+            # Our own fault. Raised here it would end the loop, and with it the mount.
+            log.exception("the journal could not take note of a sync; nothing more is accepted")
+            self._journal.failed = True
         self._done.set()
 
     async def aclose(self) -> None:

@@ -28,7 +28,10 @@ def plan_cuts(extents: Sequence[Extent], chunk_sizes: Mapping[int, int], *, chun
     chunk along; a smaller one is cut alone, as an overlay. A short run behind short extents takes them along when
     there are eight, so that a log written line by line does not stay in crumbs.
     """
-    wanted = [_plan_run(extents, first, last, chunk_sizes, chunk_avg) for first, last in _hot_runs(extents)]
+    wanted: list[Cut] = []
+    for first, last in _hot_runs(extents):
+        if not wanted or extents[last].end > wanted[-1].end:  # else that chunk is cut anew already
+            wanted.append(_plan_run(extents, first, last, chunk_sizes, chunk_avg))
     return _without_holes(_merged(wanted), extents)
 
 

@@ -4,7 +4,7 @@ Order: bytes read and verified → frames appended to packs of every copy → pa
 the op leaves spare bytes in a pack, never a row without bytes. What was overwritten meanwhile stays as it is now.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -24,9 +24,11 @@ from rustfsfs.volume.recording import now, record
 from rustfsfs.volume.volume import Volume, log
 
 BATCH_BYTES_MAX = 16 * MIB  # plain bytes in RAM at once, twice with their frames
-BATCH_EXTENTS_MAX = 2000  # bounds one Seal op
-WINDOW_ROWS_MAX = 4000  # extents planned at once
-NEIGHBOURHOOD = MIB  # bytes before a hot range that may belong to its chunk
+BATCH_EXTENTS_MAX = 2000  # bounds what is read at once
+OP_SOURCES_MAX = 400  # bounds one Seal op: about 6 ms, no other request waits longer for it
+WINDOW_ROWS_MAX = 1000  # extents planned at once
+NEIGHBOURHOOD = MIB  # bytes before a hot range that may belong to its chunk,
+NEIGHBOURS_MAX = 250  # and extents
 
 
 @dataclass(slots=True)
@@ -53,6 +55,14 @@ class Piece:
     plain: memoryview
     chunk_id: ChunkId
     frame: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """So much of a piece as one Seal op takes."""
+
+    piece: Piece
+    sources: Sequence[Extent]  # touching each other, clipped to the piece
 
 
 @dataclass(slots=True)
@@ -90,9 +100,9 @@ def plan_fork(
     at its `resume`. `leave_tail`: somebody still writes there, so the last chunk of each range waits.
     """
     first = start if recut or start == 0 else _next_hot(volume, fork, start)  # most files are one stretch
-    if first is None:
+    if first is None or volume.metadata.row("SELECT 1 FROM dead_forks WHERE fork = ?", (fork,)):
         return [], None
-    found, more = _stretch(volume, fork, max(0, first - NEIGHBOURHOOD))
+    found, more = _stretch(volume, fork, first)
     plan = policy.plan_recut if recut else policy.plan_cuts
     cuts = plan(found, _chunk_sizes(volume, found), chunk_avg=volume.header.chunk_avg)
     windows: list[Window] = []
@@ -111,28 +121,33 @@ def plan_fork(
     return windows, max(found[-1].offset, first + 1) if windows else found[-1].end
 
 
-def _stretch(volume: Volume, fork: int, low: int) -> tuple[list[Extent], bool]:
-    """Extents from `low` on, at most WINDOW_ROWS_MAX, and whether there are more."""
+def _stretch(volume: Volume, fork: int, first: int) -> tuple[list[Extent], bool]:
+    """A few extents before `first`, at most WINDOW_ROWS_MAX from there on, and whether there are more."""
+    before = volume.metadata.rows(
+        "SELECT offset, length, segment, base, skip, total FROM extents WHERE fork = ? AND offset < ? AND offset >= ?"
+        " ORDER BY offset DESC LIMIT ?",
+        (fork, first, first - NEIGHBOURHOOD, NEIGHBOURS_MAX),
+    )
     rows = volume.metadata.rows(
         "SELECT offset, length, segment, base, skip, total FROM extents WHERE fork = ? AND offset >= ?"
         " ORDER BY offset LIMIT ?",
-        (fork, low, WINDOW_ROWS_MAX + 1),
+        (fork, first, WINDOW_ROWS_MAX + 1),
     )
-    found = [Extent._make(row) for row in rows[:WINDOW_ROWS_MAX]]
+    found = [Extent._make(row) for row in [*reversed(before), *rows[:WINDOW_ROWS_MAX]]]
     return found, len(rows) > WINDOW_ROWS_MAX
 
 
 def _next_hot(volume: Volume, fork: int, start: int) -> int | None:
-    """The first hot byte at or past `start`: one look per journal segment."""
-    offsets = [
-        row[0]
-        for segment in disks.hot_segments(volume.metadata)
-        for row in volume.metadata.rows(
-            "SELECT offset FROM extents INDEXED BY extents_hot WHERE segment > 0 AND segment = ? AND fork = ?"
-            " AND offset + length > ? AND offset >= ? ORDER BY offset LIMIT 1",
-            (segment, fork, start, max(0, start - NEIGHBOURHOOD)),
-        )
-    ]
+    """Where the first hot extent with a byte at or past `start` begins: two looks per journal segment."""
+    offsets: list[int] = []
+    for segment in disks.hot_segments(volume.metadata):
+        where = "FROM extents INDEXED BY extents_hot WHERE segment > 0 AND segment = ? AND fork = ?"
+        key = (segment, fork, start)
+        before = volume.metadata.row(f"SELECT offset, length {where} AND offset < ? ORDER BY offset DESC LIMIT 1", key)
+        if before is not None and before[0] + before[1] > start:
+            return int(before[0])
+        behind = volume.metadata.row(f"SELECT offset {where} AND offset >= ? ORDER BY offset LIMIT 1", key)
+        offsets += behind or ()
     return min(offsets, default=None)
 
 
@@ -176,16 +191,17 @@ async def _seal_forks(
     for fork in forks:
         start: int | None = 0
         while start is not None:
+            await trio.lowlevel.checkpoint()  # planning took its milliseconds
             await volume.gate.opened()
             windows, start = plan_fork(volume, fork, start, recut=recut, leave_tail=is_busy(fork))
             for window in windows:
                 batch.add(window)
-                if batch.is_full or not window.is_end:
+                is_resumed = window is windows[-1] and not window.is_end and start is not None
+                if batch.is_full or is_resumed:
                     total += await _seal_or_leave(volume, batch, recut=recut, after_batch=after_batch)
                     batch = Batch()
-            if windows and not windows[-1].is_end and start is not None:
-                begin, resume = windows[-1].cut.start, windows[-1].resume
-                start = resume if resume > begin else start
+                if is_resumed and window.resume > window.cut.start:
+                    start = window.resume
     if batch.windows:
         total += await _seal_or_leave(volume, batch, recut=recut, after_batch=after_batch)
     return total
@@ -229,8 +245,11 @@ async def seal_batch(volume: Volume, batch: Batch, *, recut: Sequence[int] = ())
         await trio.to_thread.run_sync(make_frames, volume, wanted, limiter=volume.sealers)
     async with volume.pack_lock:
         stored = await packing.store_frames(volume, [(piece.chunk_id, piece.frame) for piece in wanted if piece.frame])
-        await volume.gate.opened()
-        sealed = _record(volume, pieces, stored, recut)
+        sealed = 0
+        for parts, is_last in _by_op(pieces):
+            await trio.lowlevel.checkpoint()
+            await volume.gate.opened()
+            sealed += _record(volume, parts, stored, recut if is_last else ())
     volume.activity.sealed_bytes += sealed
     await packing.close_full(volume)
     return sealed
@@ -314,12 +333,30 @@ def _usable(volume: Volume, wanted: bytes) -> chunks.Chunk | None:
     return found if here else None
 
 
-def _record(volume: Volume, pieces: Sequence[Piece], stored: dict[bytes, list[ops.Place]], recut: Sequence[int]) -> int:
-    """The Seal op. Hits are looked up again in this turn; a piece that is neither known nor stored stays hot."""
+def _by_op(pieces: Sequence[Piece]) -> Iterator[tuple[list[Part], bool]]:
+    """The pieces in bounded groups, one for each Seal op, and whether it is the last."""
+    parts: list[Part] = []
+    count = 0
+    for piece in pieces:
+        start, end = piece.offset, piece.offset + len(piece.plain)
+        inside = [clip(e, start, end) for e in policy.between(piece.window.sources, start, end)]
+        for at in range(0, len(inside), OP_SOURCES_MAX):
+            part = Part(piece, inside[at : at + OP_SOURCES_MAX])
+            if count + len(part.sources) > OP_SOURCES_MAX:
+                yield parts, False
+                parts, count = [], 0
+            parts.append(part)
+            count += len(part.sources)
+    yield parts, True
+
+
+def _record(volume: Volume, parts: Sequence[Part], stored: dict[bytes, list[ops.Place]], recut: Sequence[int]) -> int:
+    """One Seal op. Hits are looked up again in this turn; a piece that is neither known nor stored stays hot."""
     new: dict[bytes, ops.NewChunk] = {}
     ranges, sealed = [], 0
     next_chunk = volume.numbers.chunk
-    for piece in pieces:
+    for part in parts:
+        piece = part.piece
         known = _usable(volume, piece.chunk_id)
         if known is not None:
             number = int(known.chunk)
@@ -332,9 +369,9 @@ def _record(volume: Volume, pieces: Sequence[Piece], stored: dict[bytes, list[op
             new[piece.chunk_id] = ops.NewChunk(number, piece.chunk_id, len(piece.plain), stored[piece.chunk_id])
         else:
             continue
-        ranges.append(_sealed_range(piece, number))
-        sealed += len(piece.plain)
-    overlaid = sorted({piece.window.fork for piece in pieces if piece.window.cut.overlay})
+        ranges.append(_sealed_range(part, number))
+        sealed += ranges[-1].length
+    overlaid = sorted({part.piece.window.fork for part in parts if part.piece.window.cut.overlay})
     record(
         volume,
         ops.Seal(
@@ -350,8 +387,7 @@ def _record(volume: Volume, pieces: Sequence[Piece], stored: dict[bytes, list[op
     return sealed
 
 
-def _sealed_range(piece: Piece, number: int) -> ops.SealedRange:
-    start, end = piece.offset, piece.offset + len(piece.plain)
-    inside = [clip(e, start, end) for e in policy.between(piece.window.sources, start, end)]
-    sources = [ops.Source(e.offset, e.length, e.segment, e.base, e.skip) for e in inside]
-    return ops.SealedRange(piece.window.fork, start, len(piece.plain), number, 0, sources)
+def _sealed_range(part: Part, number: int) -> ops.SealedRange:
+    start, end = part.sources[0].offset, part.sources[-1].end
+    sources = [ops.Source(e.offset, e.length, e.segment, e.base, e.skip) for e in part.sources]
+    return ops.SealedRange(part.piece.window.fork, start, end - start, number, start - part.piece.offset, sources)

@@ -1,6 +1,6 @@
 """What `rustfsfs status` shows, as one JSON-able dictionary; fields are added, never renamed."""
 
-import statistics
+import math
 from typing import Any
 
 from rustfsfs.meta.database import Running
@@ -98,11 +98,8 @@ def pauses(values: list[float]) -> dict[str, float]:
     if not values:
         return {"p50": 0.0, "p99": 0.0, "max": 0.0}
     ordered = sorted(values)
-    return {
-        "p50": round(statistics.median(ordered), 3),
-        "p99": round(ordered[int(0.99 * (len(ordered) - 1))], 3),
-        "max": round(ordered[-1], 3),
-    }
+    p50, p99 = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.50, 0.99))  # the nearest rank
+    return {"p50": round(p50, 3), "p99": round(p99, 3), "max": round(ordered[-1], 3)}
 
 
 def _dashed(uuid: bytes) -> str:

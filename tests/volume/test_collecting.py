@@ -4,14 +4,11 @@ import random
 import stat
 from pathlib import Path
 
-from rustfsfs.config import Config
 from rustfsfs.meta import disks
 from rustfsfs.units import ROOT
-from rustfsfs.volume import collecting, commands, formatting, names, reading, snapshots, writing
-from rustfsfs.volume.opening import Opening, opened_volume
+from rustfsfs.volume import collecting, commands, names, reading, snapshots, writing
 from rustfsfs.volume.volume import Volume
-from tests.crash.disk import CrashFiles
-from tests.crash.test_volume_crash import Key, world_on
+from tests.volume.in_memory import new_volume
 
 DRAW = random.Random(1)
 FILE = stat.S_IFREG | 0o644
@@ -30,21 +27,7 @@ def packs(volume: Volume) -> set[int]:
 
 
 async def test_packs_outlive_their_rows_as_long_as_a_snapshot_names_them(tmp_path: Path) -> None:
-    files, path = CrashFiles(), tmp_path / "v"
-    path.mkdir()
-    formatting.format_volume(
-        world_on(files, 1),
-        str(path),
-        disks=[],
-        secret=Key(),
-        recovery_key=b"r" * 32,
-        chunk_avg_bytes=65536,
-        compression_level=1,
-        copies=1,
-        config_text="",
-    )
-    how = Opening(path=str(path), secret=Key(), config=Config())
-    async with opened_volume(world_on(files, 2), how) as volume:
+    async with new_volume(tmp_path) as volume:
         inode = names.create(volume, ROOT, b"f", mode=FILE, uid=0, gid=0).inode
         await put(volume, inode)
         await snapshots.take(volume)
