@@ -48,10 +48,11 @@ def snapshots(metadata: Metadata) -> list[Snapshot]:
 
 def hot_segments(metadata: Metadata) -> list[int]:
     """Journal segments that extents name, oldest first."""
-    # a loose index scan: one look per segment, however many extents name it
+    # A loose index scan: one look per segment, however many extents name it. The planner searches by the first of
+    # the two lower bounds; `> 0` is there for the partial index only.
     sql = (
         "WITH RECURSIVE s(n) AS (SELECT min(segment) FROM extents INDEXED BY extents_hot WHERE segment > 0 UNION ALL"
-        " SELECT (SELECT min(segment) FROM extents INDEXED BY extents_hot WHERE segment > 0 AND segment > s.n)"
+        " SELECT (SELECT min(segment) FROM extents INDEXED BY extents_hot WHERE segment > s.n AND segment > 0)"
         " FROM s WHERE s.n IS NOT NULL)"
         " SELECT n FROM s WHERE n IS NOT NULL ORDER BY n"
     )
