@@ -11,6 +11,11 @@ import msgspec
 class Op(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The base of all ops; never recorded itself."""
 
+    @property
+    def rows(self) -> int:
+        """About how many rows it changes, in units of a simple op: an epoch ends after so many."""
+        return 1
+
 
 class Create(Op, tag=1, frozen=True):
     """A new inode and its first name: file, directory, symlink, FIFO, socket or device."""
@@ -121,12 +126,20 @@ class Reap(Op, tag=12, frozen=True):
     fork: int
     count: int
 
+    @property
+    def rows(self) -> int:
+        return self.count
+
 
 class Trim(Op, tag=13, frozen=True):
     """Free at most `count` extents at or past the end of a file that was cut short."""
 
     inode: int
     count: int
+
+    @property
+    def rows(self) -> int:
+        return self.count
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -179,11 +192,19 @@ class Seal(Op, tag=14, frozen=True):
     recut: list[int]  # forks whose overlays were cut anew
     now_ns: int
 
+    @property
+    def rows(self) -> int:
+        return len(self.chunks) + sum(len(one.sources) for one in self.ranges)
+
 
 class Collect(Op, tag=15, frozen=True):
     """Delete those of the chunks that no extent names; forget that the others were suspected."""
 
     chunks: list[int]
+
+    @property
+    def rows(self) -> int:
+        return len(self.chunks)
 
 
 class Move(Op, tag=16, frozen=True):
@@ -191,6 +212,10 @@ class Move(Op, tag=16, frozen=True):
 
     packs: list[tuple[int, int]]
     moves: list[tuple[int, int, int, Place]]
+
+    @property
+    def rows(self) -> int:
+        return len(self.moves)
 
 
 class ClosePack(Op, tag=17, frozen=True):

@@ -113,13 +113,16 @@ def find_pack(metadata: Metadata, pack: int, disk: int) -> Pack | None:
     return None
 
 
-def live_in(metadata: Metadata, pack: int, disk: int) -> list[tuple[Chunk, Place]]:
-    """Live frames of one pack, in the order they lie there."""
+def live_in(
+    metadata: Metadata, pack: int, disk: int, *, behind: int = -1, limit: int = -1
+) -> list[tuple[Chunk, Place]]:
+    """Live frames of one pack, in the order they lie there; at most `limit`, those that begin behind `behind`."""
     sql = (
         "SELECT c.chunk, c.chunk_id, c.plain_bytes, c.good, p.disk, p.pack, p.offset, p.stored_bytes"
-        " FROM places p JOIN chunks c USING (chunk) WHERE p.disk = ? AND p.pack = ? ORDER BY p.offset"
+        " FROM places p JOIN chunks c USING (chunk) WHERE p.disk = ? AND p.pack = ?"
+        " AND p.offset > ? ORDER BY p.offset LIMIT ?"
     )
-    return [(Chunk._make(row[:4]), Place(*row[4:])) for row in metadata.rows(sql, (disk, pack))]
+    return [(Chunk._make(row[:4]), Place(*row[4:])) for row in metadata.rows(sql, (disk, pack, behind, limit))]
 
 
 def close_pack(metadata: Metadata, pack: int, disk: int) -> None:

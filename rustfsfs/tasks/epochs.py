@@ -4,11 +4,11 @@ from typing import NoReturn
 
 import trio
 
+from rustfsfs.tasks.waiting import wait_for_wish
 from rustfsfs.volume import epochs
 from rustfsfs.volume.volume import Volume
 
 INTERVAL_S = 5.0
-OPS_MAX = 3000  # about 1 000 to 4 000 dirtied pages, which bounds the pause; DESIGN.md allows up to 10 000
 LOOK_EVERY_S = 0.1
 
 
@@ -17,12 +17,12 @@ async def run_epochs(volume: Volume, *, task_status: trio.TaskStatus[None] = tri
     task_status.started()
     since_s: float | None = None  # when the epoch got its first op
     while True:
-        await trio.sleep(LOOK_EVERY_S)
+        full = await wait_for_wish(volume.wishes, "epoch", LOOK_EVERY_S)
         pending = volume.metadata.running.last_seq - volume.activity.committed_seq
         if not pending and not volume.handles.touched:
             since_s = None
             continue
         since_s = trio.current_time() if since_s is None else since_s
-        if pending >= OPS_MAX or trio.current_time() - since_s >= INTERVAL_S:
+        if full or trio.current_time() - since_s >= INTERVAL_S:
             await epochs.commit(volume)
             since_s = None

@@ -20,6 +20,7 @@ from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
 CHUNKS_PER_OP = 100  # about 2 ms
+FRAMES_PER_OP = 250  # of small ones; of large ones a pack holds fewer
 MAKE_ROOM_EVERY_S = 5.0  # how often a full disk may ask for a collection that found nothing
 Progress = Callable[[int, int, str], None]
 
@@ -150,15 +151,17 @@ def _facts(volume: Volume) -> list[PackFacts]:
 async def empty_pack(volume: Volume, pack: int, disk: int, *, avoid: frozenset[int] = frozenset()) -> bool:
     """Move what is live out of a pack, and drop it. False if a frame could not be read: then the pack stays."""
     await volume.gate.opened()
-    live = chunks.live_in(volume.metadata, pack, disk)
-    if live:
+    behind, bad = -1, 0
+    while live := chunks.live_in(volume.metadata, pack, disk, behind=behind, limit=FRAMES_PER_OP):
+        behind = live[-1][1].offset
         frames = await trio.to_thread.run_sync(read_live, volume, volume.disks[disk], live, limiter=volume.sealers)
         async with volume.pack_lock:
             await _move(volume, frames, pack, disk, avoid)
         await packing.close_full(volume)
-        if len(frames) < len(live):
-            return False
-    await volume.gate.opened()
+        bad += len(live) - len(frames)
+        await volume.gate.opened()
+    if bad:
+        return False
     record(volume, ops.DropPack(pack=pack, disk=disk))
     return True
 

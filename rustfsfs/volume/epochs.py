@@ -69,15 +69,15 @@ async def _commit_shut(volume: Volume, *, clean: bool) -> tuple[int, set[int]] |
             ballast.give_up(volume)
         restore(volume, exc)
         return None
-    if await _wal_is_long(volume):
-        await trio.to_thread.run_sync(database.restart_wal, volume.reader.db)
+    if volume.activity.wal_bytes > WAL_SIZE_MAX and not volume.reader_lock.locked():
+        try:
+            await trio.to_thread.run_sync(database.restart_wal, volume.reader.db)
+        except apsw.Error as exc:  # the COMMIT stands, and the WAL only grows on
+            log.warning("the metadata's WAL could not begin anew, the next epoch tries again: %s", exc)
     database.begin(metadata)
     volume.activity.committed_seq = running.last_seq
+    volume.activity.uncommitted_rows = 0
     return running.last_seq, named
-
-
-async def _wal_is_long(volume: Volume) -> bool:
-    return volume.activity.wal_bytes > WAL_SIZE_MAX and not volume.reader_lock.locked()
 
 
 def _remember_pause(volume: Volume, seconds: float) -> None:

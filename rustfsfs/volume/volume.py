@@ -52,6 +52,7 @@ class Activity:
     sealed_bytes: int = 0  # since mount: progress, for writers that wait
     segment: int = 0  # the journal segment of the last record
     committed_seq: int = 0  # last_seq of the last COMMIT
+    uncommitted_rows: int = 0  # changed since, as `Op.rows` counts
     wal_bytes: int = 0  # when last looked at
 
 
@@ -87,7 +88,7 @@ class Wishes:
     """Events that wake tasks early; replaced when seen."""
 
     seal: trio.Event = field(default_factory=trio.Event)
-    epoch: trio.Event = field(default_factory=trio.Event)
+    epoch: trio.Event = field(default_factory=trio.Event)  # so many rows changed that a COMMIT is due
     reap: trio.Event = field(default_factory=trio.Event)
     collect: trio.Event = field(default_factory=trio.Event)
     segments: trio.Event = field(default_factory=trio.Event)
