@@ -191,7 +191,7 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Callable[[
             session.tune(there.device)
         async with trio.open_nursery() as nursery:
             await nursery.start(run_control, volume.path, _calls(volume, options))
-            for name, task in TASKS.items():
+            for name, task in _tasks(volume).items():
                 nursery.start_soon(_keep_running, volume, name, task)
             nursery.start_soon(_end_on_signal)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
@@ -202,6 +202,11 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Callable[[
     finally:
         session.close(unmount=not unmounted)
         log.info("unmounted from %s", options.mount_point)
+
+
+def _tasks(volume: Volume) -> dict[str, Task]:
+    """None of them has anything to do where nothing may be changed."""
+    return TASKS if volume.health.read_only_reason is None else {}
 
 
 async def _announce(mount_point: str, ready: Callable[[], None]) -> None:

@@ -42,7 +42,6 @@ class Running:
     epoch: int = 0  # COMMITs so far
     committed_ns: int = 0  # when
     watermark: int = 0  # durable seq known at COMMIT
-    clock_ns: int = 0  # the greatest time any op carried: ctime never goes back
     inode_limit: int = 2  # numbers below may have been given out
     next_inode: int = 2  # where numbering goes on after a clean stop
     clean: int = 0  # 1: this COMMIT was the last of an orderly stop
@@ -104,8 +103,7 @@ def connect(path: str, key: bytes, *, create: bool = False, vfs: str | None = No
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     try:
         db = apsw.Connection(path, flags=flags, vfs=vfs, statementcachesize=200)
-        db.pragma("cipher", "aegis")
-        db.pragma("hexkey", key.hex())
+        _unlock(db, key)
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         db.set_busy_timeout(10_000)
@@ -117,10 +115,16 @@ def connect(path: str, key: bytes, *, create: bool = False, vfs: str | None = No
     return db
 
 
-def create(path: str, key: bytes) -> Metadata:
+def _unlock(db: apsw.Connection, key: bytes) -> None:
+    """`raw:` takes the key as it is: it is random, and the cipher's own derivation would take 30 ms (measured)."""
+    db.pragma("cipher", "aegis")
+    db.pragma("key", f"raw:{key.hex()}")
+
+
+def create(path: str, key: bytes, *, vfs: str | None = None) -> Metadata:
     """A new, empty database with its tables, committed; for its owner only. Raises FileExistsError."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))  # -wal and -shm do the same
-    db = connect(path, key, create=True)
+    db = connect(path, key, create=True, vfs=vfs)
     db.execute("BEGIN IMMEDIATE")
     dbapi.utils(db).executescript(schema.TABLES)
     db.execute(f"PRAGMA user_version = {schema.FORMAT}")
@@ -130,9 +134,9 @@ def create(path: str, key: bytes) -> Metadata:
     return metadata
 
 
-def open_(path: str, key: bytes) -> Metadata:
+def open_(path: str, key: bytes, *, vfs: str | None = None) -> Metadata:
     """An existing database, its running numbers read. No transaction is open yet."""
-    metadata = Metadata(connect(path, key), path, key)
+    metadata = Metadata(connect(path, key, vfs=vfs), path, key)
     try:
         read_running(metadata)
     except (apsw.SQLError, apsw.CorruptError, apsw.NotADBError) as exc:
@@ -200,8 +204,7 @@ def copied(db: apsw.Connection, temporary: str, key: bytes, *, step: int) -> Ite
         _remove(temporary)
         target = apsw.Connection(temporary)
         try:
-            target.pragma("cipher", "aegis")
-            target.pragma("hexkey", key.hex())
+            _unlock(target, key)
             with target.backup("main", db, "main") as backup:
                 while not backup.done:
                     backup.step(1000)

@@ -13,6 +13,7 @@ from rustfsfs.volume.volume import Volume
 
 RELATIME_NS = 24 * 3600 * SECOND_NS  # relatime, mount(8): also when the last access is a day old
 BLOCK_SIZE = 4096  # bytes; what statfs counts in
+TIME_NS_MAX = (1 << 63) - 1 - (1 << 32)  # in the year 2262; a ctime goes on from there by 1 ns
 
 
 class FileSystemSpace(NamedTuple):
@@ -45,7 +46,10 @@ def change(
     atime_ns: int | None = None,
     mtime_ns: int | None = None,
 ) -> Attributes:
-    """chmod, chown, utimensat. `mode` has permission bits only. Who may is the kernel's work. Raises NoSuchInode."""
+    """chmod, chown, utimensat. `mode` has permission bits only. Who may is the kernel's work. Raises NoSuchInode.
+
+    Times beyond what 64 bits of nanoseconds hold (years 1678 to 2262) become the last they do.
+    """
     ensure_writable(volume)
     row = inodes.get(volume.metadata, inode)
     access = None
@@ -59,8 +63,8 @@ def change(
             mode=mode,
             uid=uid,
             gid=gid,
-            atime_ns=atime_ns,
-            mtime_ns=mtime_ns,
+            atime_ns=_storable(atime_ns),
+            mtime_ns=_storable(mtime_ns),
             ctime_ns=now(volume),
             acl=access,
         ),
@@ -68,6 +72,10 @@ def change(
     if atime_ns is not None:
         volume.handles.touched.pop(inode, None)
     return get(volume, inode)
+
+
+def _storable(time_ns: int | None) -> int | None:
+    return None if time_ns is None else max(-(1 << 63), min(time_ns, TIME_NS_MAX))
 
 
 def _acl_after_chmod(volume: Volume, row: Attributes, mode: int) -> bytes | None:
@@ -89,6 +97,11 @@ def touch(volume: Volume, row: Attributes) -> None:
     last_ns = volume.handles.touched.get(row.inode, row.atime_ns)
     if last_ns <= row.mtime_ns or last_ns <= row.ctime_ns or at_ns - last_ns >= RELATIME_NS:
         volume.handles.touched[row.inode] = at_ns
+
+
+def touch_by(volume: Volume, inode: int) -> None:
+    """As `touch`. Raises NoSuchInode."""
+    touch(volume, inodes.get(volume.metadata, inode))
 
 
 def space(volume: Volume) -> FileSystemSpace:

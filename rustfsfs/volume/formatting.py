@@ -150,7 +150,7 @@ def _new_header(
 
 def _make_database(world: World, path: str, key: bytes, places: Sequence[tuple[str, bytes]]) -> None:
     """Tables, the root directory and the disks: the state before the journal's first record."""
-    metadata = database.create(path, key)
+    metadata = database.create(path, key, vfs=world.sqlite_vfs)
     database.begin(metadata)
     now_ns = world.now_ns()
     root = ops.Create(

@@ -22,7 +22,7 @@ from rustfsfs.errors import DamagedVolume, MachineTrouble, NewerFormat, NotAVolu
 from rustfsfs.journal import recovery
 from rustfsfs.journal.barriers import Barriers
 from rustfsfs.journal.journal import Journal
-from rustfsfs.meta import database, disks, schema
+from rustfsfs.meta import database, disks, inodes, schema
 from rustfsfs.meta.apply import apply
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store.base import PackStore
@@ -34,7 +34,7 @@ from rustfsfs.volume.formatting import CONFIG, DISKS, JOURNAL, METADATA, Secret,
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.locking import locked
 from rustfsfs.volume.recording import turn_read_only
-from rustfsfs.volume.volume import Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
+from rustfsfs.volume.volume import READ_ONLY_ASKED, Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
 from rustfsfs.world import World
 
 RESTORED_NOW, RESTORED_BEFORE = 1, 2  # Running.restored
@@ -63,7 +63,7 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
     """
     header, keys = unlocked(world, how.path, how.secret)
     with locked(how.path, mount_point=how.mount_point):
-        metadata = open_metadata(f"{how.path}/{METADATA}", keys)
+        metadata = open_metadata(world, f"{how.path}/{METADATA}", keys)
         try:
             volume = await _assemble(world, how, header, keys, metadata)
         except BaseException:
@@ -115,11 +115,11 @@ def listed_disks(world: World, path: str) -> list[str]:
         return []
 
 
-def open_metadata(path: str, keys: Keys) -> Metadata:
+def open_metadata(world: World, path: str, keys: Keys) -> Metadata:
     """The database at its last COMMIT. Raises DamagedVolume, NewerFormat."""
     if not os.path.exists(path):
         raise DamagedVolume(f"the metadata {path} is gone; rustfsfs fsck --restore-metadata brings back a snapshot")
-    metadata = database.open_(path, keys.database)
+    metadata = database.open_(path, keys.database, vfs=world.sqlite_vfs)
     version = metadata.rows("PRAGMA user_version")[0][0]
     if version > schema.FORMAT:
         metadata.close()
@@ -181,7 +181,9 @@ async def _assemble(world: World, how: Opening, header: VolumeHeader, keys: Keys
         config=how.config,
         world=world,
         metadata=metadata,
-        reader=Metadata(database.connect(metadata.path, keys.database), metadata.path, keys.database),
+        reader=Metadata(
+            database.connect(metadata.path, keys.database, vfs=world.sqlite_vfs), metadata.path, keys.database
+        ),
         reader_lock=trio.Lock(),
         journal=journal,
         barriers=Barriers(journal),
@@ -213,7 +215,7 @@ async def _assemble(world: World, how: Opening, header: VolumeHeader, keys: Keys
         noatime=how.noatime,
     )
     if how.read_only:
-        volume.health.read_only_reason = "mounted read-only"
+        volume.health.read_only_reason = READ_ONLY_ASKED
     elif newer:
         turn_read_only(volume, f"the metadata was rolled back: {'; '.join(newer)}; restore the newer metadata")
     elif reason is not None:
@@ -311,6 +313,7 @@ async def _make_ready(volume: Volume) -> None:
     if volume.health.read_only_reason is not None:
         raise MachineTrouble(f"the volume cannot be written: {volume.health.read_only_reason}")
     await finishing.finish_packs(volume)
+    volume.handles.free.extend(inodes.orphans(volume.metadata))  # nobody has anything open yet
 
 
 async def _close(volume: Volume, *, read_only: bool) -> None:

@@ -1,7 +1,7 @@
 """Volume: a frozen bundle of parts, without methods. Its verbs are the modules beside this one."""
 
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 import trio
@@ -19,6 +19,7 @@ from rustfsfs.volume.gate import Gate
 from rustfsfs.world import World
 
 log = logging.getLogger("rustfsfs")
+READ_ONLY_ASKED = "mounted read-only"  # the one reason that is no trouble
 
 
 @dataclass(slots=True)
@@ -69,10 +70,11 @@ class Room:
 
 @dataclass(slots=True)
 class Handles:
-    """Open counts by inode, and what must be said once per handle."""
+    """Which inodes are in use, and what was read of them."""
 
-    counts: dict[int, int] = field(default_factory=dict)
-    nameless: set[int] = field(default_factory=set)  # inodes without a name that the front end has not forgotten
+    counts: dict[int, int] = field(default_factory=dict)  # inode -> open handles
+    nameless: dict[int, bool] = field(default_factory=dict)  # inode without a name -> does the front end know it?
+    free: deque[int] = field(default_factory=deque)  # inodes without a name that nobody uses: the reaper's
     touched: dict[int, int] = field(default_factory=dict)  # inode -> atime_ns not recorded yet
 
 

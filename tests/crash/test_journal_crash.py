@@ -56,9 +56,10 @@ class Run:
         op, data = f"op {len(self.ops) + 1}, attempt {self.attempts}".encode(), b"d" * data_size
         try:
             address = self.journal.next_address(len(op), data_size)
+            self.doubtful = [op]  # until it is answered, either way
             self.journal.append(address, op, [data] if data else [])
         except (JournalFailed, NoSpace):
-            self.doubtful.append(op)
+            self.doubtful = []
             return
         self.doubtful = []
         self.ops.append(op)
