@@ -22,6 +22,7 @@ from rustfsfs.service import mounts
 from rustfsfs.service.control import Call, Progress, run_control
 from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
+from rustfsfs.tasks.damage import run_damage
 from rustfsfs.tasks.epochs import run_epochs
 from rustfsfs.tasks.reaper import run_reaper
 from rustfsfs.tasks.sealer import run_sealer
@@ -53,6 +54,7 @@ TASKS: dict[str, Task] = {
     "collector": run_collector,
     "snapshots": run_snapshots,
 }
+READING_TASKS: dict[str, Task] = {"damage": run_damage}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +207,8 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Callable[[
 
 
 def _tasks(volume: Volume) -> dict[str, Task]:
-    """None of them has anything to do where nothing may be changed."""
-    return TASKS if volume.health.read_only_reason is None else {}
+    """Where nothing may be changed, only those that change nothing."""
+    return TASKS | READING_TASKS if volume.health.read_only_reason is None else READING_TASKS
 
 
 async def _announce(mount_point: str, ready: Callable[[], None]) -> None:

@@ -73,6 +73,19 @@ def grows(handler: Handler[P, T]) -> Handler[P, T]:
     return wrapped
 
 
+def frees(handler: Handler[P, T]) -> Handler[P, T]:
+    """Inside `replies`: the op goes on where `grows` has to wait, but not without end."""
+
+    @functools.wraps(handler)
+    async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if admission.freeing_must_wait(self._volume):
+            await admission.admit_freeing(self._volume)
+            await self._volume.gate.opened()
+        return await handler(self, *args, **kwargs)
+
+    return wrapped
+
+
 class Operations(pyfuse3.Operations):
     """What the kernel asks for. Permissions are its own work (default_permissions)."""
 
@@ -127,14 +140,17 @@ class Operations(pyfuse3.Operations):
         return attrs.entry(names.link(self._volume, inode, parent, name))
 
     @replies
+    @frees
     async def unlink(self, parent: int, name: bytes, ctx: RequestContext) -> None:
         names.unlink(self._volume, parent, name)
 
     @replies
+    @frees
     async def rmdir(self, parent: int, name: bytes, ctx: RequestContext) -> None:
         names.rmdir(self._volume, parent, name)
 
     @replies
+    @frees
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, ctx: RequestContext
     ) -> None:
@@ -154,6 +170,7 @@ class Operations(pyfuse3.Operations):
         return attrs.entry(attributes.get(self._volume, inode))
 
     @replies
+    @frees
     async def setattr(
         self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
     ) -> EntryAttributes:
@@ -203,6 +220,7 @@ class Operations(pyfuse3.Operations):
         return xattrs.names(self._volume, inode, privileged=ctx.uid == 0)
 
     @replies
+    @frees
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         if self._noxattr:
             raise FUSEError(errno.ENOSYS)

@@ -254,8 +254,13 @@ class Journal:
             and all(file.last_seq <= committed_seq and file not in self._unsynced for file in found)
         ]
 
-    def drop(self, segment: int) -> None:
-        for file in self._segments.pop(segment):
+    def drop(self, segment: int) -> list[SegmentFile]:
+        """Nobody finds the segment any more; its files are the caller's to `delete`."""
+        return self._segments.pop(segment)
+
+    def delete(self, dropped: Sequence[SegmentFile]) -> None:
+        """Blocking; for a worker."""
+        for file in dropped:
             self._files.close(file.fd)
             self._files.unlink(file.path)
 

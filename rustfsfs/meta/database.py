@@ -6,6 +6,7 @@ and the state that `COMMIT` writes. The only module that connects.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import apsw
 from rustfsfs.errors import DamagedVolume, NoSpace, StoreUnavailable
 from rustfsfs.meta import dbapi, schema
 
-Bindings = Sequence[int | str | bytes | None]
+Bindings = Sequence[int | float | str | bytes | None]
 
 FILE_PRAGMAS = """
 PRAGMA page_size = 4096;
@@ -72,21 +73,33 @@ class Metadata:
         self.path = path
         self.key = key
         self.running = Running()
+        self.in_commit = False  # a worker has the connection; asserts that nobody came past the gate
         self._cursor = db.cursor()
 
     def run(self, sql: str, bindings: Bindings = ()) -> None:
+        assert not self.in_commit, sql
         self._cursor.execute(sql, bindings)
 
     def run_many(self, sql: str, bindings: Iterable[Bindings]) -> None:
+        assert not self.in_commit, sql
         self._cursor.executemany(sql, bindings)
 
     def rows(self, sql: str, bindings: Bindings = ()) -> list[tuple[Any, ...]]:
+        assert not self.in_commit, sql
         return self._cursor.execute(sql, bindings).fetchall()
 
     def row(self, sql: str, bindings: Bindings = ()) -> tuple[Any, ...] | None:
         """The first row, of a statement that has few."""
-        found = self._cursor.execute(sql, bindings).fetchall()
+        found = self.rows(sql, bindings)
         return found[0] if found else None
+
+    def commit(self) -> None:
+        """Blocking: durable on return."""
+        self.in_commit = True
+        try:
+            self._cursor.execute("COMMIT")
+        finally:
+            self.in_commit = False
 
     def changed(self) -> int:
         """Rows the last INSERT, UPDATE or DELETE touched."""
@@ -165,7 +178,7 @@ def begin(metadata: Metadata) -> None:
 
 def commit(metadata: Metadata) -> None:
     """COMMIT, durable on return. Blocking; called in a worker with the gate shut. Raises apsw.Error."""
-    metadata.run("COMMIT")
+    metadata.commit()
 
 
 def rollback(metadata: Metadata) -> None:
@@ -173,6 +186,15 @@ def rollback(metadata: Metadata) -> None:
     if metadata.db.in_transaction:
         metadata.run("ROLLBACK")
     read_running(metadata)
+
+
+@contextmanager
+def no_space_said() -> Iterator[None]:
+    """A full disk under the database is NoSpace, as elsewhere."""
+    try:
+        yield
+    except apsw.FullError as exc:
+        raise NoSpace(f"the metadata cannot grow ({exc})") from exc
 
 
 def wal_size(db: apsw.Connection) -> int:
@@ -186,9 +208,13 @@ def restart_wal(db: apsw.Connection) -> None:
     db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
 
 
-def mark_restored(metadata: Metadata) -> None:
-    """For a snapshot that takes the place of a lost database; durable in its one file on return."""
+def mark_restored(metadata: Metadata, *, newest_epoch: int) -> None:
+    """For a snapshot that takes the place of a lost database; durable in its one file on return.
+
+    newest_epoch   that any disk has seen: epochs go on behind it, since a person has decided
+    """
     metadata.running.restored = 1
+    metadata.running.epoch = max(metadata.running.epoch, newest_epoch)
     metadata.run("BEGIN IMMEDIATE")
     write_running(metadata)
     metadata.run("COMMIT")

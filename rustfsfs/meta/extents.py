@@ -23,6 +23,15 @@ def overlapping(metadata: Metadata, fork: int, start: int, end: int) -> list[Ext
     return found
 
 
+def first_overlapping(metadata: Metadata, fork: int, start: int, end: int, count: int) -> list[Extent]:
+    """As `overlapping`, at most `count` (and one that ends at `start`)."""
+    rows = metadata.rows(_OVERLAPPING + " LIMIT ?4", (fork, start, end, count + 1))
+    found = [Extent._make(row) for row in rows]
+    if found and found[0].end <= start:
+        del found[0]
+    return found[:count]
+
+
 def replace(metadata: Metadata, fork: int, old: Sequence[Extent], new: Sequence[Extent]) -> int:
     """Rows `old` become `new`; returns the change in mapped bytes. Notes what may have lost its last extent.
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rustfsfs import ops
 from rustfsfs.meta import inodes
 from rustfsfs.meta.inodes import Attributes
+from rustfsfs.tiers.place import usable_bytes
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import acl
 from rustfsfs.volume.recording import ensure_writable, now, record
@@ -106,17 +107,15 @@ def touch_by(volume: Volume, inode: int) -> None:
 
 def space(volume: Volume) -> FileSystemSpace:
     """What statfs shows: the real disks, less what is reserved and what hot data will still take."""
-    total = free = 0
-    for disk in volume.disks.values():
-        found = disk.space()
-        total += found.total_bytes
-        free += found.free_bytes
+    found = [disk.space() for disk in volume.disks.values()]
     copies = volume.header.copies
-    free = max(0, free // copies - volume.metadata.running.hot_bytes)
+    total = usable_bytes([space.total_bytes for space in found], copies=copies)
+    free = usable_bytes([space.free_bytes for space in found], copies=copies)
+    free = max(0, free - volume.metadata.running.hot_bytes)
     running = volume.metadata.running
     return FileSystemSpace(
         block_bytes=BLOCK_SIZE,
-        total_blocks=total // copies // BLOCK_SIZE,
+        total_blocks=total // BLOCK_SIZE,
         free_blocks=free // BLOCK_SIZE,
         available_blocks=free // BLOCK_SIZE,
         total_inodes=running.files + running.directories + free // BLOCK_SIZE,

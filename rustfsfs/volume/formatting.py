@@ -11,6 +11,7 @@ from rustfsfs.content.slots import FORMAT, Slot, SlotKind, VolumeHeader, encode_
 from rustfsfs.errors import InUse, MachineTrouble, UsageError
 from rustfsfs.meta import database
 from rustfsfs.meta.apply import apply
+from rustfsfs.meta.disks import OWN
 from rustfsfs.store.headers import DiskHeader, write_disk_header, write_volume_header
 from rustfsfs.units import GIB, KIB, MIB, ROOT
 from rustfsfs.world import Files, World, publish
@@ -81,8 +82,9 @@ def format_volume(
             write_volume_header(world.files, disk, encoded)
     world.files.mkdir(f"{path}/{JOURNAL}")
     publish(world.files, f"{path}/{CONFIG}", config_text.encode())
-    publish(world.files, f"{path}/{DISKS}", "".join(disk + "\n" for disk in places).encode())
-    _make_database(world, f"{path}/{METADATA}", keys.database, list(zip(places, uuids, strict=True)))
+    paths = [OWN if disk == path else disk for disk in places]
+    publish(world.files, f"{path}/{DISKS}", "".join(disk + "\n" for disk in paths).encode())
+    _make_database(world, f"{path}/{METADATA}", keys.database, list(zip(paths, uuids, strict=True)))
     world.files.sync_dir(path)
     write_volume_header(world.files, path, encoded)
 

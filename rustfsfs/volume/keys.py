@@ -19,7 +19,7 @@ from rustfsfs.content.slots import (
 from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.store.headers import write_volume_header
 from rustfsfs.volume.formatting import NONCE_SIZE, SALT_SIZE, Secret
-from rustfsfs.volume.opening import find_header, listed_disks
+from rustfsfs.volume.header import find_header, listed_disks
 from rustfsfs.volume.volume import log
 from rustfsfs.world import World
 

@@ -15,13 +15,16 @@ from typing import Any, TypeVar
 import trio
 
 from rustfsfs.config import parse_config
+from rustfsfs.content.keys import Keys
 from rustfsfs.errors import DamagedVolume, RustfsfsError, UsageError
 from rustfsfs.meta import database, entries, inodes
 from rustfsfs.meta.inodes import Attributes
+from rustfsfs.store.headers import read_disk_header
 from rustfsfs.units import MIB, ROOT
 from rustfsfs.volume import checking, drives, listing, opening, reading, snapshots
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import METADATA, Secret
+from rustfsfs.volume.header import listed_disks, unlocked
 from rustfsfs.volume.locking import locked
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.status import status as show
@@ -62,7 +65,7 @@ def fsck(path: str, secret: Secret, *, data: bool, progress: Progress = no_progr
         metadata = volume.metadata  # the replayed transaction, not the last COMMIT
         findings = [f"disk {why}" for why in volume.health.missing_disks.values()]
         findings += checking.check_metadata(metadata)
-        findings += checking.check_packs(metadata, volume.disks)
+        findings += checking.check_packs(metadata, volume.disks, no_progress)
         if data:
             findings += checking.check_data(
                 metadata, volume.disks, volume.journal, volume.keys, volume.header.uuid, progress
@@ -203,8 +206,7 @@ def restore_metadata(path: str, secret: Secret) -> str:
     """
     path = os.path.abspath(path)
     world = real_world()
-    header, keys = opening.unlocked(world, path, secret)
-    del header
+    header, keys = unlocked(world, path, secret)
     with locked(path, mount_point=None):
         candidates = sorted(_snapshot_files(world, path), key=os.path.basename, reverse=True)
         for candidate in candidates:
@@ -216,7 +218,7 @@ def restore_metadata(path: str, secret: Secret) -> str:
                 continue
             sound = [text for (text,) in metadata.rows("PRAGMA quick_check(1)")] == ["ok"]
             committed_ns, epoch = metadata.running.committed_ns, metadata.running.epoch
-            database.mark_restored(metadata)
+            database.mark_restored(metadata, newest_epoch=_newest_epoch(world, path, keys, header.uuid))
             metadata.close()
             if not sound:
                 continue
@@ -226,10 +228,21 @@ def restore_metadata(path: str, secret: Secret) -> str:
 
 
 def _snapshot_files(world: World, path: str) -> Iterator[str]:
-    for disk in [path, *opening.listed_disks(world, path)]:
+    for disk in [path, *listed_disks(world, path)]:
         folder = f"{disk}/{snapshots.FOLDER}"
         if world.files.exists(folder):
             yield from (f"{folder}/{name}" for name in world.files.names(folder) if name.endswith(".db"))
+
+
+def _newest_epoch(world: World, path: str, keys: Keys, uuid: bytes) -> int:
+    """Of all disks that can be read."""
+    epochs = []
+    for disk in [path, *listed_disks(world, path)]:
+        try:
+            epochs.append(read_disk_header(world.files, disk, keys=keys, uuid=uuid).epoch)
+        except (RustfsfsError, OSError):
+            continue
+    return max(epochs, default=0)
 
 
 def _copy_file(source: str, target: str) -> None:

@@ -66,6 +66,7 @@ def restore(volume: Volume, cause: BaseException) -> None:
     except Exception as exc:
         log.exception("replaying the journal failed")
         turn_read_only(volume, f"replaying the journal failed ({exc}); unmount, look at the log, mount again")
+        database.rollback(volume.metadata)  # half of a replay must never be committed
 
 
 def turn_read_only(volume: Volume, reason: str) -> None:

@@ -17,7 +17,7 @@ from rustfsfs.volume.caller import Caller, mode_after_change
 from rustfsfs.volume.recording import ensure_writable, now, record
 from rustfsfs.volume.volume import Volume
 
-MANY_FROM = 64 * KIB  # a smaller write cannot meet enough extents to matter
+MANY_FROM = 4 * KIB  # a smaller write cannot meet enough extents to matter: at most 20 ms
 TRIM_COUNT = 250  # extents per op while others wait between: about 2 ms
 LAST_WRITES_MAX = 100_000  # forks whose last write is remembered
 
@@ -48,7 +48,7 @@ async def write(volume: Volume, inode: int, offset: int, data: bytes | memoryvie
 def _write_once(volume: Volume, row: Attributes, offset: int, data: memoryview) -> None:
     """One Write op, or several if it meets so many extents that one would hold the others up."""
     size = len(data)
-    if size >= MANY_FROM and extents.many(volume.metadata, row.fork, offset, offset + size, EXTENTS_PER_OP):
+    if size > MANY_FROM and extents.many(volume.metadata, row.fork, offset, offset + size, EXTENTS_PER_OP):
         half = size // 2
         _write_once(volume, row, offset, data[:half])
         _write_once(volume, row, offset + half, data[half:])

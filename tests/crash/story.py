@@ -349,7 +349,7 @@ async def _open_again(path: Path, disk: CrashFiles, found: list[Found]) -> None:
 
 def _findings(volume: Volume) -> Iterator[str]:
     yield from map(str, checking.check_metadata(volume.metadata))
-    yield from map(str, checking.check_packs(volume.metadata, volume.disks))
+    yield from map(str, checking.check_packs(volume.metadata, volume.disks, collecting.no_progress))
     yield from map(
         str,
         checking.check_data(

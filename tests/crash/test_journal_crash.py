@@ -91,7 +91,7 @@ class Run:
             return
         self.committed = len(self.ops)
         for segment in self.journal.droppable(self.committed, set()):
-            self.journal.drop(segment)
+            self.journal.delete(self.journal.drop(segment))
 
 
 Step = Callable[[Run], None]

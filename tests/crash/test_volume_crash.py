@@ -199,7 +199,7 @@ async def opened_again(path: Path, files: CrashFiles) -> tuple[Tree, list[str]]:
         assert volume.health.read_only_reason is None
         found = await tree(volume)
         findings = list(checking.check_metadata(volume.metadata))
-        findings += checking.check_packs(volume.metadata, volume.disks)
+        findings += checking.check_packs(volume.metadata, volume.disks, collecting.no_progress)
         findings += checking.check_data(
             volume.metadata, volume.disks, volume.journal, volume.keys, volume.header.uuid, collecting.no_progress
         )
