@@ -15,7 +15,7 @@ from rustfsfs.content import codec
 from rustfsfs.content.chunker import Chunker
 from rustfsfs.content.chunkid import chunk_id
 from rustfsfs.content.ranges import Extent, clip
-from rustfsfs.errors import DamagedData, StoreUnavailable
+from rustfsfs.errors import DamagedData, StoreError
 from rustfsfs.meta import chunks, disks
 from rustfsfs.tiers import seal as policy
 from rustfsfs.units import MIB, ChunkId
@@ -214,20 +214,23 @@ async def _seal_forks(
 async def _seal_or_leave(
     volume: Volume, batch: Batch, *, recut: bool, after_batch: Callable[[int], Awaitable[None]]
 ) -> int:
+    """Seal a batch. A fork that cannot be read is left out and logged; the others are sealed each by itself."""
     forks = {window.fork for window in batch.windows}
+    sealed = 0
     try:
-        sealed = await seal_batch(volume, batch, recut=sorted(forks) if recut else ())
-    except (DamagedData, StoreUnavailable) as exc:
+        pieces = await read_and_cut(volume, batch.windows)
+    except (DamagedData, StoreError) as exc:
         if len(forks) == 1:
             log.error("a file with hot data cannot be sealed and stays in the journal: %s", exc)
             return 0
-        sealed = 0
         for fork in sorted(forks):
             alone = Batch()
             for window in batch.windows:
                 if window.fork == fork:
                     alone.add(window)
             sealed += await _seal_or_leave(volume, alone, recut=recut, after_batch=_nothing)
+    else:
+        sealed = await seal_pieces(volume, pieces, recut=sorted(forks) if recut else ())
     await after_batch(sealed)
     return sealed
 
@@ -236,13 +239,11 @@ async def _nothing(_sealed: int) -> None:
     return
 
 
-async def seal_batch(volume: Volume, batch: Batch, *, recut: Sequence[int] = ()) -> int:
-    """Cut, deduplicate, pack and record one batch; returns the plain bytes now sealed.
+async def seal_pieces(volume: Volume, pieces: Sequence[Piece], *, recut: Sequence[int] = ()) -> int:
+    """Deduplicate, pack and record; returns the plain bytes now sealed.
 
-    Raises NoSpace, StoreUnavailable (the packs took nothing), DamagedData (a source cannot be read; the caller leaves
-    that fork out).
+    Raises NoSpace, StoreUnavailable: the packs took nothing.
     """
-    pieces = await read_and_cut(volume, batch.windows)
     await volume.gate.opened()
     wanted = _unknown(volume, pieces)
     if wanted:

@@ -152,6 +152,7 @@ def within_a_seal(step: str) -> Callable[[Volume], Awaitable[None]]:
             while not volume.pack_lock.locked() and not is_done.is_set():
                 await trio.lowlevel.checkpoint()
             await STEPS[step](volume)
+        await durability.barrier(volume)  # there may have been nothing to seal
 
     return run
 
@@ -229,6 +230,8 @@ class Story:
     files: CrashFiles
     trees: list[tuple[int, Tree]] = field(default_factory=list)  # (actions when it began, state after it)
     floors: list[tuple[int, int]] = field(default_factory=list)  # (actions when it was durable, trees that stay)
+    doubts: list[tuple[int, int, Tree]] = field(default_factory=list)  # (began, answered EIO, as if it had happened)
+    after: list[Tree] = field(default_factory=list)  # after each step
     first: int = 0  # the first action of the story proper
     last: int = 0
     image: bytes = b""  # the database at the end, in clear, with its open transaction
@@ -236,7 +239,8 @@ class Story:
     def possible(self, cut: int) -> list[Tree]:
         """What may be found after a cut before this action."""
         floor = max(count for actions, count in self.floors if actions <= cut)
-        return [state for began, state in self.trees if began <= cut][floor - 1 :]
+        doubted = [state for began, answered, state in self.doubts if began < cut < answered]
+        return [state for began, state in self.trees if began <= cut][floor - 1 :] + doubted
 
     def cuts(self) -> Iterator[tuple[int, CrashFiles]]:
         return self.files.cuts(self.first, self.last, self.start)
@@ -245,16 +249,17 @@ class Story:
 Faults = dict[str, list[int | str | None]]  # as CrashFiles.failing
 
 
-def told(path: Path, steps: tuple[str, ...], *, faults: Faults | None = None) -> Story:
+def told(path: Path, steps: tuple[str, ...], *, faults: Faults | None = None, well: "Story | None" = None) -> Story:
     """Run the steps on a new volume that holds a sealed file, a hot one and a directory.
 
     faults   what fails from the first step on: then a step may raise, and must have changed nothing
+    well     the same story without faults: what a step that failed would have done
     """
     disk = new_disk(path)
     story = Story(path, disk.copy(), disk)
     disk.log.clear()
     disk.actions = 0
-    trio.run(_tell, story, steps, faults or {}, True)
+    trio.run(_tell, story, steps, faults or {}, well, _furnish)
     return story
 
 
@@ -262,22 +267,32 @@ def told_after(path: Path, left: CrashFiles, steps: tuple[str, ...]) -> Story:
     """The next life: recover what a cut left, and run the steps there."""
     vfs.put_files(left, path)
     story = Story(path, left.copy(), left)
-    trio.run(_tell, story, steps, {}, False)
+    trio.run(_tell, story, steps, {}, None, nothing_first)
     return story
 
 
-async def _tell(story: Story, steps: tuple[str, ...], faults: Faults, is_new: bool) -> None:
+async def nothing_first(_volume: Volume) -> None:
+    return
+
+
+async def _tell(
+    story: Story,
+    steps: tuple[str, ...],
+    faults: Faults,
+    well: Story | None,
+    first: Callable[[Volume], Awaitable[None]],
+) -> None:
     files = story.files
     try:
-        async with opened_volume(world_on(files, 2 if is_new else 1000 + files.seed), opening(story.path)) as volume:
-            if is_new:
-                await _furnish(volume)
+        async with opened_volume(world_on(files, 1000 + files.seed), opening(story.path)) as volume:
+            await first(volume)
             story.first = files.actions
             story.trees.append((story.first, await tree(volume)))
             story.floors.append((story.first, 1))
             files.failing = {action: list(planned) for action, planned in faults.items()}
-            for step in steps:
-                await _take(story, volume, step, may_fail=bool(faults))
+            for number, step in enumerate(steps):
+                await _take(story, volume, step, None if well is None else well.after[number])
+                story.after.append(story.trees[-1][1])
             await volume.gate.opened()
             assert await tree(volume) == story.trees[-1][1], "something acknowledged disappeared from the running mount"
             story.image = image(volume)
@@ -298,16 +313,17 @@ async def _furnish(volume: Volume) -> None:
     await epochs.commit(volume)
 
 
-async def _take(story: Story, volume: Volume, step: str, *, may_fail: bool) -> None:
-    """One step, and what is true since."""
+async def _take(story: Story, volume: Volume, step: str, wanted: Tree | None) -> None:
+    """One step, and what is true since. It may fail if it is known what it was `wanted` to do."""
     began, failed = story.files.actions, False
     try:
         await STEPS[step](volume)
     except* (RustfsfsError, OSError):
         failed = True
-        if not may_fail:
+        if wanted is None:
             raise
-    if failed:
+    if failed and wanted is not None:
+        story.doubts.append((began, story.files.actions, wanted))
         await volume.gate.opened()
         now = await tree(volume)
         if now != story.trees[-1][1]:  # the sealing around it failed
@@ -430,5 +446,7 @@ def explore_recovery(story: Story, explored: Explored, *, limit: int, seed: int,
                 state.seed = again
                 explored.judge(story.path, state, [found.tree], (cut, "recovery", again))
         left.die_at = None
-        after = told_after(story.path, left.power_loss(Everything()), steps)
+        living = left.power_loss(Everything())
+        living.seed = 77 + cut
+        after = told_after(story.path, living, steps)
         explore(after, explored, limit=limit, seed=seed + cut)

@@ -79,3 +79,14 @@ async def test_a_dead_fork_is_not_sealed(tmp_path: Path) -> None:
         recording.record(volume, ops.Release(inodes=[inode]))
         dead = volume.metadata.rows("SELECT fork FROM dead_forks")
         assert sealing.plan_fork(volume, dead[0][0], 0) == ([], None)
+
+
+async def test_a_file_of_crumbs_reads_whole_in_slices(tmp_path: Path) -> None:
+    async with new_volume(tmp_path) as volume:
+        inode = new_file(volume, b"f")
+        data = random.Random(5).randbytes(4 * reading.EXTENTS_AT_ONCE)
+        for at in range(0, len(data), 3):
+            await writing.write(volume, inode, at, data[at : at + 2])
+        want = bytes(byte if at % 3 < 2 else 0 for at, byte in enumerate(data))
+        for offset, size in ((0, len(want)), (1, 700), (len(want) - 5, 100)):
+            assert bytes(await reading.read(volume, inode, offset, size)) == want[offset : offset + size]

@@ -1,0 +1,68 @@
+"""Backpressure: who waits for what, and who hears ENOSPC."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from rustfsfs.errors import NoSpace
+from rustfsfs.volume import admission
+from rustfsfs.volume.volume import Volume
+from tests.volume.in_memory import new_volume
+
+
+def at_its_limit(volume: Volume, extra_bytes: int = 0) -> None:
+    object.__setattr__(volume, "journal_limit_bytes", volume.journal.used_bytes - extra_bytes)
+
+
+@pytest.mark.parametrize("writers", [3, admission.WAITING_MAX + 30])
+async def test_writers_at_the_limit_wait_as_long_as_sealing_goes_on(
+    tmp_path: Path, writers: int, autojump_clock: MockClock
+) -> None:
+    async with new_volume(tmp_path) as volume:
+        at_its_limit(volume)
+        with trio.move_on_after(40) as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(progress, volume)
+                for _ in range(min(writers, admission.WAITING_MAX)):
+                    nursery.start_soon(admission.admit, volume, 4096)
+                await trio.sleep(2)
+                for _ in range(writers - admission.WAITING_MAX):
+                    await admission.admit(volume, 4096)  # beyond so many nobody waits: some must be left to free
+        assert scope.cancelled_caught, "none gave up"
+
+
+async def progress(volume: Volume) -> None:
+    while True:
+        volume.activity.sealed_bytes += 1
+        await trio.sleep(1)
+
+
+async def test_without_progress_a_writer_hears_enospc(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with new_volume(tmp_path) as volume:
+        at_its_limit(volume)
+        started_s = trio.current_time()
+        with pytest.raises(NoSpace):
+            await admission.admit(volume, 4096)
+        assert trio.current_time() - started_s >= admission.NO_PROGRESS_S_MAX
+
+
+async def test_freeing_goes_on_past_the_limit_but_not_for_ever(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with new_volume(tmp_path) as volume:
+        at_its_limit(volume)
+        assert not admission.freeing_must_wait(volume)
+        at_its_limit(volume, admission.FREEING_BYTES_EXTRA)
+        assert admission.freeing_must_wait(volume)
+        with pytest.raises(NoSpace):
+            await admission.admit_freeing(volume)
+
+
+async def test_a_journal_full_of_what_only_a_snapshot_names_asks_for_another(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with new_volume(tmp_path) as volume:
+        at_its_limit(volume)
+        with trio.move_on_after(5):
+            await admission.admit(volume, 4096)
+        assert volume.wishes.snapshot.is_set()
