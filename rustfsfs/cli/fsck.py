@@ -47,10 +47,10 @@ def command(
 def _restore(
     found: places.Place, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
 ) -> int:
-    from rustfsfs.volume import offline
+    from rustfsfs.volume.restoring import restore_metadata
 
     if found.is_mounted:
         raise InUse(f"{found.volume} is mounted; unmount it first")
     secret = read_secret(passphrase_file, key_file, recovery_key_file)
-    click.echo(offline.restore_metadata(found.volume, secret))
+    click.echo(restore_metadata(found.volume, secret))
     return exits.DONE

@@ -5,28 +5,25 @@ each function runs its own trio loop and is plain to call.
 """
 
 import os
-import shutil
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
 
 from rustfsfs.config import parse_config
-from rustfsfs.errors import DamagedVolume, RustfsfsError, UsageError
-from rustfsfs.meta import database, entries, inodes
+from rustfsfs.errors import RustfsfsError, UsageError
+from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import MIB, ROOT
-from rustfsfs.volume import checking, drives, listing, opening, reading, snapshots
+from rustfsfs.volume import checking, drives, listing, opening, reading
 from rustfsfs.volume.collecting import Progress, no_progress
-from rustfsfs.volume.formatting import METADATA, Secret
-from rustfsfs.volume.locking import locked
+from rustfsfs.volume.formatting import Secret
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.status import status as show
 from rustfsfs.volume.volume import Volume
-from rustfsfs.world import World, real_world
+from rustfsfs.world import real_world
 
 READ_SIZE = 4 * MIB
 T = TypeVar("T")
@@ -193,64 +190,3 @@ def disk_remove(path: str, secret: Secret, disk: str, *, progress: Progress = no
         await drives.remove(volume, disk, progress=progress)
 
     _run(path, secret, work, read_only=False)
-
-
-def restore_metadata(path: str, secret: Secret) -> str:
-    """Put the newest good metadata snapshot in the place of a lost database; returns what was done, in a sentence.
-
-    What is left of the journal is replayed by the next open, as far as it continues the snapshot. The old database is
-    kept beside it. Raises DamagedVolume (no snapshot opens).
-    """
-    path = os.path.abspath(path)
-    world = real_world()
-    header, keys = opening.unlocked(world, path, secret)
-    del header
-    with locked(path, mount_point=None):
-        candidates = sorted(_snapshot_files(world, path), key=os.path.basename, reverse=True)
-        for candidate in candidates:
-            temporary = f"{path}/{METADATA}.new"
-            _copy_file(candidate, temporary)
-            try:
-                metadata = database.open_(temporary, keys.database)
-            except DamagedVolume:
-                continue
-            sound = [text for (text,) in metadata.rows("PRAGMA quick_check(1)")] == ["ok"]
-            committed_ns, epoch = metadata.running.committed_ns, metadata.running.epoch
-            database.mark_restored(metadata)
-            metadata.close()
-            if not sound:
-                continue
-            _put_in_place(world, path, temporary)
-            return f"the metadata is that of epoch {epoch}, {_when(committed_ns)} (from {candidate})"
-    raise DamagedVolume(f"no metadata snapshot of {path} opens; looked at {len(candidates)}")
-
-
-def _snapshot_files(world: World, path: str) -> Iterator[str]:
-    for disk in [path, *opening.listed_disks(world, path)]:
-        folder = f"{disk}/{snapshots.FOLDER}"
-        if world.files.exists(folder):
-            yield from (f"{folder}/{name}" for name in world.files.names(folder) if name.endswith(".db"))
-
-
-def _copy_file(source: str, target: str) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        Path(target + suffix).unlink(missing_ok=True)
-    shutil.copyfile(source, target)
-
-
-def _put_in_place(world: World, path: str, temporary: str) -> None:
-    """Order: new file durable → old ones moved aside → new one renamed → directory durable."""
-    with open(temporary, "rb") as file:
-        world.files.sync(file.fileno())
-    base = f"{path}/{METADATA}"
-    for suffix in ("-shm", "-wal", ""):
-        if os.path.exists(base + suffix):
-            os.replace(base + suffix, f"{base}.damaged{suffix}")
-    for suffix in ("-wal", "-shm"):
-        Path(temporary + suffix).unlink(missing_ok=True)
-    os.replace(temporary, base)
-    world.files.sync_dir(path)
-
-
-def _when(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
