@@ -45,7 +45,7 @@ def command(
     """
     wanted = MountOptions(
         volume=os.path.realpath(volume),
-        mount_point=os.path.abspath(mountpoint),
+        mount_point=mounts.resolve(mountpoint),
         foreground=foreground,
         read_only=read_only,
         config_path=os.path.abspath(config_path) if config_path else None,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rustfsfs.errors import NotAVolume
 from rustfsfs.service import mounts
 from rustfsfs.store.headers import VOLUME_HEADER
+from rustfsfs.volume.formatting import METADATA
 from rustfsfs.volume.locking import holder, is_locked
 
 
@@ -22,16 +23,17 @@ class Place(NamedTuple):
 
 
 def find(path: str) -> Place:
-    """A volume or a mount point of one. Raises NotAVolume."""
-    full = os.path.realpath(path) if not mounts.ours_at(os.path.abspath(path)) else os.path.abspath(path)
-    there = mounts.ours_at(full)
-    if there is not None:
-        return _mounted(there.source, full)
-    if not os.path.exists(f"{full}/{VOLUME_HEADER}") and not os.path.exists(f"{full}/metadata.db"):
+    """A volume or a mount point of one; a mount whose daemon is gone stands for its volume. Raises NotAVolume."""
+    point = mounts.resolve(path)
+    there = mounts.ours_at(point)
+    if there is not None and not mounts.is_dead(point):
+        return _mounted(there.source, point)
+    full = os.path.realpath(path) if there is None else there.source
+    if not os.path.exists(f"{full}/{VOLUME_HEADER}") and not os.path.exists(f"{full}/{METADATA}"):
         raise NotAVolume(f"{path} is neither a rustfsfs volume nor the mount point of one")
     if is_locked(full):
-        point = holder(full).get("mount_point")
-        return _mounted(full, str(point) if point else None)
+        known = holder(full).get("mount_point")
+        return _mounted(full, str(known) if known else None)
     return Place(full, None, None)
 
 

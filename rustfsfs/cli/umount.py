@@ -24,7 +24,7 @@ def command(mountpoint: str, lazy: bool) -> int:
     \b
     rustfsfs umount /mnt
     """
-    point = os.path.abspath(mountpoint)
+    point = mounts.resolve(mountpoint)
     there = mounts.ours_at(point)
     if there is None:
         raise NotAVolume(f"{mountpoint} is not the mount point of a rustfsfs volume")

@@ -1,39 +1,12 @@
-"""What the kernel says is mounted: /proc/self/mountinfo (proc(5)), read as text."""
+"""Mounts of ours, among all that the kernel names (volume/mountinfo.py)."""
 
 import errno
 import os
-import re
-from typing import NamedTuple
 
+from rustfsfs.volume.mountinfo import Mount, at, covering, file_system_of, is_inside, mounts
+
+__all__ = ["FSTYPE", "at", "covering", "file_system_of", "is_dead", "is_inside", "mounts", "of", "ours_at", "resolve"]
 FSTYPE = "fuse.rustfsfs"
-_OCTAL = re.compile(r"\\([0-7]{3})")
-
-
-class Mount(NamedTuple):
-    point: str
-    fstype: str
-    source: str
-    device: str  # major:minor
-
-
-def _plain(text: str) -> str:
-    return _OCTAL.sub(lambda found: chr(int(found[1], 8)), text)
-
-
-def mounts() -> list[Mount]:
-    """All mounts, oldest first."""
-    found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            before, _dash, after = line.rstrip("\n").partition(" - ")
-            fields, rest = before.split(" "), after.split(" ")
-            found.append(Mount(_plain(fields[4]), rest[0], _plain(rest[1]), fields[2]))
-    return found
-
-
-def at(point: str) -> Mount | None:
-    """The topmost mount on exactly this point."""
-    return next((mount for mount in reversed(mounts()) if mount.point == point), None)
 
 
 def ours_at(point: str) -> Mount | None:
@@ -41,17 +14,24 @@ def ours_at(point: str) -> Mount | None:
     return found if found is not None and found.fstype == FSTYPE else None
 
 
-def file_system_of(path: str) -> str:
-    """The type of the file system a path lies on, as mountinfo names it."""
-    device = os.stat(path).st_dev
-    number = f"{os.major(device)}:{os.minor(device)}"
-    return next((mount.fstype for mount in reversed(mounts()) if mount.device == number), "unknown")
+def of(volume: str) -> Mount | None:
+    """The newest mount of a volume."""
+    return next((m for m in reversed(mounts()) if m.fstype == FSTYPE and m.source == volume), None)
+
+
+def resolve(point: str) -> str:
+    """A mount point as the kernel names it: symlinks followed, and what is mounted there not asked: it may be dead."""
+    parent, name = os.path.split(point.rstrip("/"))
+    if name in ("", ".", ".."):
+        return os.path.realpath(point)
+    found = os.path.join(os.path.realpath(parent), name)
+    return os.path.realpath(found) if at(found) is None and os.path.islink(found) else found
 
 
 def is_dead(point: str) -> bool:
     """Is a mount there whose daemon is gone?"""
     try:
-        os.stat(point)
+        os.statvfs(point)  # `stat` is answered from the kernel's cache for a second
     except OSError as exc:
         return exc.errno == errno.ENOTCONN  # "Transport endpoint is not connected"
     return False
