@@ -67,6 +67,10 @@ class MountOptions:
     skip_seq: int | None
 
 
+def is_read_only(options: MountOptions) -> bool:
+    return options.read_only or "ro" in options.options
+
+
 def serve(options: MountOptions, secret: Secret, ready: Callable[[], None]) -> None:
     """Mount and answer until unmounted. Calls `ready` once requests are served. Raises OpeningError kinds."""
     check_machine(options)
@@ -98,6 +102,8 @@ def check_machine(options: MountOptions) -> None:
         raise UsageError(f"unknown mount option {unknown[0]}; known are {', '.join(KNOWN_OPTIONS)}")
     if not any(os.path.exists(f"{options.volume}/{name}") for name in (VOLUME_HEADER, METADATA)):
         raise NotAVolume(f"{options.volume} is not a rustfsfs volume")
+    if not is_read_only(options) and os.statvfs(options.volume).f_flag & os.ST_RDONLY:
+        raise MachineTrouble(f"{options.volume} is on a read-only file system; mount it with --read-only")
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
     except OSError as exc:
@@ -142,13 +148,21 @@ def start_log(options: MountOptions, config: Config) -> logging.Handler:
         handler = logging.handlers.SysLogHandler("/dev/log", facility="daemon")
         handler.ident = "rustfsfs: "
     else:
-        handler = logging.handlers.RotatingFileHandler(
-            f"{options.volume}/{LOG_NAME}", maxBytes=LOG_SIZE_MAX, backupCount=LOGS_KEPT, encoding="utf-8"
-        )
+        handler = _file_handler(f"{options.volume}/{LOG_NAME}")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(config.log.level.upper())
     return handler
+
+
+def _file_handler(path: str) -> logging.Handler:
+    """A volume on a read-only file system is mounted all the same, without a log."""
+    try:
+        return logging.handlers.RotatingFileHandler(
+            path, maxBytes=LOG_SIZE_MAX, backupCount=LOGS_KEPT, encoding="utf-8"
+        )
+    except OSError:
+        return logging.NullHandler()
 
 
 def fuse_options(options: MountOptions) -> set[str]:
@@ -158,7 +172,7 @@ def fuse_options(options: MountOptions) -> set[str]:
     found.add("dev" if "dev" in options.options else "nodev")
     if os.geteuid() == 0 or "allow_other" in options.options:
         found.add("allow_other")
-    if options.read_only or "ro" in options.options:
+    if is_read_only(options):
         found.add("ro")
     if "noatime" in options.options:
         found.add("noatime")
@@ -171,7 +185,7 @@ async def _serve(options: MountOptions, config: Config, secret: Secret, ready: C
         secret=secret,
         config=config,
         mount_point=options.mount_point,
-        read_only=options.read_only or "ro" in options.options,
+        read_only=is_read_only(options),
         degraded=options.degraded,
         skip_seq=options.skip_seq,
         noatime="noatime" in options.options,

@@ -29,7 +29,7 @@ from rustfsfs.store.base import PackStore
 from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import read_disk_header, read_volume_header
 from rustfsfs.units import DiskNo
-from rustfsfs.volume import ballast, epochs, finishing, packing, snapshots
+from rustfsfs.volume import ballast, epochs, finishing, frozen, packing, snapshots
 from rustfsfs.volume.formatting import CONFIG, DISKS, JOURNAL, METADATA, Secret, journal_limit
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.locking import locked
@@ -62,8 +62,12 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
     On leaving: everything committed, packs closed, a metadata snapshot if anything changed; after an exception too.
     """
     header, keys = unlocked(world, how.path, how.secret)
-    with locked(how.path, mount_point=how.mount_point):
-        metadata = open_metadata(f"{how.path}/{METADATA}", keys)
+    is_frozen = how.read_only and world.files.space(how.path).read_only
+    with (
+        locked(how.path, mount_point=how.mount_point, read_only=how.read_only),
+        frozen.writable(f"{how.path}/{METADATA}", is_frozen=is_frozen) as database_path,
+    ):
+        metadata = open_metadata(database_path, keys)
         try:
             volume = await _assemble(world, how, header, keys, metadata)
         except BaseException:

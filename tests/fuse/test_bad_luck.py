@@ -7,6 +7,7 @@ import select
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -280,3 +281,57 @@ def test_the_cause_of_a_failed_mount_is_the_daemons_own_sentence(mounted: Mounte
     mounted.umount()
     (mounted.volume / "config.toml").write_text("[seal]\nquite = '5s'\n")
     refused(mount_on(mounted, mounted.point), 2, "did you mean seal.quiet?")
+
+
+@pytest.fixture
+def frozen(mounted: Mounted) -> Iterator[Path]:
+    """The volume after a crash, with hot data, on a file system that is read-only by now."""
+    (mounted.point / "f").write_bytes(b"hot data")
+    mounted.kill()
+    place = mounted.base / "frozen"
+    place.mkdir()
+    subprocess.run(["mount", "--bind", str(mounted.volume), str(place)], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(mounted.point)], check=False, capture_output=True)
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_volume_on_a_read_only_file_system_is_read_without_fuse(mounted: Mounted, frozen: Path) -> None:
+    key = ("--key-file", mounted.key)
+    assert mounted.run("cat", frozen, "/f", *key).stdout == "hot data"
+    assert mounted.run("fsck", frozen, "--data", *key).stdout == "No findings.\n"
+    assert "unclean" in mounted.run("status", frozen, *key).stdout
+    mounted.run("export", frozen, "/", mounted.base / "out", *key)
+    assert (mounted.base / "out" / "f").read_bytes() == b"hot data"
+    more = mounted.run("disk", "add", frozen, mounted.base / "more", *key, check=False)
+    refused(more, 6, "read-only file system")
+
+
+def test_a_volume_on_a_read_only_file_system_is_mounted_when_asked(mounted: Mounted, frozen: Path) -> None:
+    key = ("--key-file", mounted.key)
+    refused(mounted.run("mount", frozen, mounted.point, *key, check=False), 6, "--read-only")
+    mounted.run("mount", frozen, mounted.point, "--read-only", *key)
+    assert (mounted.point / "f").read_bytes() == b"hot data"
+    assert mounted.run("cat", frozen, "/f", *key).stdout == "hot data"
+    refused(mounted.run("status", mounted.point, check=False), 5, "read-only file system")
+    mounted.umount()
+    refused(mounted.run("umount", mounted.point, check=False), 4, "not the mount point")
+
+
+def test_a_mount_point_may_be_named_by_a_symlink(mounted: Mounted) -> None:
+    mounted.umount()
+    link = mounted.base / "link"
+    link.symlink_to(mounted.point)
+    assert mount_on(mounted, link).returncode == 0
+    assert "mounted" in mounted.run("status", link).stdout
+    mounted.run("umount", link)
+    assert os.listdir(mounted.point) == []
+    mount_on(mounted, link)
+    watch = os.pidfd_open(mounted.pid)
+    os.kill(mounted.pid, signal.SIGTERM)
+    select.select([watch], [], [], 30)
+    os.close(watch)
+    assert os.listdir(mounted.point) == []
