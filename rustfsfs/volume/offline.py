@@ -5,20 +5,19 @@ each function runs its own trio loop and is plain to call.
 """
 
 import os
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
 
 from rustfsfs.config import parse_config
-from rustfsfs.errors import RustfsfsError, UsageError
+from rustfsfs.errors import UsageError
 from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import MIB, ROOT
-from rustfsfs.volume import checking, drives, listing, opening, reading
+from rustfsfs.volume import checking, drives, opening, reading
 from rustfsfs.volume.collecting import Progress, no_progress
+from rustfsfs.volume.exporting import export_tree
 from rustfsfs.volume.formatting import Secret
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.status import status as show
@@ -86,68 +85,9 @@ def export(path: str, secret: Secret, source: str, target: str, *, progress: Pro
     """Copy a tree out to a directory; returns what could not be read, a line each, and goes on past it."""
 
     async def work(volume: Volume) -> list[str]:
-        trouble: list[str] = []
-        row = find(volume, source)
-        destination = Path(target)
-        destination.mkdir(parents=True, exist_ok=True)
-        name = os.fsdecode(os.path.basename(source.rstrip("/").encode()) or b".")
-        exporter = _Exporter(volume, trouble, progress)
-        await exporter.copy(row, destination / name if not row.is_directory or name != "." else destination)
-        return trouble
+        return await export_tree(volume, find(volume, source), source, target, progress=progress)
 
     return _run(path, secret, work, read_only=True)
-
-
-class _Exporter:
-    """Writes a tree; hard links stay hard links."""
-
-    def __init__(self, volume: Volume, trouble: list[str], progress: Progress) -> None:
-        self._volume, self._trouble, self._progress = volume, trouble, progress
-        self._made: dict[int, Path] = {}
-        self._done = 0
-
-    async def copy(self, row: Attributes, target: Path) -> None:
-        running = self._volume.metadata.running
-        self._done += 1
-        self._progress(self._done, running.files + running.directories, "exporting")
-        try:
-            if row.inode in self._made:
-                os.link(self._made[row.inode], target)
-                return
-            await self._copy_contents(row, target)
-            _copy_attributes(self._volume, row, target)
-            if row.nlink > 1 and not row.is_directory:
-                self._made[row.inode] = target
-        except (RustfsfsError, OSError) as exc:
-            self._trouble.append(f"{target}: {exc}")
-
-    async def _copy_contents(self, row: Attributes, target: Path) -> None:
-        if row.is_directory:
-            target.mkdir(exist_ok=True)
-            cookie = listing.DOT_DOT_COOKIE
-            while page := listing.page(self._volume, row.inode, cookie, 1000):
-                for name, _cookie, child in page:
-                    await self.copy(child, target / os.fsdecode(name))
-                cookie = page[-1][1]
-        elif row.is_file:
-            with open(target, "xb") as out:
-                async for data in contents(self._volume, row):
-                    out.write(data)
-        elif stat.S_ISLNK(row.mode):
-            os.symlink(inodes.target(self._volume.metadata, row.inode) or b"", target)
-        else:
-            os.mknod(target, row.mode, row.rdev)
-
-
-def _copy_attributes(volume: Volume, row: Attributes, target: Path) -> None:
-    if os.geteuid() == 0:
-        os.chown(target, row.uid, row.gid, follow_symlinks=False)
-    if not stat.S_ISLNK(row.mode):
-        os.chmod(target, stat.S_IMODE(row.mode))
-        for name in inodes.xattr_names(volume.metadata, row.inode):
-            value = inodes.get_xattr(volume.metadata, row.inode, name)
-            os.setxattr(target, name, value or b"")
-    os.utime(target, ns=(row.atime_ns, row.mtime_ns), follow_symlinks=False)
 
 
 def find(volume: Volume, path: str) -> Attributes:

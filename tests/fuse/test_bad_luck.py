@@ -335,3 +335,16 @@ def test_a_mount_point_may_be_named_by_a_symlink(mounted: Mounted) -> None:
     select.select([watch], [], [], 30)
     os.close(watch)
     assert os.listdir(mounted.point) == []
+
+
+def test_an_export_to_a_full_disk_says_so(mounted: Mounted) -> None:
+    (mounted.point / "f").write_bytes(random.Random(9).randbytes(3 * MIB))
+    mounted.umount()
+    small = mounted.base / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small)], check=True)
+    try:
+        done = mounted.run("export", mounted.volume, "/", small / "out", "--key-file", mounted.key, check=False)
+        refused(done, 6, str(small / "out"), "No space left")
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -9,7 +9,7 @@ import trio
 
 from rustfsfs.config import Config
 from rustfsfs.content.slots import SlotKind
-from rustfsfs.units import ROOT
+from rustfsfs.units import ROOT, WRITE_SIZE_MAX
 from rustfsfs.volume import names, writing
 from rustfsfs.volume.formatting import format_volume
 from rustfsfs.volume.opening import Opening, opened_volume
@@ -56,5 +56,6 @@ def change(path: Path, work: Callable[[Volume], Awaitable[object]]) -> None:
 async def write_file(volume: Volume, name: bytes, data: bytes, *, parent: int = ROOT, offset: int = 0) -> int:
     """A new file with `data` at `offset`; its inode."""
     inode = names.create(volume, parent, name, mode=FILE, uid=0, gid=0).inode
-    await writing.write(volume, inode, offset, data)
+    for skip in range(0, len(data), WRITE_SIZE_MAX):
+        await writing.write(volume, inode, offset + skip, data[skip : skip + WRITE_SIZE_MAX])
     return inode
