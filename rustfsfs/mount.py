@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import trio
 
-from rustfsfs.config import Config, parse_config
+from rustfsfs.config import Config
 from rustfsfs.errors import InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
 from rustfsfs.fuse import session
 from rustfsfs.fuse.ops import Operations
@@ -28,16 +28,17 @@ from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.tasks.segments import run_segments
 from rustfsfs.tasks.snapshots import run_snapshots
 from rustfsfs.volume.commands import COMMANDS, Command
-from rustfsfs.volume.formatting import METADATA, Secret
+from rustfsfs.volume.formatting import CONFIG, METADATA, Secret
 from rustfsfs.volume.grouping import ungrouped
-from rustfsfs.volume.opening import Opening, opened_volume, read_config_text
+from rustfsfs.volume.notices import notice
+from rustfsfs.volume.opening import Opening, listed_disks, opened_volume
+from rustfsfs.volume.settings import read_config
 from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import real_world
 
 KNOWN_OPTIONS = ("dev", "suid", "nodev", "nosuid", "ro", "rw", "noatime", "allow_other", "noxattr", "defaults")
 LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
-REFUSED_FILE_SYSTEMS = ("nfs", "nfs4", "overlay", "fuse.rustfsfs")
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0  # a task that failed is started again after
 
 
@@ -74,7 +75,8 @@ def is_read_only(options: MountOptions) -> bool:
 def serve(options: MountOptions, secret: Secret, ready: Callable[[], None]) -> None:
     """Mount and answer until unmounted. Calls `ready` once requests are served. Raises OpeningError kinds."""
     check_machine(options)
-    config = read_config(options)
+    own = f"{options.volume}/{CONFIG}"
+    config = read_config(options.config_path or own, must_exist=options.config_path is not None)
     handler = start_log(options, config)
     try:
         os.umask(0)
@@ -83,16 +85,6 @@ def serve(options: MountOptions, secret: Secret, ready: Callable[[], None]) -> N
     finally:
         log.removeHandler(handler)
         handler.close()
-
-
-def read_config(options: MountOptions) -> Config:
-    if options.config_path is None:
-        return parse_config(read_config_text(options.volume))
-    try:
-        with open(options.config_path, encoding="utf-8") as file:
-            return parse_config(file.read(), where=options.config_path)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{options.config_path} cannot be read ({exc})") from exc
 
 
 def check_machine(options: MountOptions) -> None:
@@ -113,9 +105,6 @@ def check_machine(options: MountOptions) -> None:
     if os.geteuid() != 0 and shutil.which("fusermount3") is None:
         raise MachineTrouble("fusermount3 is missing; install the package fuse3")
     _check_mount_point(options)
-    found = mounts.file_system_of(options.volume)
-    if found in REFUSED_FILE_SYSTEMS:
-        raise MachineTrouble(f"{options.volume} is on {found}, which cannot be trusted with a volume; use a local disk")
 
 
 def _check_mount_point(options: MountOptions) -> None:
@@ -135,8 +124,9 @@ def _check_mount_point(options: MountOptions) -> None:
         raise InUse(f"{point} is a mount point already (of {there.source}, {there.fstype}); unmount it first")
     if os.listdir(point):
         raise InUse(f"the mount point {point} is not empty")
-    if os.path.commonpath([point, options.volume]) == options.volume:
-        raise UsageError(f"the mount point {point} lies inside the volume")
+    for folder in [options.volume, *listed_disks(real_world(), options.volume)]:
+        if mounts.is_inside(point, os.path.realpath(folder)) or mounts.is_inside(os.path.realpath(folder), point):
+            raise UsageError(f"the mount point {point} lies inside or around {folder}, which holds the volume")
 
 
 def start_log(options: MountOptions, config: Config) -> logging.Handler:
@@ -150,6 +140,8 @@ def start_log(options: MountOptions, config: Config) -> logging.Handler:
     else:
         handler = _file_handler(f"{options.volume}/{LOG_NAME}")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for spoken in list(notice.handlers):  # no terminal any more, or the whole log on it
+        notice.removeHandler(spoken)
     log.addHandler(handler)
     log.setLevel(config.log.level.upper())
     return handler

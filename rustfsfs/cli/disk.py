@@ -9,6 +9,7 @@ from rustfsfs.cli.console import progress_bar
 from rustfsfs.cli.secrets import open_options, read_secret
 from rustfsfs.service.client import call
 from rustfsfs.units import format_size
+from rustfsfs.volume.directories import check_file_system, check_name
 
 
 @click.group("disk")
@@ -47,7 +48,10 @@ def list_(place: str, passphrase_file: str | None, key_file: str | None, recover
 def add(place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
     """Add an empty directory on another disk.   rustfsfs disk add /mnt /srv/disk2"""
     found, path = places.find(place), os.path.abspath(disk)
+    check_name(path)
+    check_file_system(path)  # before a daemon is asked: in its own mount it would wait for itself for ever
     if found.is_mounted:
+        path = os.path.realpath(path)
         number = call(found.volume, "disk_add", {"path": path})["number"]
     else:
         from rustfsfs.volume import offline
@@ -75,5 +79,12 @@ def remove(
 
             secret = read_secret(passphrase_file, key_file, recovery_key_file)
             offline.disk_remove(found.volume, secret, path, progress=report)
-    click.echo(f"{path} is no disk of the volume any more; what is left in it can be deleted.")
+    click.echo(f"{path} is no disk of the volume any more; {what_can_go(path, found.volume)} can be deleted.")
     return exits.DONE
+
+
+def what_can_go(disk: str, volume: str) -> str:
+    """VOLUME itself stops being a disk, but stays the volume."""
+    if os.path.realpath(disk) == os.path.realpath(volume):
+        return f"{disk}/packs and {disk}/snapshots"
+    return "what is left in it"

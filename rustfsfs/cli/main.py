@@ -1,6 +1,7 @@
 """The command `rustfsfs`: its commands by name, loaded when they are used, and the end of every error."""
 
 import importlib
+import logging
 import os
 import sys
 from typing import Any
@@ -9,6 +10,7 @@ import click
 
 from rustfsfs import __version__
 from rustfsfs.cli import exits
+from rustfsfs.volume.notices import notice
 
 COMMANDS = {
     "format": "make a new volume",
@@ -52,7 +54,16 @@ def rustfsfs() -> None:
 
 def main() -> None:
     """Run, and end with a documented exit code and at most one sentence on stderr."""
+    listen()
     sys.exit(run(sys.argv[1:]))
+
+
+def listen() -> None:
+    """Of what the library logs, only notices reach the terminal: the rest is for the log of a mount."""
+    logging.getLogger("rustfsfs").addHandler(logging.NullHandler())
+    spoken = logging.StreamHandler(sys.stderr)
+    spoken.setFormatter(logging.Formatter("rustfsfs: %(message)s"))
+    notice.addHandler(spoken)
 
 
 def run(arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ from rustfsfs.cli.secrets import open_options, read_secret
 from rustfsfs.errors import NotAVolume, OpeningError
 from rustfsfs.mount import MountOptions, serve
 from rustfsfs.service import mounts
+from rustfsfs.volume.directories import check_file_system, check_name
 
 
 @click.command("mount")
@@ -55,8 +56,8 @@ def command(
     )
     if not os.path.isdir(wanted.volume):
         raise NotAVolume(f"{volume} is not a rustfsfs volume")
-    if mounts.file_system_of(wanted.volume) == "tmpfs":
-        exits.say(f"warning: {volume} is in RAM (tmpfs): all of it is gone when the machine stops")
+    check_name(wanted.volume)
+    check_file_system(wanted.volume)
     detach_dead(wanted.mount_point)
     secret = read_secret(passphrase_file, key_file, recovery_key_file)
     if foreground:

@@ -10,16 +10,17 @@ from typing import Any, TypeVar
 
 import trio
 
-from rustfsfs.config import parse_config
+from rustfsfs.config import Config
 from rustfsfs.errors import UsageError
 from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import MIB, ROOT
-from rustfsfs.volume import checking, drives, opening, reading
+from rustfsfs.volume import checking, drives, reading
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.exporting import export_tree
-from rustfsfs.volume.formatting import Secret
+from rustfsfs.volume.formatting import CONFIG, Secret
 from rustfsfs.volume.opening import Opening, opened_volume
+from rustfsfs.volume.settings import read_config
 from rustfsfs.volume.status import status as show
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
@@ -29,8 +30,10 @@ T = TypeVar("T")
 
 
 def _run(path: str, secret: Secret, work: Callable[[Volume], Awaitable[T]], *, read_only: bool) -> T:
+    """Who only reads needs no settings, and a mistake in them keeps nobody from the data."""
+
     async def main() -> T:
-        config = parse_config(opening.read_config_text(path))
+        config = Config() if read_only else read_config(f"{path}/{CONFIG}", must_exist=False)
         how = Opening(path=os.path.abspath(path), secret=secret, config=config, read_only=read_only)
         async with opened_volume(real_world(), how) as volume:
             return await work(volume)

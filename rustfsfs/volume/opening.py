@@ -30,9 +30,10 @@ from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import read_disk_header, read_volume_header
 from rustfsfs.units import DiskNo
 from rustfsfs.volume import ballast, epochs, finishing, frozen, packing, snapshots
-from rustfsfs.volume.formatting import CONFIG, DISKS, JOURNAL, METADATA, Secret, journal_limit
+from rustfsfs.volume.formatting import DISKS, JOURNAL, METADATA, Secret, journal_limit
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.locking import locked
+from rustfsfs.volume.notices import notice
 from rustfsfs.volume.recording import turn_read_only
 from rustfsfs.volume.volume import Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
 from rustfsfs.world import World
@@ -105,7 +106,7 @@ def find_header(world: World, path: str) -> bytes:
             trouble = trouble or exc
             continue
         if trouble is not None:
-            log.warning("using the copy of the volume's header on %s: %s", folder, trouble)
+            notice.warning("using the copy of the volume's header on %s: %s", folder, trouble)
         return data
     raise trouble if trouble is not None else NotAVolume(f"{path} is not a rustfsfs volume")
 
@@ -333,14 +334,3 @@ async def _close(volume: Volume, *, read_only: bool) -> None:
             volume.metadata.run("ROLLBACK")
         volume.reader.close()
         volume.metadata.close()
-
-
-def read_config_text(path: str) -> str:
-    """VOLUME/config.toml, or nothing. Raises MachineTrouble."""
-    try:
-        with open(f"{path}/{CONFIG}", encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as exc:
-        raise MachineTrouble(f"{path}/{CONFIG} cannot be read ({exc})") from exc

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from rustfsfs.volume import collecting, commands
+from rustfsfs.volume.volume import Volume
 from tests.mounted import Mounted
+from tests.volume.on_disk import change, write_file
 
 Done = subprocess.CompletedProcess[str]
 
@@ -207,3 +210,42 @@ def test_a_volume_in_ram_is_warned_about(tmp_path: Path) -> None:
         assert done.returncode == 6
     finally:
         shutil.rmtree(base.volume, ignore_errors=True)
+
+
+def test_what_the_library_logs_is_not_shown_but_notices_are(tmp_path: Path) -> None:
+    async def fill(opened: Volume) -> None:
+        await write_file(opened, b"f", b"some text " * 1000)
+        await commands.seal(opened, {}, collecting.no_progress)
+
+    base = Mounted(tmp_path)
+    base.format("--disk", tmp_path / "disk")
+    change(base.volume, fill)
+    pack = next((tmp_path / "disk").rglob("*.pack"))
+    pack.write_bytes(pack.read_bytes()[:200] + bytes(20) + pack.read_bytes()[220:])
+    refused(run("cat", base.volume, "/f", "--key-file", base.key), 7)
+    (base.volume / "header").unlink()
+    done = base.run("status", base.volume, "--key-file", base.key)
+    assert done.stderr.startswith("rustfsfs: using the copy") and done.stderr.count("\n") == 1
+
+
+def test_a_directory_named_twice_leaves_nothing_behind(tmp_path: Path) -> None:
+    base = Mounted(tmp_path)
+    recovery = tmp_path / "recovery"
+    disks = ("--disk", tmp_path / "one", "--disk", tmp_path / "one", "--recovery-key-file", recovery)
+    refused(run("format", base.volume, "--key-file", base.key, *disks), 2, "already")
+    assert sorted(os.listdir(tmp_path)) == ["key", "mnt"]
+
+
+def test_names_that_are_not_utf8_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    base = Mounted(tmp_path)
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/odd \xff")
+    refused(run("format", odd, "--key-file", base.key), 2, "UTF-8")
+    refused(run("format", base.volume, "--disk", odd, "--key-file", base.key), 2, "UTF-8")
+    assert sorted(os.listdir(tmp_path)) == ["key", "mnt"]
+
+
+def test_a_volume_that_stops_being_a_disk_is_not_said_to_be_rubbish(volume: Mounted) -> None:
+    more = volume.base / "more"
+    volume.run("disk", "add", volume.volume, more, "--key-file", volume.key)
+    done = volume.run("disk", "remove", volume.volume, volume.volume, "--key-file", volume.key)
+    assert "packs and" in done.stdout and "what is left" not in done.stdout

@@ -348,3 +348,49 @@ def test_an_export_to_a_full_disk_says_so(mounted: Mounted) -> None:
         refused(done, 6, str(small / "out"), "No space left")
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_disk_inside_a_mount_of_ours_is_refused_before_the_daemon_waits_for_itself(mounted: Mounted) -> None:
+    (mounted.point / "disk").mkdir()
+    (mounted.base / "link").symlink_to(mounted.point / "disk")
+    for path in (mounted.point / "disk", mounted.point / "new", mounted.base / "link"):
+        refused(mounted.run("disk", "add", mounted.point, path, check=False), 6, "fuse.rustfsfs")
+    assert mounted.status()["healthy"]
+
+
+def test_one_directory_under_two_names_is_one_disk(tmp_path: Path) -> None:
+    one, again = tmp_path / "one", tmp_path / "again"
+    one.mkdir()
+    again.mkdir()
+    base = Mounted(tmp_path)
+    subprocess.run(["mount", "--bind", str(one), str(again)], check=True)
+    try:
+        done = base.run("format", base.volume, "--key-file", base.key, "--disk", one, "--disk", again, check=False)
+        refused(done, 2, "already")
+    finally:
+        subprocess.run(["umount", str(again)], check=True)
+    assert os.listdir(one) == []
+
+
+def test_a_volume_on_an_overlay_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    for name in ("lower", "upper", "work", "merged", "mnt"):
+        (tmp_path / name).mkdir()
+    folders = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    done = subprocess.run(["mount", "-t", "overlay", "none", "-o", folders, str(tmp_path / "merged")], check=False)
+    if done.returncode:
+        pytest.skip("this kernel mounts no overlay here")
+    base = Mounted(tmp_path)
+    try:
+        merged = tmp_path / "merged"
+        refused(base.run("format", merged / "v", "--key-file", base.key, check=False), 6, "overlay")
+        assert os.listdir(merged) == []
+    finally:
+        subprocess.run(["umount", str(tmp_path / "merged")], check=True)
+
+
+def test_a_mount_point_inside_a_disk_is_refused(tmp_path: Path) -> None:
+    base, disk = Mounted(tmp_path), tmp_path / "disk"
+    base.format("--disk", disk)
+    (disk / "mnt").mkdir()
+    refused(mount_on(base, disk / "mnt"), 2, str(disk))
+    refused(mount_on(base, base.volume / "journal"), 2, str(base.volume))
