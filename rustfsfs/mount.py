@@ -56,6 +56,9 @@ TASKS: dict[str, Task] = {
 }
 
 
+Ready = Callable[[str | None], None]  # called with what is wrong with the volume, if it is served all the same
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountOptions:
     volume: str
@@ -72,8 +75,8 @@ def is_read_only(options: MountOptions) -> bool:
     return options.read_only or "ro" in options.options
 
 
-def serve(options: MountOptions, secret: Secret, ready: Callable[[], None]) -> None:
-    """Mount and answer until unmounted. Calls `ready` once requests are served. Raises OpeningError kinds."""
+def serve(options: MountOptions, secret: Secret, ready: Ready) -> None:
+    """Mount and answer until unmounted. Calls `ready`, in a thread, once requests are served. Raises OpeningError."""
     check_machine(options)
     own = f"{options.volume}/{CONFIG}"
     config = read_config(options.config_path or own, must_exist=options.config_path is not None)
@@ -97,6 +100,8 @@ def check_machine(options: MountOptions) -> None:
     if not is_read_only(options) and os.statvfs(options.volume).f_flag & os.ST_RDONLY:
         raise MachineTrouble(f"{options.volume} is on a read-only file system; mount it with --read-only")
     try:
+        if not stat.S_ISCHR(os.stat("/dev/fuse").st_mode):
+            raise MachineTrouble("/dev/fuse is no device; as root: rm /dev/fuse, then modprobe fuse")
         os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
     except OSError as exc:
         denied = isinstance(exc, PermissionError)
@@ -159,7 +164,8 @@ def _file_handler(path: str) -> logging.Handler:
 
 def fuse_options(options: MountOptions) -> set[str]:
     """What the kernel is told: permissions are its work; nosuid and nodev unless asked otherwise."""
-    found = {f"fsname={options.volume}", "subtype=rustfsfs", "default_permissions"}
+    source = options.volume.replace("\\", "\\\\").replace(",", "\\,")  # libfuse takes both away again
+    found = {f"fsname={source}", "subtype=rustfsfs", "default_permissions"}
     found.add("suid" if "suid" in options.options else "nosuid")
     found.add("dev" if "dev" in options.options else "nodev")
     if os.geteuid() == 0 or "allow_other" in options.options:
@@ -168,10 +174,10 @@ def fuse_options(options: MountOptions) -> set[str]:
         found.add("ro")
     if "noatime" in options.options:
         found.add("noatime")
-    return {option.replace(",", "\\,") if option.startswith("fsname=") else option for option in found}
+    return found
 
 
-async def _serve(options: MountOptions, config: Config, secret: Secret, ready: Callable[[], None]) -> None:
+async def _serve(options: MountOptions, config: Config, secret: Secret, ready: Ready) -> None:
     how = Opening(
         path=options.volume,
         secret=secret,
@@ -187,7 +193,7 @@ async def _serve(options: MountOptions, config: Config, secret: Secret, ready: C
             await _serve_volume(volume, options, ready)
 
 
-async def _serve_volume(volume: Volume, options: MountOptions, ready: Callable[[], None]) -> None:
+async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> None:
     operations = Operations(volume, noxattr="noxattr" in options.options)
     session.begin(operations, options.mount_point, fuse_options(options))
     unmounted = False
@@ -201,7 +207,7 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Callable[[
                 nursery.start_soon(_keep_running, volume, name, task)
             nursery.start_soon(_end_on_signal)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
-            nursery.start_soon(_announce, options.mount_point, ready)
+            nursery.start_soon(_announce, options.mount_point, volume.health.trouble, ready)
             await session.run()
             unmounted = mounts.ours_at(options.mount_point) is None
             nursery.cancel_scope.cancel()
@@ -210,10 +216,13 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Callable[[
         log.info("unmounted from %s", options.mount_point)
 
 
-async def _announce(mount_point: str, ready: Callable[[], None]) -> None:
+async def _announce(mount_point: str, trouble: str | None, ready: Ready) -> None:
     """Say ready when a request was answered. Another process asks: this one must never wait for itself."""
-    await trio.run_process(["stat", "-f", mount_point], capture_stdout=True, capture_stderr=True, check=False)
-    ready()
+    try:
+        await trio.run_process(["stat", "-f", mount_point], capture_stdout=True, capture_stderr=True, check=False)
+    except OSError:
+        pass  # no such program: then unasked
+    await trio.to_thread.run_sync(ready, trouble)
 
 
 async def _end_on_signal() -> None:

@@ -47,8 +47,8 @@ def status(path: str, secret: Secret) -> dict[str, Any]:
     async def work(volume: Volume) -> dict[str, Any]:
         state = "unclean" if volume.health.unclean_start else "clean"
         found = show(volume, state=state, mount_point=None, pid=None)
-        found["volume"]["read_only"] = None
-        found["healthy"] = not volume.health.missing_disks
+        found["volume"]["read_only"] = volume.health.trouble
+        found["healthy"] = not volume.health.missing_disks and volume.health.trouble is None
         return found
 
     return _run(path, secret, work, read_only=True)
@@ -59,7 +59,8 @@ def fsck(path: str, secret: Secret, *, data: bool, progress: Progress = no_progr
 
     async def work(volume: Volume) -> list[str]:
         metadata = volume.metadata  # the replayed transaction, not the last COMMIT
-        findings = [f"disk {why}" for why in volume.health.missing_disks.values()]
+        findings = [] if volume.health.trouble is None else [volume.health.trouble]
+        findings += [f"disk {why}" for why in volume.health.missing_disks.values()]
         findings += checking.check_metadata(metadata)
         findings += checking.check_packs(metadata, volume.disks)
         if data:

@@ -217,10 +217,14 @@ async def _assemble(world: World, how: Opening, header: VolumeHeader, keys: Keys
         wishes=Wishes(),
         noatime=how.noatime,
     )
+    if newer:
+        reason = (
+            f"the metadata was rolled back: {'; '.join(newer)};"
+            f" rustfsfs fsck {how.path} --restore-metadata brings back the newest snapshot"
+        )
+    volume.health.trouble = reason
     if how.read_only:
         volume.health.read_only_reason = "mounted read-only"
-    elif newer:
-        turn_read_only(volume, f"the metadata was rolled back: {'; '.join(newer)}; restore the newer metadata")
     elif reason is not None:
         turn_read_only(volume, reason)
     if volume.health.read_only_reason is None:
