@@ -22,7 +22,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
 @open_options
 def list_(place: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
     """Show the disks.   rustfsfs disk list /mnt"""
@@ -35,15 +35,15 @@ def list_(place: str, passphrase_file: str | None, key_file: str | None, recover
         rows = offline.disk_list(found.volume, read_secret(passphrase_file, key_file, recovery_key_file))
     for row in rows:
         free = "" if row["free_bytes"] is None else f", {format_size(row['free_bytes'])} free"
-        click.echo(
+        exits.echo(
             f"{row['number']:>3}  {row['state']:<9} {row['path']}  {format_size(row['stored_bytes'])} stored{free}"
         )
     return exits.DONE
 
 
 @command.command("add")
-@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
-@click.argument("disk", type=click.Path())
+@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("disk", type=places.PATH)
 @open_options
 def add(place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
     """Add an empty directory on another disk.   rustfsfs disk add /mnt /srv/disk2"""
@@ -58,13 +58,13 @@ def add(place: str, disk: str, passphrase_file: str | None, key_file: str | None
 
         secret = read_secret(passphrase_file, key_file, recovery_key_file)
         number = offline.disk_add(found.volume, secret, path)
-    click.echo(f"{path} is disk {number} of the volume now.")
+    exits.echo(f"{path} is disk {number} of the volume now.")
     return exits.DONE
 
 
 @command.command("remove")
-@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
-@click.argument("disk", type=click.Path())
+@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("disk", type=places.PATH)
 @open_options
 def remove(
     place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
@@ -79,7 +79,7 @@ def remove(
 
             secret = read_secret(passphrase_file, key_file, recovery_key_file)
             offline.disk_remove(found.volume, secret, path, progress=report)
-    click.echo(f"{path} is no disk of the volume any more; {what_can_go(path, found.volume)} can be deleted.")
+    exits.echo(f"{path} is no disk of the volume any more; {what_can_go(path, found.volume)} can be deleted.")
     return exits.DONE
 
 

@@ -3,11 +3,17 @@
 import os
 from typing import NamedTuple
 
-from rustfsfs.errors import NotAVolume
+import click
+
+from rustfsfs.errors import MachineTrouble, NotAVolume
 from rustfsfs.service import mounts
 from rustfsfs.store.headers import VOLUME_HEADER
+from rustfsfs.volume.directories import check_name
 from rustfsfs.volume.formatting import METADATA
 from rustfsfs.volume.locking import holder, is_locked
+
+PATH = click.Path(readable=False)  # what cannot be read is said in our words, with our codes
+FILE = click.Path(readable=False, dir_okay=False)
 
 
 class Place(NamedTuple):
@@ -26,9 +32,14 @@ def find(path: str) -> Place:
     """A volume or a mount point of one; a mount whose daemon is gone stands for its volume. Raises NotAVolume."""
     point = mounts.resolve(path)
     there = mounts.ours_at(point)
-    if there is not None and not mounts.is_dead(point):
-        return _mounted(there.source, point)
+    if there is not None:
+        mounts.refuse_of_others(there)
+        if not mounts.is_dead(point):
+            return _mounted(there.source, point)
     full = os.path.realpath(path) if there is None else there.source
+    check_name(full)
+    if os.path.isdir(full) and not os.access(full, os.R_OK | os.X_OK):
+        raise MachineTrouble(f"{full} cannot be read (Permission denied)")
     if not os.path.exists(f"{full}/{VOLUME_HEADER}") and not os.path.exists(f"{full}/{METADATA}"):
         raise NotAVolume(f"{path} is neither a rustfsfs volume nor the mount point of one")
     if is_locked(full):

@@ -5,6 +5,7 @@ import re
 from typing import NamedTuple
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
+_OWNER = re.compile(r"\buser_id=([0-9]+)")
 
 
 class Mount(NamedTuple):
@@ -12,6 +13,7 @@ class Mount(NamedTuple):
     fstype: str
     source: str
     device: str  # major:minor
+    owner: int | None  # user id of who mounted it, if the file system says so: FUSE does
 
 
 def _plain(text: str) -> str:
@@ -25,7 +27,9 @@ def mounts() -> list[Mount]:
         for line in lines:
             before, _dash, after = line.rstrip("\n").partition(" - ")
             fields, rest = before.split(" "), after.split(" ")
-            found.append(Mount(_plain(fields[4]), rest[0], _plain(rest[1]), fields[2]))
+            owner = _OWNER.search(rest[2])
+            uid = int(owner[1]) if owner else None
+            found.append(Mount(_plain(fields[4]), rest[0], _plain(rest[1]), fields[2], uid))
     return found
 
 

@@ -249,3 +249,62 @@ def test_a_volume_that_stops_being_a_disk_is_not_said_to_be_rubbish(volume: Moun
     volume.run("disk", "add", volume.volume, more, "--key-file", volume.key)
     done = volume.run("disk", "remove", volume.volume, volume.volume, "--key-file", volume.key)
     assert "packs and" in done.stdout and "what is left" not in done.stdout
+
+
+def shell(command: str, *arguments: str | Path, **more: str) -> Done:
+    """A line of sh in which $R is rustfsfs and $1, $2 ... are the arguments."""
+    line = f'R="{sys.executable} -m rustfsfs"; {command}'
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | more
+    return subprocess.run(
+        ["sh", "-c", line, "sh", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=60,
+        check=False,
+        env=environment,
+    )
+
+
+def test_a_closed_stdin_is_no_terminal(volume: Mounted) -> None:
+    refused(shell("$R status $1 <&-", volume.volume), 3, "no terminal")
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    refused(shell("cd $1; rmdir $1; $R status .", tmp_path / "gone"), 2, "current directory")
+
+
+def test_an_output_that_is_full_is_named(volume: Mounted) -> None:
+    async def fill(opened: Volume) -> None:
+        await write_file(opened, b"f", b"text")
+
+    change(volume.volume, fill)
+    for command in ("status $1", "cat $1 /f"):
+        refused(shell(f"$R {command} --key-file $2 >/dev/full", volume.volume, volume.key), 6, "the output")
+
+
+def test_odd_names_are_printed_whatever_the_output_is(volume: Mounted) -> None:
+    async def fill(opened: Volume) -> None:
+        await write_file(opened, b"odd \xff", b"x")
+
+    change(volume.volume, fill)
+    target = volume.base / "out"
+    target.mkdir()
+    Path(os.fsdecode(os.fsencode(target) + b"/odd \xff")).touch()
+    line = "$R export $1 / $2 --key-file $3"
+    for encoding, want in (("utf-8:strict", "odd \udcff"), ("ascii:strict", "odd \\udcff")):
+        done = shell(line, volume.volume, target, volume.key, PYTHONIOENCODING=encoding)
+        assert (done.returncode, done.stderr) == (7, "")
+        assert want in done.stdout
+
+
+@pytest.mark.parametrize("size", ["9" * 400 + "KiB", "9" * 30 + "GiB"])
+def test_a_size_beyond_all_numbers_is_usage(tmp_path: Path, size: str) -> None:
+    base = Mounted(tmp_path)
+    refused(run("format", base.volume, "--key-file", base.key, "--chunk-size", size), 2, "too large")
+
+
+def test_settings_that_are_not_there(volume: Mounted) -> None:
+    done = run("mount", volume.volume, volume.point, "--key-file", volume.key, "--config", "/nope")
+    refused(done, 2, "/nope", "not there")

@@ -7,6 +7,8 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -394,3 +396,139 @@ def test_a_mount_point_inside_a_disk_is_refused(tmp_path: Path) -> None:
     (disk / "mnt").mkdir()
     refused(mount_on(base, disk / "mnt"), 2, str(disk))
     refused(mount_on(base, base.volume / "journal"), 2, str(base.volume))
+
+
+def dead(mounted: Mounted) -> None:
+    """SIGKILL the daemon, and leave its mount where it is."""
+    watch = os.pidfd_open(mounted.pid)
+    os.kill(mounted.pid, signal.SIGKILL)
+    select.select([watch], [], [], 30)
+    os.close(watch)
+
+
+def test_a_dead_mount_stands_for_its_volume(mounted: Mounted) -> None:
+    (mounted.point / "f").write_bytes(b"there")
+    dead(mounted)
+    shown = mounted.run("status", mounted.point, "--key-file", mounted.key).stdout
+    assert "unclean" in shown and "rustfsfs mount" in shown
+    assert mounted.run("cat", mounted.point, "/f", "--key-file", mounted.key).stdout == "there"
+    refused(mounted.run("seal", mounted.point, check=False), 4, "mount it first")
+    mounted.run("umount", mounted.point)
+
+
+def test_a_volume_still_used_after_a_lazy_unmount_says_so(mounted: Mounted) -> None:
+    with open(mounted.point / "open", "w") as file:
+        pid = mounted.pid
+        mounted.run("umount", "--lazy", mounted.point)
+        refused(mount_on(mounted, mounted.point), 5, "lazy unmount", str(pid))
+        watch = os.pidfd_open(pid)
+        file.write("x")
+    select.select([watch], [], [], 30)
+    os.close(watch)
+
+
+@pytest.mark.parametrize("name", ["back\\slash", "com,ma", "both\\,\\", "sp ace\ttab"])
+def test_a_volume_with_an_odd_name_is_found_by_its_mount_point(tmp_path: Path, name: str) -> None:
+    mounted = Mounted(tmp_path)
+    mounted.volume = tmp_path / name
+    mounted.format()
+    try:
+        mounted.mount("-o", "ro, noatime")
+        assert mounted.status()["volume"]["path"] == str(mounted.volume)
+        mounted.umount()
+        assert mounted.fsck() == []
+    finally:
+        mounted.clean_up()
+
+
+def test_a_mount_that_can_only_be_read_says_so_and_what_helps(mounted: Mounted) -> None:
+    mounted.umount()
+    old = {path.name: path.read_bytes() for path in mounted.volume.glob("metadata.db*")}
+    mounted.mount()
+    (mounted.point / "new").write_bytes(b"new")
+    mounted.seal()
+    mounted.umount()
+    for path in mounted.volume.glob("metadata.db*"):
+        path.unlink()
+    for name, data in old.items():
+        (mounted.volume / name).write_bytes(data)
+    key = ("--key-file", mounted.key)
+    done = mount_on(mounted, mounted.point)
+    assert done.returncode == 0
+    assert "rolled back" in done.stderr and "fsck" in done.stderr and "--restore-metadata" in done.stderr
+    refused(mounted.run("seal", mounted.point, check=False), 6, "rolled back")
+    mounted.umount()
+    assert any("--restore-metadata" in line for line in mounted.fsck())
+    assert "read-only: the metadata was rolled back" in mounted.run("status", mounted.volume, *key).stdout
+    assert "epoch" in mounted.run("fsck", mounted.volume, "--restore-metadata", *key).stdout
+    assert mount_on(mounted, mounted.point).stderr == ""
+    assert (mounted.point / "new").read_bytes() == b"new"
+
+
+def test_a_mount_that_nobody_waits_for_is_given_up(mounted: Mounted) -> None:
+    mounted.umount()
+    script = (
+        "import socket, sys; from rustfsfs.cli.mount import Teller; from rustfsfs.cli.secrets import read_secret;"
+        "from rustfsfs.mount import MountOptions, serve; ours, theirs = socket.socketpair(); ours.close();"
+        "serve(MountOptions(volume=sys.argv[1], mount_point=sys.argv[2], foreground=False, read_only=False,"
+        " config_path=None, options=frozenset(), degraded=False, skip_seq=None), read_secret(None, sys.argv[3], None),"
+        " Teller(theirs).ready)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, mounted.volume, mounted.point, mounted.key],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1].endswith("NobodyWaits: nobody waits for the mount any more; it is given up")
+    assert "Group" not in done.stderr
+    assert os.listdir(mounted.point) == [] and not os.path.ismount(mounted.point)
+    assert "clean" in mounted.run("status", mounted.volume, "--key-file", mounted.key).stdout
+
+
+def test_an_interrupted_mount_leaves_nothing_mounted(mounted: Mounted) -> None:
+    mounted.umount()
+    named = (str(path) for path in (mounted.volume, mounted.point, "--key-file", mounted.key))
+    command = [sys.executable, "-m", "rustfsfs", "mount", *named]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (mounted.volume / "lock").read_bytes():  # the daemon has begun, and is not ready yet
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    if process.returncode == 0:
+        assert os.path.ismount(mounted.point)
+        return
+    assert (process.returncode, said.strip()) == (130, "rustfsfs: interrupted")
+    mounted_since = subprocess.run(["flock", mounted.volume / "lock", "mountpoint", "-q", mounted.point], check=False)
+    assert mounted_since.returncode != 0
+    assert not any("Traceback" in log.read_text() for log in mounted.volume.glob("rustfsfs.log"))
+
+
+def test_an_unmount_without_a_tool_says_which(mounted: Mounted) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rustfsfs", "umount", str(mounted.point)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PATH": "/nowhere"},
+        check=False,
+    )
+    refused(done, 6, "umount is not on the PATH")
+
+
+def test_a_mount_of_another_user_is_named_as_such(mounted: Mounted) -> None:
+    script = (
+        "import os, sys\nfrom rustfsfs.cli import places\nfrom rustfsfs.errors import MachineTrouble\n"
+        "os.setuid(65534)\n"
+        "for path in sys.argv[1:]:\n"
+        "    try:\n        places.find(path)\n"
+        "    except MachineTrouble as exc:\n        print(exc)\n"
+    )
+    with tempfile.TemporaryDirectory() as shut:
+        done = subprocess.run(
+            [sys.executable, "-c", script, mounted.point, shut], capture_output=True, text=True, check=True
+        )
+    first, second = done.stdout.splitlines()
+    assert first == f"{mounted.point} was mounted by the user root; only that user and root can do this"
+    assert second == f"{shut} cannot be read (Permission denied)"
