@@ -6,7 +6,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rustfsfs.errors import DamagedData, MachineTrouble, NoSpace, OpeningError, RustfsfsError
 
@@ -85,6 +85,8 @@ def echo(text: str) -> None:
 @contextmanager
 def written() -> Iterator[None]:
     """Trouble with the standard output inside the block is named as such. Raises BrokenPipeError, MachineTrouble."""
+    if sys.stdout is None:
+        raise MachineTrouble("the output cannot be written (it is closed)")
     try:
         yield
     except BrokenPipeError:
@@ -95,4 +97,7 @@ def written() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    print(f"rustfsfs: {text}", file=sys.stderr)
+    """A sentence on the standard error, if that takes one; the exit code says the rest."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"rustfsfs: {text}", file=sys.stderr, flush=True)

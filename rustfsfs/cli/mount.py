@@ -13,7 +13,7 @@ from rustfsfs.cli.secrets import Secret, open_options, read_secret
 from rustfsfs.errors import NotAVolume, OpeningError
 from rustfsfs.mount import MountOptions, Ready, serve
 from rustfsfs.service import mounts
-from rustfsfs.volume.directories import check_file_system, check_name
+from rustfsfs.volume.directories import check_file_system
 
 HEARD = b"."
 ANSWER_SIZE_MAX = 1 << 16  # one sentence
@@ -59,7 +59,7 @@ def command(
     )
     if not os.path.isdir(wanted.volume):
         raise NotAVolume(f"{volume} is not a rustfsfs volume")
-    check_name(wanted.volume)
+    places.ensure_readable(wanted.volume)
     check_file_system(wanted.volume)
     detach_dead(wanted.mount_point)
     secret = read_secret(passphrase_file, key_file, recovery_key_file)

@@ -37,15 +37,20 @@ def find(path: str) -> Place:
         if not mounts.is_dead(point):
             return _mounted(there.source, point)
     full = os.path.realpath(path) if there is None else there.source
-    check_name(full)
-    if os.path.isdir(full) and not os.access(full, os.R_OK | os.X_OK):
-        raise MachineTrouble(f"{full} cannot be read (Permission denied)")
+    ensure_readable(full)
     if not os.path.exists(f"{full}/{VOLUME_HEADER}") and not os.path.exists(f"{full}/{METADATA}"):
         raise NotAVolume(f"{path} is neither a rustfsfs volume nor the mount point of one")
     if is_locked(full):
         known = holder(full).get("mount_point")
         return _mounted(full, str(known) if known else None)
     return Place(full, None, None)
+
+
+def ensure_readable(volume: str) -> None:
+    """A directory we may not look into could be a volume. Raises UsageError (its name), MachineTrouble."""
+    check_name(volume)
+    if os.path.isdir(volume) and not os.access(volume, os.R_OK | os.X_OK):
+        raise MachineTrouble(f"{volume} cannot be read (Permission denied)")
 
 
 def _mounted(volume: str, point: str | None) -> Place:

@@ -281,7 +281,9 @@ def test_an_output_that_is_full_is_named(volume: Mounted) -> None:
 
     change(volume.volume, fill)
     for command in ("status $1", "cat $1 /f"):
-        refused(shell(f"$R {command} --key-file $2 >/dev/full", volume.volume, volume.key), 6, "the output")
+        for output in ("/dev/full", "&-"):
+            refused(shell(f"$R {command} --key-file $2 >{output}", volume.volume, volume.key), 6, "the output")
+    assert shell("$R status /nowhere 2>/dev/full").returncode == 4
 
 
 def test_odd_names_are_printed_whatever_the_output_is(volume: Mounted) -> None:
