@@ -82,7 +82,8 @@ async def fsck(volume: Volume, args: dict[str, Any], progress: Progress) -> dict
     await epochs.commit(volume)
     async with volume.reader_lock:
         findings = await trio.to_thread.run_sync(_check, volume, bool(args.get("data")), progress)
-    return {"findings": findings}
+    trouble = volume.health.trouble
+    return {"findings": findings if trouble is None else [trouble, *findings]}
 
 
 def _check(volume: Volume, data: bool, progress: Progress) -> list[str]:

@@ -457,6 +457,7 @@ def test_a_mount_that_can_only_be_read_says_so_and_what_helps(mounted: Mounted) 
     assert done.returncode == 0
     assert "rolled back" in done.stderr and "fsck" in done.stderr and "--restore-metadata" in done.stderr
     refused(mounted.run("seal", mounted.point, check=False), 6, "rolled back")
+    assert any("--restore-metadata" in line for line in mounted.fsck())
     mounted.umount()
     assert any("--restore-metadata" in line for line in mounted.fsck())
     assert "read-only: the metadata was rolled back" in mounted.run("status", mounted.volume, *key).stdout
