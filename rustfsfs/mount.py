@@ -22,6 +22,7 @@ from rustfsfs.service import mounts
 from rustfsfs.service.control import Call, Progress, run_control
 from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
+from rustfsfs.tasks.damage import run_damage
 from rustfsfs.tasks.epochs import run_epochs
 from rustfsfs.tasks.reaper import run_reaper
 from rustfsfs.tasks.sealer import run_sealer
@@ -30,8 +31,9 @@ from rustfsfs.tasks.snapshots import run_snapshots
 from rustfsfs.volume.commands import COMMANDS, Command
 from rustfsfs.volume.formatting import CONFIG, METADATA, Secret
 from rustfsfs.volume.grouping import ungrouped
+from rustfsfs.volume.header import listed_disks
 from rustfsfs.volume.notices import notice
-from rustfsfs.volume.opening import Opening, listed_disks, opened_volume
+from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.settings import read_config
 from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume, log
@@ -54,6 +56,7 @@ TASKS: dict[str, Task] = {
     "collector": run_collector,
     "snapshots": run_snapshots,
 }
+READING_TASKS: dict[str, Task] = {"damage": run_damage}
 
 
 Ready = Callable[[str | None], None]  # called with what is wrong with the volume, if it is served all the same
@@ -203,7 +206,7 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
             session.tune(there.device)
         async with trio.open_nursery() as nursery:
             await nursery.start(run_control, volume.path, _calls(volume, options))
-            for name, task in TASKS.items():
+            for name, task in _tasks(volume).items():
                 nursery.start_soon(_keep_running, volume, name, task)
             nursery.start_soon(_end_on_signal)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
@@ -214,6 +217,11 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
     finally:
         session.close(unmount=not unmounted)
         log.info("unmounted from %s", options.mount_point)
+
+
+def _tasks(volume: Volume) -> dict[str, Task]:
+    """Where nothing may be changed, only those that change nothing."""
+    return TASKS | READING_TASKS if volume.health.read_only_reason is None else READING_TASKS
 
 
 async def _announce(mount_point: str, trouble: str | None, ready: Ready) -> None:

@@ -40,12 +40,11 @@ class Link(Op, tag=2, frozen=True):
 
 
 class Unlink(Op, tag=3, frozen=True):
-    """Remove a name of a non-directory. `reap`: nobody has it open, so a last link frees the inode now."""
+    """Remove a name of a non-directory. After the last one its inode stays until `Release`."""
 
     parent: int
     name: bytes
     now_ns: int
-    reap: bool
 
 
 class Rmdir(Op, tag=4, frozen=True):
@@ -54,11 +53,10 @@ class Rmdir(Op, tag=4, frozen=True):
     parent: int
     name: bytes
     now_ns: int
-    reap: bool
 
 
 class Rename(Op, tag=5, frozen=True):
-    """`reap`: nobody has the replaced inode open."""
+    """The inode that is replaced loses a name, as by `Unlink`."""
 
     parent: int
     name: bytes
@@ -66,7 +64,6 @@ class Rename(Op, tag=5, frozen=True):
     new_name: bytes
     exchange: bool
     now_ns: int
-    reap: bool
 
 
 class SetAttributes(Op, tag=6, frozen=True):
@@ -83,9 +80,12 @@ class SetAttributes(Op, tag=6, frozen=True):
 
 
 class Truncate(Op, tag=7, frozen=True):
+    """`mode`: what follows when it takes set-user-ID or set-group-ID off."""
+
     inode: int
     size_bytes: int
     now_ns: int
+    mode: int | None = None
 
 
 class Write(Op, tag=8, frozen=True):
@@ -109,15 +109,22 @@ class SetXattr(Op, tag=9, frozen=True):
 
 
 class RemoveXattr(Op, tag=10, frozen=True):
+    """Nothing happens to an xattr that is not there. `mode`: as for `SetXattr`, when permission bits replace an ACL."""
+
     inode: int
     name: bytes
     now_ns: int
+    mode: int | None = None
 
 
 class Release(Op, tag=11, frozen=True):
-    """The last handle of an inode without a name was closed: the inode goes, its fork is left to `Reap`."""
+    """Inodes without a name that nobody uses any more: they go, with at most so many extents as one op may free."""
 
-    inode: int
+    inodes: list[int]
+
+    @property
+    def rows(self) -> int:
+        return len(self.inodes)
 
 
 class Reap(Op, tag=12, frozen=True):

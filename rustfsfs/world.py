@@ -2,7 +2,7 @@
 
 Everything that journal, packs, headers and caches do to a disk goes through `Files`, so that the tests' double
 (`tests/crash/disk.py`) can record writes and syncs and produce every state a power cut could leave. SQLite's
-own files are not in here: `meta.database` owns them.
+own files come through a VFS (sqlite.org/vfs.html): the system's, or the double's.
 """
 
 import errno
@@ -203,6 +203,7 @@ class World:
     files: Files
     now_ns: Callable[[], Nanoseconds]  # wall clock; durations are trio's business
     random_bytes: Callable[[int], bytes]  # from the kernel
+    sqlite_vfs: str | None = None  # SQLite's name of the VFS for the database; None: the system's
 
 
 def real_world() -> World:

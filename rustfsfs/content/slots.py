@@ -120,7 +120,7 @@ def decode_header(data: bytes) -> VolumeHeader:
     """Inverse of `encode_header`. Raises NotAVolume, NewerFormat, DamagedVolume (the parameters; never for a slot)."""
     if data[: len(MAGIC)] != MAGIC:
         raise NotAVolume("the header does not begin as a rustfsfs volume's does")
-    if len(data) < AREA_SIZE:
+    if len(data) < HEADER_SIZE:
         raise DamagedVolume("the volume header is cut short")
     area = data[:AREA_SIZE]
     _magic, version, length = _AREA_HEAD.unpack_from(area)

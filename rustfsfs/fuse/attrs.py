@@ -1,10 +1,13 @@
 """Attributes as pyfuse3 wants them."""
 
+from collections.abc import Collection
+
 import pyfuse3
 
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import MIB
 from rustfsfs.volume.attributes import FileSystemSpace
+from rustfsfs.volume.caller import Caller
 
 TIMEOUT_S = 86400  # nothing changes but through this mount, and the kernel sees all of that
 BLOCK_SIZE = 512  # bytes; what st_blocks counts in, stat(2)
@@ -26,9 +29,21 @@ def entry(row: Attributes) -> pyfuse3.EntryAttributes:
     result.st_atime_ns = row.atime_ns
     result.st_mtime_ns = row.mtime_ns
     result.st_ctime_ns = row.ctime_ns
-    result.attr_timeout = TIMEOUT_S
+    result.attr_timeout = 0 if row.stale_tail else TIMEOUT_S  # Trim will yet change st_blocks
     result.entry_timeout = TIMEOUT_S
     return result
+
+
+def caller(ctx: pyfuse3.RequestContext) -> Caller:
+    """Who asks. `get_sup_groups` reads /proc; a process that is gone is in no other group."""
+    return Caller(uid=ctx.uid, gid=ctx.gid, other_groups=lambda: _groups_of(ctx.pid))
+
+
+def _groups_of(pid: int) -> Collection[int]:
+    try:
+        return pyfuse3.get_sup_groups(pid)
+    except (OSError, ValueError):
+        return ()
 
 
 def absent() -> pyfuse3.EntryAttributes:

@@ -8,7 +8,16 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
-from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields, StatvfsData
+from pyfuse3 import (
+    EntryAttributes,
+    FileInfo,
+    FUSEError,
+    InodeT,
+    ReaddirToken,
+    RequestContext,
+    SetattrFields,
+    StatvfsData,
+)
 
 from rustfsfs.errors import FileTooLarge, NoSuchEntry, RustfsfsError
 from rustfsfs.fuse import attrs
@@ -19,6 +28,7 @@ from rustfsfs.volume.volume import Volume, log
 
 PAGE = 200  # entries asked of SQLite at once
 GROWTH = 1024  # bytes a new name is reckoned to take
+O_NOATIME = getattr(os, "O_NOATIME", 0)
 T = TypeVar("T")
 P = ParamSpec("P")
 Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]
@@ -57,6 +67,19 @@ def grows(handler: Handler[P, T]) -> Handler[P, T]:
     async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
         if admission.must_wait(self._volume, GROWTH):
             await admission.admit(self._volume, GROWTH)
+            await self._volume.gate.opened()
+        return await handler(self, *args, **kwargs)
+
+    return wrapped
+
+
+def frees(handler: Handler[P, T]) -> Handler[P, T]:
+    """Inside `replies`: the op goes on where `grows` has to wait, but not without end."""
+
+    @functools.wraps(handler)
+    async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if admission.freeing_must_wait(self._volume):
+            await admission.admit_freeing(self._volume)
             await self._volume.gate.opened()
         return await handler(self, *args, **kwargs)
 
@@ -117,18 +140,23 @@ class Operations(pyfuse3.Operations):
         return attrs.entry(names.link(self._volume, inode, parent, name))
 
     @replies
+    @frees
     async def unlink(self, parent: int, name: bytes, ctx: RequestContext) -> None:
         names.unlink(self._volume, parent, name)
 
     @replies
+    @frees
     async def rmdir(self, parent: int, name: bytes, ctx: RequestContext) -> None:
         names.rmdir(self._volume, parent, name)
 
     @replies
+    @frees
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, ctx: RequestContext
     ) -> None:
         exchange, no_replace = bool(flags & pyfuse3.RENAME_EXCHANGE), bool(flags & pyfuse3.RENAME_NOREPLACE)
+        if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
+            raise FUSEError(errno.EINVAL)  # RENAME_WHITEOUT: overlayfs asks, to see whether it may lie on us
         names.rename(self._volume, parent, name, new_parent, new_name, exchange=exchange, no_replace=no_replace)
 
     @replies
@@ -142,17 +170,19 @@ class Operations(pyfuse3.Operations):
         return attrs.entry(attributes.get(self._volume, inode))
 
     @replies
+    @frees
     async def setattr(
         self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
     ) -> EntryAttributes:
         if fields.update_size:
             if attr.st_size > FILE_SIZE_MAX:
                 raise FileTooLarge("the file would be too large")
-            await writing.resize(self._volume, inode, attr.st_size)
+            mode = attr.st_mode if fields.update_mode else None  # truncate(2) takes set-user-ID off, in one op
+            await writing.resize(self._volume, inode, attr.st_size, mode=mode)
             if self._volume.gate.shut:
                 await self._volume.gate.opened()
         wanted: dict[str, int] = {}
-        if fields.update_mode:
+        if fields.update_mode and not fields.update_size:
             wanted["mode"] = attr.st_mode
         if fields.update_uid:
             wanted["uid"] = attr.st_uid
@@ -181,7 +211,7 @@ class Operations(pyfuse3.Operations):
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         if self._noxattr:
             raise FUSEError(errno.ENOSYS)
-        xattrs.set_(self._volume, inode, name, value)
+        xattrs.set_(self._volume, inode, name, value, caller=attrs.caller(ctx))
 
     @replies
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
@@ -190,6 +220,7 @@ class Operations(pyfuse3.Operations):
         return xattrs.names(self._volume, inode, privileged=ctx.uid == 0)
 
     @replies
+    @frees
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         if self._noxattr:
             raise FUSEError(errno.ENOSYS)
@@ -199,9 +230,11 @@ class Operations(pyfuse3.Operations):
 
     @replies
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        if flags & os.O_TRUNC:  # libfuse has the kernel leave it to us (FUSE_ATOMIC_O_TRUNC)
-            await writing.resize(self._volume, inode, 0)
+        if flags & os.O_TRUNC and await writing.empty_at_open(self._volume, inode, attrs.caller(ctx)):
+            pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)  # its mode changed, and open's reply cannot say so
         handles.opened(self._volume, inode)
+        if flags & os.O_ACCMODE != os.O_WRONLY and not flags & O_NOATIME:
+            attributes.touch_by(self._volume, inode)
         return FileInfo(fh=inode, keep_cache=True)
 
     @replies  # pyfuse3 takes any buffer, its annotation only bytes

@@ -9,7 +9,7 @@ import pyfuse3
 from rustfsfs.errors import MachineTrouble
 
 MIN_TASKS = 20  # idle tasks kept: with fewer pyfuse3 keeps ending and starting them (measured: 0.74 of the speed)
-MAX_TASKS = 200
+MAX_TASKS = 500  # a waiting task costs a few KiB
 
 
 def begin(operations: pyfuse3.Operations, mount_point: str, options: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ One thread appends (trio's). `read*`, `prepare` and `SyncJob.run` may run in wor
 """
 
 import errno
+import logging
 import os
 import threading
 from collections import deque
@@ -20,6 +21,7 @@ from rustfsfs.journal.segments import Record, SegmentFile
 from rustfsfs.units import SegmentNo
 from rustfsfs.world import Files
 
+log = logging.getLogger("rustfsfs")
 PREPARED = 2  # segments that exist beforehand, so that an fsync is one fdatasync (DESIGN.md §2)
 
 
@@ -132,7 +134,8 @@ class Journal:
     def append(self, address: ops.Address, op: bytes, data: Sequence[memoryview | bytes] = ()) -> None:
         """Seal and write one record at the address just given. Raises JournalFailed: it did not happen.
 
-        Then this file is never written again, its end is here, and the next file's header will say so.
+        Then this file is never written again and its end is here. The next file's header says so, durably, before the
+        error is told: else a record that did reach the disk whole would happen after all at the next recovery.
         """
         file = self._current
         assert file is not None and address.seq == self.appended_seq + 1 and not file.failed
@@ -151,10 +154,10 @@ class Journal:
         try:
             done = self._files.pwrite(file.fd, sealed, position)
         except OSError as exc:
-            file.failed = True
+            self._end(file)
             raise JournalFailed(f"the journal cannot be written ({exc.strerror})") from exc
         if done != len(sealed):
-            file.failed = True
+            self._end(file)
             raise JournalFailed("the journal took only part of a record")
         file.end = position + len(sealed)
         file.last_seq = address.seq
@@ -163,6 +166,14 @@ class Journal:
         self._tag = _tag(sealed, len(op))
         self._unsynced[file] = None
         self._held.append(Held(address.seq, file, position, len(op), len(joined), sealed))
+
+    def _end(self, file: SegmentFile) -> None:
+        """A file that failed takes nothing more. On a full disk its successor has to wait for the next record."""
+        file.failed = True
+        try:
+            self._roll()
+        except NoSpace as exc:
+            log.warning("the journal's next segment waits: %s", exc)
 
     def _roll(self) -> SegmentFile:
         """Begin the next segment: a prepared one, or after a failure a new one whose header names the cut."""
@@ -243,8 +254,13 @@ class Journal:
             and all(file.last_seq <= committed_seq and file not in self._unsynced for file in found)
         ]
 
-    def drop(self, segment: int) -> None:
-        for file in self._segments.pop(segment):
+    def drop(self, segment: int) -> list[SegmentFile]:
+        """Nobody finds the segment any more; its files are the caller's to `delete`."""
+        return self._segments.pop(segment)
+
+    def delete(self, dropped: Sequence[SegmentFile]) -> None:
+        """Blocking; for a worker."""
+        for file in dropped:
             self._files.close(file.fd)
             self._files.unlink(file.path)
 

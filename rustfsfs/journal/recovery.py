@@ -215,8 +215,10 @@ def start(
     Old segments stay, readable, until they can be dropped. `named_segment`: the greatest that metadata names, so that a
     lost file's number is not used for another. Raises NoSpace.
     """
+    number = max([named_segment, *(file.name.segment for file in found.files)])
     for path in found.unusable:
         files.unlink(path)
+    _drop_spare(files, found)
     journal = _journal(
         files,
         folder,
@@ -226,10 +228,28 @@ def start(
         segment_bytes=segment_bytes,
         random_bytes=random_bytes,
         epoch=epoch,
-        number=max([named_segment, *(file.name.segment for file in found.files)]),
+        number=number,
     )
-    journal.begin()
+    try:
+        journal.begin()
+    except BaseException:
+        journal.close()
+        raise
     return journal
+
+
+def _drop_spare(files: Files, found: Scan) -> None:
+    """Segments that were prepared and never used go first: on a full disk their room is what recovery needs.
+
+    Keeps: of the newest cut, one header that names it.
+    """
+    cuts = [(file.header.cut.segment, file.last_seq > 0, file.name) for file in found.files if file.header.cut]
+    keeper = max(cuts, default=(0, False, None))[-1]
+    for file in list(found.files):
+        if not file.last_seq and file.header.cut is not None and file.name != keeper and not file.header.first_seq:
+            found.files.remove(file)
+            files.close(file.fd)
+            files.unlink(file.path)
 
 
 def open_read_only(files: Files, folder: str, found: Scan, *, key: bytes, uuid: bytes) -> Journal:

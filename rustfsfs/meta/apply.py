@@ -19,6 +19,7 @@ from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import PIECE_SIZE, Fork, Inode
 
 EXTENTS_PER_OP = 1000  # bound of one op's work: about 10 ms (DESIGN.md §2)
+EXTENTS_PER_RELEASE = 250  # freed at once with inodes that nobody waits for
 SEALED_PIECE_SIZE = PIECE_SIZE + 28  # nonce 12, tag 16
 
 
@@ -28,9 +29,6 @@ def apply(metadata: Metadata, op: ops.AnyOp, at: ops.Address) -> None:
     assert at.seq == running.last_seq + 1, (at.seq, running.last_seq)
     _APPLY[type(op)](metadata, op, at)
     running.last_seq = at.seq
-    now_ns = getattr(op, "now_ns", 0)
-    if now_ns > running.clock_ns:
-        running.clock_ns = now_ns
 
 
 def name_size(name: bytes) -> int:
@@ -40,7 +38,8 @@ def name_size(name: bytes) -> int:
 
 def _change_directory(metadata: Metadata, inode: int, *, size: int, subdirectories: int, now_ns: int) -> None:
     metadata.run(
-        "UPDATE inodes SET size_bytes = size_bytes + ?, nlink = nlink + ?, mtime_ns = ?, ctime_ns = ? WHERE inode = ?",
+        "UPDATE inodes SET size_bytes = size_bytes + ?, nlink = nlink + ?, mtime_ns = max(?, mtime_ns + 1),"
+        " ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?",
         (size, subdirectories, now_ns, now_ns, inode),
     )
     assert metadata.changed() == 1, inode
@@ -80,7 +79,8 @@ FIRST_COOKIE = 2  # cookies 1 and 2 are '.' and '..'; seq begins with 1
 
 def _link(metadata: Metadata, op: ops.Link, at: ops.Address) -> None:
     entries.add(metadata, op.parent, op.name, op.inode, cookie=at.seq + FIRST_COOKIE)
-    metadata.run("UPDATE inodes SET nlink = nlink + 1, ctime_ns = ? WHERE inode = ?", (op.now_ns, op.inode))
+    sql = "UPDATE inodes SET nlink = nlink + 1, ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?"
+    metadata.run(sql, (op.now_ns, op.inode))
     _change_directory(metadata, op.parent, size=name_size(op.name), subdirectories=0, now_ns=op.now_ns)
 
 
@@ -89,7 +89,7 @@ def _unlink(metadata: Metadata, op: ops.Unlink, at: ops.Address) -> None:
     assert row is not None and not row.is_directory, op
     entries.remove(metadata, op.parent, op.name)
     _change_directory(metadata, op.parent, size=-name_size(op.name), subdirectories=0, now_ns=op.now_ns)
-    _drop_link(metadata, row, now_ns=op.now_ns, reap=op.reap)
+    _drop_link(metadata, row, now_ns=op.now_ns)
 
 
 def _rmdir(metadata: Metadata, op: ops.Rmdir, at: ops.Address) -> None:
@@ -97,25 +97,27 @@ def _rmdir(metadata: Metadata, op: ops.Rmdir, at: ops.Address) -> None:
     assert row is not None and row.is_directory and row.size_bytes == 0, op
     entries.remove(metadata, op.parent, op.name)
     _change_directory(metadata, op.parent, size=-name_size(op.name), subdirectories=-1, now_ns=op.now_ns)
-    _drop_link(metadata, row, now_ns=op.now_ns, reap=op.reap)
+    _drop_link(metadata, row, now_ns=op.now_ns)
 
 
-def _drop_link(metadata: Metadata, row: Attributes, *, now_ns: int, reap: bool) -> None:
-    """One name less. The last one: the inode goes now, or when its last handle is closed."""
+def _drop_link(metadata: Metadata, row: Attributes, *, now_ns: int) -> None:
+    """One name less. After the last one the inode is an orphan, until `Release`."""
     left = 0 if row.is_directory else row.nlink - 1
-    if left == 0 and reap:
-        _discard(metadata, row)
-        return
-    metadata.run("UPDATE inodes SET nlink = ?, ctime_ns = ? WHERE inode = ?", (left, now_ns, row.inode))
+    metadata.run(
+        "UPDATE inodes SET nlink = ?, ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?", (left, now_ns, row.inode)
+    )
     if left == 0:
         metadata.run("INSERT INTO orphans VALUES (?)", (row.inode,))
 
 
-def _discard(metadata: Metadata, row: Attributes) -> None:
+def _discard(metadata: Metadata, row: Attributes, count: int) -> int:
+    """The inode goes, with at most `count` of its extents, the rest is left to Reap; returns how many may yet go."""
     inodes.remove(metadata, row)
-    if row.fork:
-        _change, more = extents.free_from(metadata, row.fork, 0, EXTENTS_PER_OP)
-        _forget_fork(metadata, row.fork, more=more)
+    if not row.fork:
+        return count
+    freed = extents.free_from(metadata, row.fork, 0, count)
+    _forget_fork(metadata, row.fork, more=freed.more)
+    return count - freed.extent_count
 
 
 def _forget_fork(metadata: Metadata, fork: int, *, more: bool) -> None:
@@ -146,7 +148,7 @@ def _rename(metadata: Metadata, op: ops.Rename, at: ops.Address) -> None:
     _change_directory(metadata, op.new_parent, size=new_name_size, subdirectories=is_directory - gone, now_ns=op.now_ns)
     _set_parent(metadata, moved, op.new_parent, now_ns=op.now_ns)
     if replaced is not None:
-        _drop_link(metadata, replaced, now_ns=op.now_ns, reap=op.reap)
+        _drop_link(metadata, replaced, now_ns=op.now_ns)
 
 
 def _exchange(metadata: Metadata, op: ops.Rename, moved: Attributes, replaced: Attributes) -> None:
@@ -161,7 +163,7 @@ def _exchange(metadata: Metadata, op: ops.Rename, moved: Attributes, replaced: A
 
 def _set_parent(metadata: Metadata, row: Attributes, parent: int, *, now_ns: int) -> None:
     metadata.run(
-        "UPDATE inodes SET ctime_ns = ?, parent = ? WHERE inode = ?",
+        "UPDATE inodes SET ctime_ns = max(?, ctime_ns + 1), parent = ? WHERE inode = ?",
         (now_ns, parent if row.is_directory else 0, row.inode),
     )
 
@@ -169,12 +171,12 @@ def _set_parent(metadata: Metadata, row: Attributes, parent: int, *, now_ns: int
 def _set_attributes(metadata: Metadata, op: ops.SetAttributes, at: ops.Address) -> None:
     metadata.run(
         "UPDATE inodes SET mode = coalesce(?, mode), uid = coalesce(?, uid), gid = coalesce(?, gid),"
-        " atime_ns = coalesce(?, atime_ns), mtime_ns = coalesce(?, mtime_ns), ctime_ns = ? WHERE inode = ?",
+        " atime_ns = coalesce(?, atime_ns), mtime_ns = coalesce(?, mtime_ns),"
+        " ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?",
         (op.mode, op.uid, op.gid, op.atime_ns, op.mtime_ns, op.ctime_ns, op.inode),
     )
     if op.acl is not None:
         inodes.set_xattr(metadata, op.inode, b"system.posix_acl_access", op.acl)
-    metadata.running.clock_ns = max(metadata.running.clock_ns, op.ctime_ns)
 
 
 def _truncate(metadata: Metadata, op: ops.Truncate, at: ops.Address) -> None:
@@ -184,13 +186,13 @@ def _truncate(metadata: Metadata, op: ops.Truncate, at: ops.Address) -> None:
         _forget_fork(metadata, row.fork, more=True)  # O(1), whatever the file held
         fork, change, stale_tail = at.seq, -row.mapped_bytes, 0
     elif op.size_bytes < row.size_bytes or stale_tail:
-        change, more = extents.free_from(metadata, row.fork, op.size_bytes, EXTENTS_PER_OP)
-        stale_tail = int(more)
+        freed = extents.free_from(metadata, row.fork, op.size_bytes, EXTENTS_PER_OP)
+        change, stale_tail = freed.change, int(freed.more)
     assert op.size_bytes <= row.size_bytes or not row.stale_tail, op
     metadata.run(
-        "UPDATE inodes SET size_bytes = ?, mapped_bytes = mapped_bytes + ?, mtime_ns = ?, ctime_ns = ?, fork = ?,"
-        " stale_tail = ? WHERE inode = ?",
-        (op.size_bytes, change, op.now_ns, op.now_ns, fork, stale_tail, op.inode),
+        "UPDATE inodes SET size_bytes = ?, mapped_bytes = mapped_bytes + ?, mtime_ns = ?,"
+        " ctime_ns = max(?, ctime_ns + 1), fork = ?, stale_tail = ?, mode = coalesce(?, mode) WHERE inode = ?",
+        (op.size_bytes, change, op.now_ns, op.now_ns, fork, stale_tail, op.mode, op.inode),
     )
     metadata.running.logical_bytes += change
 
@@ -205,7 +207,7 @@ def _write(metadata: Metadata, op: ops.Write, at: ops.Address) -> None:
     change = extents.write(metadata, fork, op.offset, op.offset + op.size_bytes, new)
     metadata.run(
         "UPDATE inodes SET size_bytes = max(size_bytes, ?), mapped_bytes = mapped_bytes + ?, mtime_ns = ?,"
-        " ctime_ns = ? WHERE inode = ?",
+        " ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?",
         (op.offset + op.size_bytes, change, op.now_ns, op.now_ns, op.inode),
     )
     metadata.running.logical_bytes += change
@@ -213,37 +215,44 @@ def _write(metadata: Metadata, op: ops.Write, at: ops.Address) -> None:
 
 def _set_xattr(metadata: Metadata, op: ops.SetXattr, at: ops.Address) -> None:
     inodes.set_xattr(metadata, op.inode, op.name, op.value)
-    metadata.run(
-        "UPDATE inodes SET ctime_ns = ?, mode = coalesce(?, mode) WHERE inode = ?", (op.now_ns, op.mode, op.inode)
-    )
+    _change_mode(metadata, op.inode, op.mode, now_ns=op.now_ns)
 
 
 def _remove_xattr(metadata: Metadata, op: ops.RemoveXattr, at: ops.Address) -> None:
     inodes.remove_xattr(metadata, op.inode, op.name)
-    metadata.run("UPDATE inodes SET ctime_ns = ? WHERE inode = ?", (op.now_ns, op.inode))
+    _change_mode(metadata, op.inode, op.mode, now_ns=op.now_ns)
+
+
+def _change_mode(metadata: Metadata, inode: int, mode: int | None, *, now_ns: int) -> None:
+    metadata.run(
+        "UPDATE inodes SET ctime_ns = max(?, ctime_ns + 1), mode = coalesce(?, mode) WHERE inode = ?",
+        (now_ns, mode, inode),
+    )
 
 
 def _release(metadata: Metadata, op: ops.Release, at: ops.Address) -> None:
-    metadata.run("DELETE FROM orphans WHERE inode = ?", (op.inode,))
-    if metadata.changed():
-        _discard(metadata, inodes.get(metadata, op.inode))
+    count = EXTENTS_PER_RELEASE
+    for inode in op.inodes:
+        metadata.run("DELETE FROM orphans WHERE inode = ?", (inode,))
+        if metadata.changed():
+            count = _discard(metadata, inodes.get(metadata, inode), count)
 
 
 def _reap(metadata: Metadata, op: ops.Reap, at: ops.Address) -> None:
-    _change, more = extents.free_from(metadata, op.fork, 0, op.count)
-    _forget_fork(metadata, op.fork, more=more)
+    freed = extents.free_from(metadata, op.fork, 0, op.count)
+    _forget_fork(metadata, op.fork, more=freed.more)
 
 
 def _trim(metadata: Metadata, op: ops.Trim, at: ops.Address) -> None:
     row = inodes.find(metadata, op.inode)
     if row is None or not row.stale_tail:
         return
-    change, more = extents.free_from(metadata, row.fork, row.size_bytes, op.count)
+    freed = extents.free_from(metadata, row.fork, row.size_bytes, op.count)
     metadata.run(
         "UPDATE inodes SET mapped_bytes = mapped_bytes + ?, stale_tail = ? WHERE inode = ?",
-        (change, int(more), op.inode),
+        (freed.change, int(freed.more), op.inode),
     )
-    metadata.running.logical_bytes += change
+    metadata.running.logical_bytes += freed.change
 
 
 def _seal(metadata: Metadata, op: ops.Seal, at: ops.Address) -> None:

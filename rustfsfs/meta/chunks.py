@@ -107,6 +107,26 @@ def packs(metadata: Metadata) -> list[Pack]:
     return [Pack._make(row) for row in metadata.rows("SELECT * FROM packs ORDER BY pack, disk")]
 
 
+def sparse_packs(metadata: Metadata, live_share: float, limit: int) -> list[Pack]:
+    """Packs of which less than `live_share` is live, or that are empty: the emptiest first, at most `limit`."""
+    sql = (
+        "SELECT * FROM packs WHERE live_bytes < ? * size_bytes OR size_bytes = 0"
+        " ORDER BY CAST(live_bytes AS REAL) / max(size_bytes, 1), pack, disk LIMIT ?"
+    )
+    return [Pack._make(row) for row in metadata.rows(sql, (live_share, limit))]
+
+
+def empty_packs(metadata: Metadata, limit: int) -> list[Pack]:
+    """Packs in which nothing lives."""
+    sql = "SELECT * FROM packs WHERE live_bytes = 0 ORDER BY pack, disk LIMIT ?"
+    return [Pack._make(row) for row in metadata.rows(sql, (limit,))]
+
+
+def packs_on(metadata: Metadata, disk: int, limit: int) -> list[Pack]:
+    sql = "SELECT * FROM packs WHERE disk = ? ORDER BY pack LIMIT ?"
+    return [Pack._make(row) for row in metadata.rows(sql, (disk, limit))]
+
+
 def find_pack(metadata: Metadata, pack: int, disk: int) -> Pack | None:
     for row in metadata.rows("SELECT * FROM packs WHERE pack = ? AND disk = ?", (pack, disk)):
         return Pack._make(row)

@@ -6,6 +6,7 @@ and the state that `COMMIT` writes. The only module that connects.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import apsw
 from rustfsfs.errors import DamagedVolume, NoSpace, StoreUnavailable
 from rustfsfs.meta import dbapi, schema
 
-Bindings = Sequence[int | str | bytes | None]
+Bindings = Sequence[int | float | str | bytes | None]
 
 FILE_PRAGMAS = """
 PRAGMA page_size = 4096;
@@ -42,7 +43,6 @@ class Running:
     epoch: int = 0  # COMMITs so far
     committed_ns: int = 0  # when
     watermark: int = 0  # durable seq known at COMMIT
-    clock_ns: int = 0  # the greatest time any op carried: ctime never goes back
     inode_limit: int = 2  # numbers below may have been given out
     next_inode: int = 2  # where numbering goes on after a clean stop
     clean: int = 0  # 1: this COMMIT was the last of an orderly stop
@@ -73,21 +73,33 @@ class Metadata:
         self.path = path
         self.key = key
         self.running = Running()
+        self.in_commit = False  # a worker has the connection; asserts that nobody came past the gate
         self._cursor = db.cursor()
 
     def run(self, sql: str, bindings: Bindings = ()) -> None:
+        assert not self.in_commit, sql
         self._cursor.execute(sql, bindings)
 
     def run_many(self, sql: str, bindings: Iterable[Bindings]) -> None:
+        assert not self.in_commit, sql
         self._cursor.executemany(sql, bindings)
 
     def rows(self, sql: str, bindings: Bindings = ()) -> list[tuple[Any, ...]]:
+        assert not self.in_commit, sql
         return self._cursor.execute(sql, bindings).fetchall()
 
     def row(self, sql: str, bindings: Bindings = ()) -> tuple[Any, ...] | None:
         """The first row, of a statement that has few."""
-        found = self._cursor.execute(sql, bindings).fetchall()
+        found = self.rows(sql, bindings)
         return found[0] if found else None
+
+    def commit(self) -> None:
+        """Blocking: durable on return."""
+        self.in_commit = True
+        try:
+            self._cursor.execute("COMMIT")
+        finally:
+            self.in_commit = False
 
     def changed(self) -> int:
         """Rows the last INSERT, UPDATE or DELETE touched."""
@@ -104,8 +116,7 @@ def connect(path: str, key: bytes, *, create: bool = False, vfs: str | None = No
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     try:
         db = apsw.Connection(path, flags=flags, vfs=vfs, statementcachesize=200)
-        db.pragma("cipher", "aegis")
-        db.pragma("hexkey", key.hex())
+        _unlock(db, key)
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         db.set_busy_timeout(10_000)
@@ -117,10 +128,16 @@ def connect(path: str, key: bytes, *, create: bool = False, vfs: str | None = No
     return db
 
 
-def create(path: str, key: bytes) -> Metadata:
+def _unlock(db: apsw.Connection, key: bytes) -> None:
+    """`raw:` takes the key as it is: it is random, and the cipher's own derivation would take 30 ms (measured)."""
+    db.pragma("cipher", "aegis")
+    db.pragma("key", f"raw:{key.hex()}")
+
+
+def create(path: str, key: bytes, *, vfs: str | None = None) -> Metadata:
     """A new, empty database with its tables, committed; for its owner only. Raises FileExistsError."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))  # -wal and -shm do the same
-    db = connect(path, key, create=True)
+    db = connect(path, key, create=True, vfs=vfs)
     db.execute("BEGIN IMMEDIATE")
     dbapi.utils(db).executescript(schema.TABLES)
     db.execute(f"PRAGMA user_version = {schema.FORMAT}")
@@ -130,9 +147,9 @@ def create(path: str, key: bytes) -> Metadata:
     return metadata
 
 
-def open_(path: str, key: bytes) -> Metadata:
+def open_(path: str, key: bytes, *, vfs: str | None = None) -> Metadata:
     """An existing database, its running numbers read. No transaction is open yet."""
-    metadata = Metadata(connect(path, key), path, key)
+    metadata = Metadata(connect(path, key, vfs=vfs), path, key)
     try:
         read_running(metadata)
     except (apsw.SQLError, apsw.CorruptError, apsw.NotADBError) as exc:
@@ -161,7 +178,7 @@ def begin(metadata: Metadata) -> None:
 
 def commit(metadata: Metadata) -> None:
     """COMMIT, durable on return. Blocking; called in a worker with the gate shut. Raises apsw.Error."""
-    metadata.run("COMMIT")
+    metadata.commit()
 
 
 def rollback(metadata: Metadata) -> None:
@@ -169,6 +186,15 @@ def rollback(metadata: Metadata) -> None:
     if metadata.db.in_transaction:
         metadata.run("ROLLBACK")
     read_running(metadata)
+
+
+@contextmanager
+def no_space_said() -> Iterator[None]:
+    """A full disk under the database is NoSpace, as elsewhere."""
+    try:
+        yield
+    except apsw.FullError as exc:
+        raise NoSpace(f"the metadata cannot grow ({exc})") from exc
 
 
 def wal_size(db: apsw.Connection) -> int:
@@ -182,9 +208,13 @@ def restart_wal(db: apsw.Connection) -> None:
     db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
 
 
-def mark_restored(metadata: Metadata) -> None:
-    """For a snapshot that takes the place of a lost database; durable in its one file on return."""
+def mark_restored(metadata: Metadata, *, newest_epoch: int) -> None:
+    """For a snapshot that takes the place of a lost database; durable in its one file on return.
+
+    newest_epoch   that any disk has seen: epochs go on behind it, since a person has decided
+    """
     metadata.running.restored = 1
+    metadata.running.epoch = max(metadata.running.epoch, newest_epoch)
     metadata.run("BEGIN IMMEDIATE")
     write_running(metadata)
     metadata.run("COMMIT")
@@ -200,8 +230,7 @@ def copied(db: apsw.Connection, temporary: str, key: bytes, *, step: int) -> Ite
         _remove(temporary)
         target = apsw.Connection(temporary)
         try:
-            target.pragma("cipher", "aegis")
-            target.pragma("hexkey", key.hex())
+            _unlock(target, key)
             with target.backup("main", db, "main") as backup:
                 while not backup.done:
                     backup.step(1000)

@@ -6,13 +6,19 @@ import msgspec
 
 from rustfsfs.meta.database import Metadata
 
+OWN = "."  # the path of a disk that is VOLUME itself, wherever that was moved or copied to
+
 
 class DiskRow(NamedTuple):
     disk: int
     uuid: bytes
-    path: str
+    path: str  # absolute, or OWN
     epoch: int  # the newest its header is known to say
     draining: int
+
+    def directory(self, volume: str) -> str:
+        """Where the disk of the volume at this path lies."""
+        return volume if self.path == OWN else self.path
 
 
 class Snapshot(NamedTuple):
@@ -31,7 +37,9 @@ def add(metadata: Metadata, disk: int, uuid: bytes, path: str) -> None:
 
 
 def remove(metadata: Metadata, disk: int) -> None:
+    """Nothing lives there any more; files that still await their deletion do so without us."""
     metadata.run("DELETE FROM disks WHERE disk = ?", (disk,))
+    metadata.run("DELETE FROM doomed WHERE disk = ?", (disk,))
 
 
 def change(metadata: Metadata, disk: int, *, epoch: int, draining: bool, path: str) -> None:

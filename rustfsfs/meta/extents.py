@@ -1,6 +1,7 @@
 """Rows of `extents`: which file range lies where. Ranges arithmetic is in `content.ranges`."""
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from rustfsfs.content.ranges import Extent, without
 from rustfsfs.meta.database import Metadata
@@ -20,6 +21,15 @@ def overlapping(metadata: Metadata, fork: int, start: int, end: int) -> list[Ext
     if found and found[0].end <= start:
         del found[0]
     return found
+
+
+def first_overlapping(metadata: Metadata, fork: int, start: int, end: int, count: int) -> list[Extent]:
+    """As `overlapping`, at most `count` (and one that ends at `start`)."""
+    rows = metadata.rows(_OVERLAPPING + " LIMIT ?4", (fork, start, end, count + 1))
+    found = [Extent._make(row) for row in rows]
+    if found and found[0].end <= start:
+        del found[0]
+    return found[:count]
 
 
 def replace(metadata: Metadata, fork: int, old: Sequence[Extent], new: Sequence[Extent]) -> int:
@@ -60,11 +70,14 @@ def write(metadata: Metadata, fork: int, start: int, end: int, new: Sequence[Ext
     return replace(metadata, fork, old, [*new, *without(old, start, end)])
 
 
-def free_from(metadata: Metadata, fork: int, start: int, count: int) -> tuple[int, bool]:
-    """Free at most `count` extents at or past `start`, last first, and cut one that begins before it.
+class Freed(NamedTuple):
+    change: int  # in mapped bytes, negative
+    extent_count: int
+    more: bool  # are some left past the start?
 
-    Returns (change in mapped bytes, whether more are left past `start`).
-    """
+
+def free_from(metadata: Metadata, fork: int, start: int, count: int) -> Freed:
+    """Free at most `count` extents at or past `start`, last first, and cut one that begins before it."""
     rows = metadata.rows(
         f"SELECT {_COLUMNS} FROM extents WHERE fork = ? AND offset >= ? ORDER BY offset DESC LIMIT ?",
         (fork, start, count + 1),
@@ -81,7 +94,7 @@ def free_from(metadata: Metadata, fork: int, start: int, count: int) -> tuple[in
         head = overlapping(metadata, fork, start - 1, start)
         if head and head[0].end > start:
             change += replace(metadata, fork, head, without(head, start, head[0].end))
-    return change, more
+    return Freed(change, len(found), more)
 
 
 def many(metadata: Metadata, fork: int, start: int, end: int, limit: int) -> bool:

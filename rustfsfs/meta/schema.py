@@ -88,7 +88,7 @@ CREATE TABLE maybe_dead (chunk INTEGER PRIMARY KEY);  -- lost an extent; Collect
 CREATE TABLE disks (
     disk     INTEGER PRIMARY KEY,
     uuid     BLOB NOT NULL,
-    path     TEXT NOT NULL,
+    path     TEXT NOT NULL,             -- absolute; '.' is VOLUME itself
     epoch    INTEGER NOT NULL,          -- the newest its header is known to say
     draining INTEGER NOT NULL           -- 1: no new pack goes there
 );

@@ -71,7 +71,7 @@ def refuse_of_others(mount: Mount) -> None:
 def is_dead(point: str) -> bool:
     """Is a mount there whose daemon is gone?"""
     try:
-        os.statvfs(point)  # `stat` is answered from the kernel's cache for a second
+        os.statvfs(point)  # the kernel answers stat(2) from its cache for a day
     except OSError as exc:
         return exc.errno == errno.ENOTCONN  # "Transport endpoint is not connected"
     return False

@@ -21,6 +21,10 @@ class PackAppender(Protocol):
         """Everything appended is durable on return. After a failure it never says so again (I10)."""
         ...
 
+    def abandon(self, end_bytes: int) -> None:
+        """Give up: what lies before `end_bytes` stays, at 0 nothing does. Never raises."""
+        ...
+
     def close(self) -> int:
         """Directory appended and durable; returns the file's size."""
         ...

@@ -222,6 +222,19 @@ class PackWriter:
             self._failed = True
             raise
 
+    def abandon(self, end_bytes: int) -> None:
+        """Keep what lies before `end_bytes`; 0: nothing of it. Never raises: what is left over, the next mount cuts."""
+        try:
+            if end_bytes:
+                self._files.truncate(self._fd, end_bytes)
+            else:
+                self._files.unlink(self._disk.pack_path(self.pack))
+        except OSError:
+            pass
+        finally:
+            self._failed = True
+            self._files.close(self._fd)
+
     def close(self) -> int:
         try:
             if not self._failed:

@@ -6,6 +6,7 @@ import trio
 
 from rustfsfs.errors import StoreError
 from rustfsfs.meta import disks
+from rustfsfs.tasks.waiting import wait_for_wish
 from rustfsfs.tiers import backpressure
 from rustfsfs.volume import snapshots
 from rustfsfs.volume.volume import Volume, log
@@ -20,9 +21,9 @@ async def run_snapshots(volume: Volume, *, task_status: trio.TaskStatus[None] = 
     task_status.started()
     last_s = trio.current_time()
     while True:
-        await trio.sleep(LOOK_EVERY_S)
+        asked = await wait_for_wish(volume.wishes, "snapshot", LOOK_EVERY_S)
         since_s = trio.current_time() - last_s
-        pinned = since_s >= EARLIEST_S and pinned_share(volume) >= PINNED_SHARE
+        pinned = (asked or since_s >= EARLIEST_S) and pinned_share(volume) >= (0.01 if asked else PINNED_SHARE)
         if not pinned and since_s < volume.config.snapshots.interval_s:
             continue
         await volume.gate.opened()

@@ -1,6 +1,14 @@
 """Which disks a new frame goes to. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+
+def usable_bytes(free_bytes: Sequence[int], *, copies: int) -> int:
+    """How much more can be stored, each byte on `copies` disks: two copies need room beside the largest disk."""
+    total = sum(free_bytes)
+    if copies == 1:
+        return total
+    return max(0, min(total // copies, total - max(free_bytes, default=0)))
 
 
 def choose_disks(

@@ -3,15 +3,17 @@
 import trio
 
 from rustfsfs.errors import NoSpace
+from rustfsfs.meta import disks
 from rustfsfs.tiers import backpressure
+from rustfsfs.tiers.place import usable_bytes
 from rustfsfs.units import MIB
 from rustfsfs.volume.volume import Volume
 
 UNSYNCED_MAX = 64 * MIB  # DESIGN.md §2, Barriers
 LOOK_EVERY_S = 0.25  # how old a look at the disks' free space may be
 NO_PROGRESS_S_MAX = 30.0
-WAITING_MAX = 100  # half of max_tasks: the rest must stay able to read and free
-FREEING_SHARE_EXTRA = 64 * MIB  # freeing ops go on this far past the limit
+WAITING_MAX = 250  # half of max_tasks: the rest must stay able to read and free
+FREEING_BYTES_EXTRA = 64 * MIB  # freeing ops go on this far past the limit; DESIGN.md §2, Backpressure
 RESERVE_SHARE = 0.01  # of the disks' space, kept for metadata
 RESERVE_MAX = 256 * MIB
 
@@ -27,23 +29,19 @@ def must_wait(volume: Volume, size_bytes: int) -> bool:
 
 
 def fits(volume: Volume, size_bytes: int) -> bool:
-    """Hot bytes count uncompressed, once per copy, against the free space of the disks."""
-    return hot_debt(volume) + size_bytes * volume.header.copies <= volume.room.free_bytes
-
-
-def hot_debt(volume: Volume) -> int:
-    return volume.metadata.running.hot_bytes * volume.header.copies
+    """Hot bytes count uncompressed against what the disks can still take."""
+    return volume.metadata.running.hot_bytes + size_bytes <= volume.room.free_bytes
 
 
 def look(volume: Volume) -> None:
-    """Free space as the disks say now, less a reserve for metadata."""
-    total = free = 0
-    for disk in volume.disks.values():
-        space = disk.space()
-        total += space.total_bytes
-        free += space.free_bytes
-    reserve = min(RESERVE_MAX, int(total * RESERVE_SHARE))
-    volume.room.free_bytes = max(0, free - reserve)
+    """Free space as the disks say now, each less a reserve for metadata; how much of it all copies together can use."""
+    draining = {row.disk for row in disks.all_(volume.metadata) if row.draining}
+    free: list[int] = []
+    for number, disk in volume.disks.items():
+        if number not in draining:
+            space = disk.space()
+            free.append(max(0, space.free_bytes - min(RESERVE_MAX, int(space.total_bytes * RESERVE_SHARE))))
+    volume.room.free_bytes = usable_bytes(free, copies=volume.header.copies)
     volume.room.looked_s = trio.current_time()
 
 
@@ -63,8 +61,8 @@ async def _slow_down(volume: Volume, size_bytes: int) -> None:
     if journal.used_bytes <= backpressure.SLOW_FROM * limit:
         return
     volume.wishes.seal.set()
-    if volume.room.waiting >= WAITING_MAX and journal.used_bytes < limit:
-        return
+    if volume.room.waiting >= WAITING_MAX and journal.used_bytes < limit + FREEING_BYTES_EXTRA:
+        return  # so many wait already that nobody would be left to read and to free
     volume.room.waiting += 1
     try:
         await trio.sleep(
@@ -75,15 +73,28 @@ async def _slow_down(volume: Volume, size_bytes: int) -> None:
         volume.room.waiting -= 1
 
 
-async def _wait_for_journal(volume: Volume) -> None:
+def freeing_must_wait(volume: Volume) -> bool:
+    """Cheap. An op that frees goes on for 64 MiB past the journal's limit."""
+    return volume.journal.used_bytes >= volume.journal_limit_bytes + FREEING_BYTES_EXTRA
+
+
+async def admit_freeing(volume: Volume) -> None:
+    """As `admit`, for an op that frees. Raises NoSpace."""
+    await _wait_for_journal(volume, extra_bytes=FREEING_BYTES_EXTRA)
+
+
+async def _wait_for_journal(volume: Volume, *, extra_bytes: int = 0) -> None:
     """At the limit: wait as long as sealing goes on; NoSpace when it stood still for 30 s."""
     seen, since_s = volume.activity.sealed_bytes, trio.current_time()
-    while volume.journal.used_bytes >= volume.journal_limit_bytes:
+    while volume.journal.used_bytes >= volume.journal_limit_bytes + extra_bytes:
         if volume.activity.sealed_bytes != seen:
             seen, since_s = volume.activity.sealed_bytes, trio.current_time()
-        if trio.current_time() - since_s > NO_PROGRESS_S_MAX or volume.room.waiting > WAITING_MAX:
+        if trio.current_time() - since_s > NO_PROGRESS_S_MAX:
             raise NoSpace("the journal is full and nothing could be sealed; free space on the disks")
         volume.wishes.seal.set()
+        if not volume.metadata.running.hot_bytes:
+            volume.wishes.epoch.set()  # the sealed segments go with the next COMMIT,
+            volume.wishes.snapshot.set()  # or with the snapshot that alone names them
         await trio.sleep(0.05)
 
 

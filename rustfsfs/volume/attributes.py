@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rustfsfs import ops
 from rustfsfs.meta import inodes
 from rustfsfs.meta.inodes import Attributes
+from rustfsfs.tiers.place import usable_bytes
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import acl
 from rustfsfs.volume.recording import ensure_writable, now, record
@@ -13,6 +14,7 @@ from rustfsfs.volume.volume import Volume
 
 RELATIME_NS = 24 * 3600 * SECOND_NS  # relatime, mount(8): also when the last access is a day old
 BLOCK_SIZE = 4096  # bytes; what statfs counts in
+TIME_NS_MAX = (1 << 63) - 1 - (1 << 32)  # in the year 2262; a ctime goes on from there by 1 ns
 
 
 class FileSystemSpace(NamedTuple):
@@ -45,7 +47,10 @@ def change(
     atime_ns: int | None = None,
     mtime_ns: int | None = None,
 ) -> Attributes:
-    """chmod, chown, utimensat. `mode` has permission bits only. Who may is the kernel's work. Raises NoSuchInode."""
+    """chmod, chown, utimensat. `mode` has permission bits only. Who may is the kernel's work. Raises NoSuchInode.
+
+    Times beyond what 64 bits of nanoseconds hold (years 1678 to 2262) become the last they do.
+    """
     ensure_writable(volume)
     row = inodes.get(volume.metadata, inode)
     access = None
@@ -59,8 +64,8 @@ def change(
             mode=mode,
             uid=uid,
             gid=gid,
-            atime_ns=atime_ns,
-            mtime_ns=mtime_ns,
+            atime_ns=_storable(atime_ns),
+            mtime_ns=_storable(mtime_ns),
             ctime_ns=now(volume),
             acl=access,
         ),
@@ -68,6 +73,10 @@ def change(
     if atime_ns is not None:
         volume.handles.touched.pop(inode, None)
     return get(volume, inode)
+
+
+def _storable(time_ns: int | None) -> int | None:
+    return None if time_ns is None else max(-(1 << 63), min(time_ns, TIME_NS_MAX))
 
 
 def _acl_after_chmod(volume: Volume, row: Attributes, mode: int) -> bytes | None:
@@ -91,19 +100,22 @@ def touch(volume: Volume, row: Attributes) -> None:
         volume.handles.touched[row.inode] = at_ns
 
 
+def touch_by(volume: Volume, inode: int) -> None:
+    """As `touch`. Raises NoSuchInode."""
+    touch(volume, inodes.get(volume.metadata, inode))
+
+
 def space(volume: Volume) -> FileSystemSpace:
     """What statfs shows: the real disks, less what is reserved and what hot data will still take."""
-    total = free = 0
-    for disk in volume.disks.values():
-        found = disk.space()
-        total += found.total_bytes
-        free += found.free_bytes
+    found = [disk.space() for disk in volume.disks.values()]
     copies = volume.header.copies
-    free = max(0, free // copies - volume.metadata.running.hot_bytes)
+    total = usable_bytes([space.total_bytes for space in found], copies=copies)
+    free = usable_bytes([space.free_bytes for space in found], copies=copies)
+    free = max(0, free - volume.metadata.running.hot_bytes)
     running = volume.metadata.running
     return FileSystemSpace(
         block_bytes=BLOCK_SIZE,
-        total_blocks=total // copies // BLOCK_SIZE,
+        total_blocks=total // BLOCK_SIZE,
         free_blocks=free // BLOCK_SIZE,
         available_blocks=free // BLOCK_SIZE,
         total_inodes=running.files + running.directories + free // BLOCK_SIZE,

@@ -2,6 +2,7 @@
 
 from rustfsfs.units import MIB
 from rustfsfs.volume.volume import Volume, log
+from rustfsfs.world import Files
 
 SIZE_MIN = 512 * MIB
 SHARE = 0.01
@@ -31,6 +32,13 @@ def take(volume: Volume) -> None:
         log.warning("no room for the ballast file %s: %s", path, exc)
         return
     volume.room.ballast_bytes = size_bytes
+
+
+def make_room_to_open(files: Files, path: str, need_bytes: int) -> None:
+    """Give the ballast of a volume that is not open up if opening it needs the room. Blocking, short."""
+    if files.space(path).free_bytes < need_bytes and files.exists(f"{path}/{PATH}"):
+        log.warning("the disk of %s is full: using its reserve", path)
+        files.unlink(f"{path}/{PATH}")
 
 
 def give_up(volume: Volume) -> bool:

@@ -9,6 +9,7 @@ from rustfsfs.journal.journal import Journal
 from rustfsfs.meta import checks, chunks
 from rustfsfs.meta.chunks import Pack
 from rustfsfs.meta.database import Metadata
+from rustfsfs.ops import Place
 from rustfsfs.store.base import PackStore
 from rustfsfs.units import PackNo
 from rustfsfs.volume import paths
@@ -28,25 +29,37 @@ def check_metadata(metadata: Metadata) -> Iterator[str]:
         yield finding.text + (f": {', '.join(where)}" if where else "")
 
 
-def check_packs(metadata: Metadata, disks: Mapping[int, PackStore]) -> Iterator[str]:
-    """Is every pack a row names there, and long enough for its frames?"""
-    for row in chunks.packs(metadata):
+def check_packs(metadata: Metadata, disks: Mapping[int, PackStore], step: Progress) -> Iterator[str]:
+    """Is every pack a row names there, and long enough for its frames?
+
+    step   as for `check_data`
+    """
+    rows = chunks.packs(metadata)
+    for done, row in enumerate(rows):
         disk = disks.get(row.disk)
         if disk is None:
             if row.live_bytes:
                 yield f"pack {row.pack} cannot be checked: disk {row.disk} is missing"
             continue
-        end = metadata.rows(
-            "SELECT coalesce(max(offset + stored_bytes), 0) FROM places WHERE disk = ? AND pack = ?",
-            (row.disk, row.pack),
-        )[0][0]
-        try:
-            size_bytes = disk.pack_size(PackNo(row.pack))
-        except StoreError as exc:
-            yield from _blame(metadata, row, str(exc))
-            continue
-        if size_bytes < end:
-            yield from _blame(metadata, row, f"it ends at {size_bytes}, its frames at {end}")
+        why = _trouble_of_pack(metadata, row, disk)
+        if why is not None:
+            step(done, len(rows), "checking packs")
+            why = _trouble_of_pack(metadata, row, disk)  # unless it was dropped meanwhile
+        if why is not None:
+            yield from _blame(metadata, row, why)
+
+
+def _trouble_of_pack(metadata: Metadata, row: Pack, disk: PackStore) -> str | None:
+    end = metadata.rows(
+        "SELECT max(offset + stored_bytes) FROM places WHERE disk = ? AND pack = ?", (row.disk, row.pack)
+    )
+    if end[0][0] is None:
+        return None
+    try:
+        size_bytes = disk.pack_size(PackNo(row.pack))
+    except StoreError as exc:
+        return str(exc)
+    return f"it ends at {size_bytes}, its frames at {end[0][0]}" if size_bytes < end[0][0] else None
 
 
 def _blame(metadata: Metadata, row: Pack, why: str) -> Iterator[str]:
@@ -59,40 +72,69 @@ def _blame(metadata: Metadata, row: Pack, why: str) -> Iterator[str]:
 
 
 def check_data(
-    metadata: Metadata, disks: Mapping[int, PackStore], journal: Journal, keys: Keys, uuid: bytes, progress: Progress
+    metadata: Metadata, disks: Mapping[int, PackStore], journal: Journal, keys: Keys, uuid: bytes, step: Progress
 ) -> Iterator[str]:
-    """Read and verify every frame, every copy, and every hot piece."""
+    """Read and verify every frame, every copy, and every hot piece.
+
+    step   called between any two packs, for progress. On a mounted volume it lets the connection see a newer COMMIT,
+           and what is found there is looked at again: it may have been dropped since.
+    """
     rows = chunks.packs(metadata)
     for done, row in enumerate(rows):
-        progress(done, len(rows), "verifying packs")
+        step(done, len(rows), "verifying packs")
         disk = disks.get(row.disk)
         if disk is None:
             continue
-        for chunk, place in chunks.live_in(metadata, row.pack, row.disk):
-            try:
-                frame = disk.read(PackNo(place.pack), place.offset, place.stored_bytes)
-                codec.open_frame(frame, chunk_id=chunk.chunk_id, plain_bytes=chunk.plain_bytes, keys=keys, uuid=uuid)
-            except (DamagedData, StoreError) as exc:
-                for path in paths.paths_of_chunk(metadata, chunk.chunk) or ["no file"]:
-                    yield f"pack {row.pack} on disk {row.disk}, chunk {chunk.chunk}: {exc}: {path}"
-    progress(len(rows), len(rows), "verifying packs")
-    yield from _check_hot(metadata, journal)
+        bad = [(chunk, place, why) for chunk, place, why in _bad_frames(metadata, row, disk, keys, uuid)]
+        if bad:
+            step(done, len(rows), "verifying packs")
+        for chunk, place, why in bad:
+            if place in chunks.places(metadata, chunk):
+                for path in paths.paths_of_chunk(metadata, chunk) or ["no file"]:
+                    yield f"pack {row.pack} on disk {row.disk}, chunk {chunk}: {why}: {path}"
+    step(len(rows), len(rows), "verifying packs")
+    yield from _check_hot(metadata, journal, step)
 
 
-def _check_hot(metadata: Metadata, journal: Journal) -> Iterator[str]:
-    after = (0, -1)
+def _bad_frames(
+    metadata: Metadata, row: Pack, disk: PackStore, keys: Keys, uuid: bytes
+) -> Iterator[tuple[int, Place, str]]:
+    """(chunk, place, what is wrong) of the live frames of a pack that do not open."""
+    for chunk, place in chunks.live_in(metadata, row.pack, row.disk):
+        try:
+            frame = disk.read(PackNo(place.pack), place.offset, place.stored_bytes)
+            codec.open_frame(frame, chunk_id=chunk.chunk_id, plain_bytes=chunk.plain_bytes, keys=keys, uuid=uuid)
+        except (DamagedData, StoreError) as exc:
+            yield chunk.chunk, place, str(exc)
+
+
+_HOT = "SELECT fork, offset, length, segment, base, skip, total FROM extents"
+
+
+def _check_hot(metadata: Metadata, journal: Journal, step: Progress) -> Iterator[str]:
+    after, done = (0, -1), 0
     while True:
-        found = metadata.rows(
-            "SELECT fork, offset, length, segment, base, skip, total FROM extents WHERE (fork, offset) > (?, ?)"
-            " AND segment > 0 ORDER BY fork, offset LIMIT ?",
-            (*after, HOT_PER_STEP),
-        )
-        for fork, offset, length, segment, base, skip, total in found:
-            try:
-                journal.read(segment, base, total, skip, length)
-            except (DamagedData, StoreError) as exc:
+        step(done, max(done, 1), "verifying hot data")
+        sql = f"{_HOT} WHERE (fork, offset) > (?, ?) AND segment > 0 ORDER BY fork, offset LIMIT ?"
+        found = metadata.rows(sql, (*after, HOT_PER_STEP))
+        bad = [(row, why) for row in found if (why := _trouble_of_hot(journal, row)) is not None]
+        if bad:
+            step(done, max(done, 1), "verifying hot data")
+        for row, why in bad:
+            fork, offset = row[:2]
+            if metadata.rows(f"{_HOT} WHERE fork = ? AND offset = ?", (fork, offset)) == [row]:
                 for path in paths.paths_of_fork(metadata, fork) or [f"fork {fork}"]:
-                    yield f"hot data at {offset}: {exc}: {path}"
+                    yield f"hot data at {offset}: {why}: {path}"
+        done += len(found)
         if len(found) < HOT_PER_STEP:
             return
         after = found[-1][0], found[-1][1]
+
+
+def _trouble_of_hot(journal: Journal, row: tuple[int, ...]) -> str | None:
+    _fork, _offset, length, segment, base, skip, total = row
+    try:
+        journal.read(segment, base, total, skip, length)
+    except (DamagedData, StoreError) as exc:
+        return str(exc)
+    return None

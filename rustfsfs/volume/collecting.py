@@ -3,13 +3,13 @@
 Order: live frames durable in another pack → Move op → DropPack op → COMMIT → no snapshot names it → file deleted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 import trio
 
 from rustfsfs import ops
 from rustfsfs.content import codec
-from rustfsfs.errors import DamagedData, NoSpace, StoreError
+from rustfsfs.errors import DamagedData, NoSpace, PackMissing, StoreError
 from rustfsfs.meta import chunks, disks
 from rustfsfs.meta.chunks import Chunk
 from rustfsfs.store.base import PackStore
@@ -21,6 +21,7 @@ from rustfsfs.volume.volume import Volume, log
 
 CHUNKS_PER_OP = 100  # about 2 ms
 FRAMES_PER_OP = 250  # of small ones; of large ones a pack holds fewer
+PACKS_LOOKED_AT = 200  # at once: a terabyte has 65 000
 MAKE_ROOM_EVERY_S = 5.0  # how often a full disk may ask for a collection that found nothing
 Progress = Callable[[int, int, str], None]
 
@@ -49,12 +50,13 @@ async def collect(volume: Volume, *, live_share: float, progress: Progress = no_
 
     Packs that a retained snapshot names stay until it is replaced: `collect_now` replaces it. Raises NoSpace.
     """
-    await bury(volume)
-    dropped = await _drop_empty(volume)
-    emptied = await _rewrite(volume, live_share, progress)
-    if dropped or emptied or chunks.doomed(volume.metadata):
-        await epochs.commit(volume)
-    return await delete_doomed(volume)
+    async with volume.collect_lock:
+        await bury(volume)
+        dropped = await _drop_empty(volume)
+        emptied = await _rewrite(volume, live_share, progress)
+        if dropped or emptied or chunks.doomed(volume.metadata):
+            await epochs.commit(volume)
+        return await delete_doomed(volume)
 
 
 async def collect_now(volume: Volume, *, live_share: float, progress: Progress = no_progress) -> int:
@@ -63,6 +65,11 @@ async def collect_now(volume: Volume, *, live_share: float, progress: Progress =
     Works on a full disk: what is wholly dead goes first, and each round's space serves the next. Raises NoSpace when
     nothing can be rewritten although there is something to rewrite.
     """
+    async with volume.collect_lock:
+        return await _collect_now(volume, live_share, progress)
+
+
+async def _collect_now(volume: Volume, live_share: float, progress: Progress) -> int:
     await packing.close_full(volume, everything=True)
     freed = 0
     while True:
@@ -86,27 +93,46 @@ LIVE_SHARE_AGAIN = 0.5  # what a round has just written is not rewritten for lit
 
 async def _drop_empty(volume: Volume) -> int:
     """Drop the packs in which nothing lives any more; no bytes are moved."""
+    dropped = 0
+    while empty := await _sparse(volume, 0.0, {}):
+        for pack in empty:
+            await volume.gate.opened()
+            record(volume, ops.DropPack(pack=pack.pack, disk=pack.disk))
+        dropped += len(empty)
+    return dropped
+
+
+async def _sparse(volume: Volume, live_share: float, done: Container[tuple[int, int]]) -> list[PackFacts]:
+    """Packs worth collecting, those without anything live at 0; not the open ones, nor those seen to no use."""
     await volume.gate.opened()
-    empty = [fact for fact in _facts(volume) if not fact.live_bytes]
-    for fact in empty:
-        await volume.gate.opened()
-        record(volume, ops.DropPack(pack=fact.pack, disk=fact.disk))
-    return len(empty)
+    rows = (
+        chunks.sparse_packs(volume.metadata, live_share, PACKS_LOOKED_AT)
+        if live_share
+        else chunks.empty_packs(volume.metadata, PACKS_LOOKED_AT)
+    )
+    return [
+        PackFacts(row.pack, row.disk, row.size_bytes, row.live_bytes)
+        for row in rows
+        if row.disk in volume.disks
+        and (row.pack, row.disk) not in done
+        and (row.pack, row.disk) not in volume.room.unreadable_packs
+        and not packing.is_open(volume, row.pack, row.disk)
+    ]
 
 
 async def _rewrite(volume: Volume, live_share: float, progress: Progress) -> int:
     """Empty packs below `live_share`, emptiest first; returns how many. Raises NoSpace if not one could be."""
-    await volume.gate.opened()
-    plan = plan_collection(_facts(volume), live_share=live_share)
-    emptied = 0
-    for done, (pack, disk) in enumerate(plan):
-        progress(done, len(plan), "rewriting packs")
-        try:
-            emptied += await empty_pack(volume, pack, disk)
-        except NoSpace:
-            if not emptied:
-                raise
-            break
+    emptied, done = 0, set[tuple[int, int]]()
+    while plan := plan_collection(await _sparse(volume, live_share, done), live_share=live_share):
+        for pack, disk in plan:
+            progress(len(done), len(done) + len(plan), "rewriting packs")
+            done.add((pack, disk))
+            try:
+                emptied += await empty_pack(volume, pack, disk)
+            except NoSpace:
+                if not emptied:
+                    raise
+                return emptied
     return emptied
 
 
@@ -129,102 +155,146 @@ async def _release(volume: Volume) -> int:
 
 
 async def make_room(volume: Volume) -> None:
-    """The disk is full: seal nothing new, but free whatever is dead, with the ballast's help."""
-    if trio.current_time() - volume.room.made_s < MAKE_ROOM_EVERY_S:
-        return
-    volume.room.made_s = trio.current_time()
-    try:
-        await collect_now(volume, live_share=0.01)
-    except (NoSpace, OSError) as exc:
-        if not ballast.give_up(volume):
-            log.warning("nothing could be collected: %s", exc)
+    """The disk is full: seal nothing new, but free whatever is dead, with the ballast's help.
 
-
-def _facts(volume: Volume) -> list[PackFacts]:
-    return [
-        PackFacts(row.pack, row.disk, row.size_bytes, row.live_bytes)
-        for row in chunks.packs(volume.metadata)
-        if row.disk in volume.disks and not packing.is_open(volume, row.pack, row.disk)
-    ]
+    Who comes while another is at it waits for that one's end, and shares what it found.
+    """
+    asked_s = trio.current_time()
+    async with volume.room.making:
+        if volume.room.made_s >= asked_s or asked_s - volume.room.made_s < MAKE_ROOM_EVERY_S:
+            return
+        try:
+            await collect_now(volume, live_share=0.01)
+        except (NoSpace, OSError) as exc:
+            if not ballast.give_up(volume):
+                log.warning("nothing could be collected: %s", exc)
+        finally:
+            volume.room.made_s = trio.current_time()
 
 
 async def empty_pack(volume: Volume, pack: int, disk: int, *, avoid: frozenset[int] = frozenset()) -> bool:
-    """Move what is live out of a pack, and drop it. False if a frame could not be read: then the pack stays."""
+    """Move what is live out of a pack, and drop it. False if a frame could not be read: then the pack stays.
+
+    A frame that cannot be read there, or whose disk is missing, is taken from the chunk's other copy.
+    """
     await volume.gate.opened()
+    avoid |= {row.disk for row in disks.all_(volume.metadata) if row.draining}
     behind, bad = -1, 0
     while live := chunks.live_in(volume.metadata, pack, disk, behind=behind, limit=FRAMES_PER_OP):
         behind = live[-1][1].offset
-        frames = await trio.to_thread.run_sync(read_live, volume, volume.disks[disk], live, limiter=volume.sealers)
-        async with volume.pack_lock:
-            await _move(volume, frames, pack, disk, avoid)
+        sources = [Source(volume, chunk, place) for chunk, place in live]
+        frames = await trio.to_thread.run_sync(_read_all, volume, sources, limiter=volume.sealers)
+        for group in _by_other_disks(sources, frames):
+            async with volume.pack_lock:
+                await _move(volume, group, pack, disk, avoid)
         await packing.close_full(volume)
         bad += len(live) - len(frames)
         await volume.gate.opened()
     if bad:
+        volume.room.unreadable_packs.add((pack, disk))
         return False
     record(volume, ops.DropPack(pack=pack, disk=disk))
     return True
 
 
-def read_live(
-    volume: Volume, store: PackStore, live: Sequence[tuple[Chunk, ops.Place]]
-) -> list[tuple[Chunk, ops.Place, bytes]]:
-    """Frames of a pack, each verified: damage is not copied on. Those that do not open are left out. Blocking."""
-    good = []
-    for chunk, place in live:
-        try:
-            frame = store.read(place.pack, place.offset, place.stored_bytes)
-            codec.open_frame(
-                frame,
-                chunk_id=chunk.chunk_id,
-                plain_bytes=chunk.plain_bytes,
-                keys=volume.keys,
-                uuid=volume.header.uuid,
-            )
-        except (DamagedData, StoreError) as exc:
-            log.error("pack %d on disk %d, chunk %d stays where it is: %s", place.pack, place.disk, chunk.chunk, exc)
-            continue
-        good.append((chunk, place, frame))
+class Source:
+    """A live frame of a pack, and where else the same chunk lies."""
+
+    def __init__(self, volume: Volume, chunk: Chunk, place: ops.Place) -> None:
+        self.chunk = chunk
+        self.place = place
+        others = [other for other in chunks.places(volume.metadata, chunk.chunk) if other != place]
+        self.other_disks = frozenset(other.disk for other in others)
+        self.readable = packing.present(volume, [place, *others])
+
+
+Frame = tuple[Source, bytes]
+
+
+def _by_other_disks(sources: Sequence[Source], frames: dict[int, bytes]) -> Iterator[list[Frame]]:
+    """Frames that may go to the same disk: copies of one chunk must lie on different ones."""
+    groups: dict[frozenset[int], list[Frame]] = {}
+    for source in sources:
+        if source.chunk.chunk in frames:
+            groups.setdefault(source.other_disks, []).append((source, frames[source.chunk.chunk]))
+    yield from groups.values()
+
+
+def _read_all(volume: Volume, sources: Sequence[Source]) -> dict[int, bytes]:
+    """Frames by chunk, each verified: damage is not copied on. Those that open nowhere are left out. Blocking."""
+    good: dict[int, bytes] = {}
+    for source in sources:
+        for store, place in source.readable:
+            frame = read_frame(volume, source.chunk, store, place)
+            if frame is not None:
+                good[source.chunk.chunk] = frame
+                break
     return good
 
 
-async def _move(
-    volume: Volume,
-    frames: Sequence[tuple[Chunk, ops.Place, bytes]],
-    pack: int,
-    disk: int,
-    avoid: frozenset[int],
-) -> None:
+def read_frame(volume: Volume, chunk: Chunk, store: PackStore, place: ops.Place) -> bytes | None:
+    """One frame as it lies there, verified; None, and logged, if it is damaged or cannot be read. Blocking."""
+    try:
+        frame = store.read(place.pack, place.offset, place.stored_bytes)
+        codec.open_frame(
+            frame,
+            chunk_id=chunk.chunk_id,
+            plain_bytes=chunk.plain_bytes,
+            keys=volume.keys,
+            uuid=volume.header.uuid,
+        )
+    except (DamagedData, StoreError) as exc:
+        log.error("pack %d on disk %d, chunk %d cannot be moved: %s", place.pack, place.disk, chunk.chunk, exc)
+        return None
+    return frame
+
+
+async def _move(volume: Volume, frames: Sequence[Frame], pack: int, disk: int, avoid: frozenset[int]) -> None:
     """Copy frames to the open pack of one disk, the same if it may be, and record where they are now."""
-    if not frames:
-        return
-    target = disk if disk not in avoid else None
-    pairs = [(bytes(chunk.chunk_id), frame) for chunk, _place, frame in frames]
+    avoid |= frames[0][0].other_disks
+    target = disk if disk not in avoid and disk in volume.disks else None
+    pairs = [(bytes(source.chunk.chunk_id), frame) for source, frame in frames]
     stored = await packing.store_copy(volume, pairs, target=target, avoid=avoid)
     await volume.gate.opened()
-    moves = [(int(chunk.chunk), disk, pack, stored[bytes(chunk.chunk_id)]) for chunk, _place, _frame in frames]
+    moves = [(int(source.chunk.chunk), disk, pack, stored[bytes(source.chunk.chunk_id)]) for source, _frame in frames]
     record(volume, ops.Move(packs=packing.packs_of([[place] for *_old, place in moves]), moves=moves))
 
 
 async def delete_doomed(volume: Volume) -> int:
-    """Delete the files of packs whose rows are gone durably, and which no retained snapshot names (I5)."""
+    """Delete the files of packs whose rows are gone durably, and which no snapshot names (I5); returns bytes freed."""
     await volume.gate.opened()
-    oldest_seq = min((snapshot.seq for snapshot in disks.snapshots(volume.metadata)), default=1 << 62)
-    committed_seq = volume.activity.committed_seq
-    gone, freed = [], 0
-    for pack, disk, seq in chunks.doomed(volume.metadata):
-        if seq > committed_seq or oldest_seq < seq or (pack, disk) in volume.pins.packs or disk not in volume.disks:
-            continue
-        store = volume.disks[disk]
+    if volume.pins.snapshot_begins:
+        return 0
+    snapshot_seqs = [snapshot.seq for snapshot in disks.snapshots(volume.metadata)]
+    oldest_seq = min([*snapshot_seqs, volume.pins.snapshot_seq])
+    free = [
+        (pack, disk)
+        for pack, disk, seq in chunks.doomed(volume.metadata)
+        if seq <= min(volume.activity.committed_seq, oldest_seq)
+        and (pack, disk) not in volume.pins.packs
+        and disk in volume.disks
+    ]
+    if not free:
+        return 0
+    freed = await trio.to_thread.run_sync(_delete_packs, dict(volume.disks), free, limiter=volume.sealers)
+    await volume.gate.opened()
+    record(volume, ops.Deleted(packs=list(freed)))
+    await barrier(volume)
+    volume.room.looked_s = -1e9
+    return sum(freed.values())
+
+
+def _delete_packs(stores: Mapping[int, PackStore], packs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """Bytes freed, by (pack, disk). Blocking: ext4 takes 3 ms to free 16 MiB (measured)."""
+    gone: dict[tuple[int, int], int] = {}
+    for pack, disk in packs:
         try:
-            freed += store.pack_size(pack)
-            store.delete(pack)
+            size_bytes = stores[disk].pack_size(pack)
+            stores[disk].delete(pack)
+        except PackMissing:
+            size_bytes = 0  # deleted before a crash, which kept that from being recorded
         except StoreError as exc:
             log.warning("pack %d on disk %d could not be deleted: %s", pack, disk, exc)
             continue
-        gone.append((pack, disk))
-    if gone:
-        record(volume, ops.Deleted(packs=gone))
-        await barrier(volume)
-        volume.room.looked_s = -1e9
-    return freed
+        gone[pack, disk] = size_bytes
+    return gone

@@ -6,7 +6,7 @@ from typing import Any
 import trio
 
 from rustfsfs.errors import DamagedData, NoSpace, StoreError, UsageError
-from rustfsfs.meta import database, disks
+from rustfsfs.meta import disks
 from rustfsfs.volume import checking, collecting, drives, epochs, packing, paths, sealing
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.recording import ensure_writable
@@ -39,6 +39,7 @@ async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict
                 raise
             made_room = True
             await collecting.collect_now(volume, live_share=LIVE_SHARE_FULL, progress=progress)
+            await volume.gate.opened()
             continue
         await volume.gate.opened()
         if not done:
@@ -80,26 +81,27 @@ async def collect(volume: Volume, args: dict[str, Any], progress: Progress) -> d
 async def fsck(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, list[str]]:
     """Check the last COMMIT while the mount works; `{"findings"}`."""
     await epochs.commit(volume)
-    async with volume.reader_lock:
-        findings = await trio.to_thread.run_sync(_check, volume, bool(args.get("data")), progress)
+    findings = await trio.to_thread.run_sync(_check, volume, bool(args.get("data")), progress)
     trouble = volume.health.trouble
     return {"findings": findings if trouble is None else [trouble, *findings]}
 
 
 def _check(volume: Volume, data: bool, progress: Progress) -> list[str]:
-    reader = volume.reader
-    reader.run("BEGIN")
-    try:
-        database.read_running(reader)
-        findings = list(checking.check_metadata(reader))
-        findings += checking.check_packs(reader, volume.disks)
+    """Blocking, for hours on a large volume: it looks at a newer COMMIT with every step, and ends when cancelled."""
+    stores = dict(volume.disks)
+    with paths.reading_apart(volume) as metadata:
+
+        def step(done: int, total: int, text: str) -> None:
+            trio.from_thread.check_cancelled()
+            metadata.run("COMMIT")  # an old read transaction would keep the WAL from ending
+            metadata.run("BEGIN")
+            progress(done, total, text)
+
+        findings = list(checking.check_metadata(metadata))
+        findings += checking.check_packs(metadata, stores, step)
         if data:
-            findings += checking.check_data(
-                reader, volume.disks, volume.journal, volume.keys, volume.header.uuid, progress
-            )
+            findings += checking.check_data(metadata, stores, volume.journal, volume.keys, volume.header.uuid, step)
         return findings
-    finally:
-        reader.run("COMMIT")
 
 
 async def show_status(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:

@@ -1,21 +1,28 @@
 """Verbs on disks: list, add, remove. `drive` is the file's name only because `disks` are the rows."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
+import trio
+
 from rustfsfs import ops
-from rustfsfs.content.slots import encode_header
-from rustfsfs.errors import InUse, MachineTrouble, UsageError
+from rustfsfs.errors import InUse, MachineTrouble, RustfsfsError, UsageError
 from rustfsfs.meta import chunks, disks
+from rustfsfs.meta.disks import DiskRow
 from rustfsfs.store.disks import LocalDisk
-from rustfsfs.store.headers import DiskHeader, write_disk_header, write_volume_header
+from rustfsfs.store.headers import DiskHeader, read_disk_header, write_disk_header, write_volume_header
 from rustfsfs.units import DiskNo
 from rustfsfs.volume import collecting, epochs, packing, snapshots
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import DISKS
+from rustfsfs.volume.header import find_header
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
-from rustfsfs.world import publish
+from rustfsfs.world import Files, opened, publish
+
+PACKS_AT_ONCE = 100
+LIST_SIZE_MAX = 1 << 20
 
 
 def list_(volume: Volume) -> list[dict[str, Any]]:
@@ -28,7 +35,7 @@ def list_(volume: Volume) -> list[dict[str, Any]]:
         found.append(
             {
                 "number": row.disk,
-                "path": row.path,
+                "path": row.directory(volume.path),
                 "state": "missing" if disk is None else "draining" if row.draining else "ready",
                 "total_bytes": space.total_bytes if space else None,
                 "free_bytes": space.free_bytes if space else None,
@@ -39,31 +46,31 @@ def list_(volume: Volume) -> list[dict[str, Any]]:
 
 
 async def add(volume: Volume, path: str) -> int:
-    """A new disk at an empty directory; returns its number.
+    """A new disk at an empty directory, or the new place of a disk that is missing; returns its number.
 
     Order: its headers durable → AddDisk op → COMMIT. Raises UsageError, InUse (not empty), MachineTrouble.
     """
-    path = os.path.abspath(path)
+    path = os.path.realpath(path)
     rows = disks.all_(volume.metadata)
-    if any(row.path == path for row in rows):
+    if any(row.disk in volume.disks and row.directory(volume.path) == path for row in rows):
         raise UsageError(f"{path} is a disk of this volume already")
-    files = volume.world.files
-    try:
-        if not files.exists(path):
-            files.mkdir(path)
-        if [name for name in files.names(path) if name != "lost+found"]:
-            raise InUse(f"{path} is not empty; name an empty or new directory")
-        number = max((row.disk for row in rows), default=0) + 1
-        uuid = volume.world.random_bytes(16)
-        header = DiskHeader(volume_uuid=volume.header.uuid, disk_uuid=uuid, number=number, epoch=0)
-        files.mkdir(f"{path}/packs")
-        write_disk_header(volume.world, path, header, keys=volume.keys)
-        write_volume_header(files, path, encode_header(volume.header, mac_key=volume.keys.header_mac))
-    except OSError as exc:
-        raise MachineTrouble(f"{path} cannot be used ({exc.strerror})") from exc
+    moved = await trio.to_thread.run_sync(_missing_disk_at, volume, path, rows)
+    if moved is not None:
+        return await _moved(volume, moved, path)
+    number = max((row.disk for row in rows), default=0) + 1
+    uuid = volume.world.random_bytes(16)
+    await trio.to_thread.run_sync(_prepare, volume, path, number, uuid)
     await volume.gate.opened()
     record(volume, ops.AddDisk(disk=number, uuid=uuid, path=path))
-    volume.disks[number] = LocalDisk(
+    volume.disks[number] = _disk(volume, path, number, uuid)
+    await epochs.commit(volume)
+    write_list(volume)
+    await snapshots.take(volume)
+    return number
+
+
+def _disk(volume: Volume, path: str, number: int, uuid: bytes) -> LocalDisk:
+    return LocalDisk(
         world=volume.world,
         path=path,
         number=DiskNo(number),
@@ -71,49 +78,102 @@ async def add(volume: Volume, path: str) -> int:
         volume_uuid=volume.header.uuid,
         keys=volume.keys,
     )
+
+
+def _prepare(volume: Volume, path: str, number: int, uuid: bytes) -> None:
+    """The directory and its headers. The volume's header as it is now: keys may have come or gone since the mount."""
+    files = volume.world.files
+    try:
+        if not files.exists(path):
+            files.mkdir(path)
+        if [name for name in files.names(path) if name != "lost+found"]:
+            raise InUse(f"{path} is not empty; name an empty or new directory")
+        header = DiskHeader(volume_uuid=volume.header.uuid, disk_uuid=uuid, number=number, epoch=0)
+        files.mkdir(f"{path}/packs")
+        write_volume_header(files, path, find_header(volume.world, volume.path))
+        write_disk_header(volume.world, path, header, keys=volume.keys)
+    except OSError as exc:
+        raise MachineTrouble(f"{path} cannot be used ({exc.strerror})") from exc
+
+
+def _missing_disk_at(volume: Volume, path: str, rows: Sequence[DiskRow]) -> DiskRow | None:
+    """The missing disk whose header lies at a path, if it is whole. Raises InUse for an older copy of it."""
+    try:
+        header = read_disk_header(volume.world.files, path, keys=volume.keys, uuid=volume.header.uuid)
+    except (RustfsfsError, OSError):
+        return None
+    for row in rows:
+        if row.uuid == header.disk_uuid and row.disk not in volume.disks:
+            if header.epoch < row.epoch:
+                raise InUse(f"{path} is an older copy of disk {row.disk}; bring the newer one")
+            return row
+    return None
+
+
+async def _moved(volume: Volume, row: DiskRow, path: str) -> int:
+    await volume.gate.opened()
+    record(volume, ops.SetDisk(disk=row.disk, epoch=row.epoch, draining=bool(row.draining), path=path))
+    volume.disks[row.disk] = _disk(volume, path, row.disk, row.uuid)
+    volume.health.missing_disks.pop(row.disk, None)
     await epochs.commit(volume)
     write_list(volume)
-    await snapshots.take(volume)
-    return number
+    return row.disk
 
 
 async def remove(volume: Volume, path: str, *, progress: Progress = no_progress) -> None:
     """Move everything off a disk, then forget it. Cut off, it goes on where it was when called again.
 
-    Raises UsageError (no such disk, or the last one), NoSpace (the others cannot take it), MachineTrouble (a frame
-    cannot be read: nothing is forgotten).
+    Of a disk that is missing, the chunks' other copies are stored once more. Raises UsageError (no such disk, or the
+    last one), NoSpace (the others cannot take it), MachineTrouble (a frame cannot be read: nothing is forgotten).
     """
-    path = os.path.abspath(path)
-    rows = {row.path: row for row in disks.all_(volume.metadata)}
-    row = rows.get(path)
+    rows = {row.directory(volume.path): row for row in disks.all_(volume.metadata)}
+    row = rows.get(path) or rows.get(os.path.realpath(path))
     if row is None:
         raise UsageError(f"{path} is no disk of this volume; it has: {', '.join(rows)}")
     others = [other for other in rows.values() if other.disk != row.disk and other.disk in volume.disks]
     if len(others) < volume.header.copies:
         raise UsageError(f"{path} cannot be removed: {volume.header.copies} other disks are needed; add one first")
-    record(volume, ops.SetDisk(disk=row.disk, epoch=0, draining=True, path=row.path))
-    await packing.close_full(volume, everything=True)
-    while True:
-        await collecting.bury(volume)
-        packs = [pack for pack in chunks.packs(volume.metadata) if pack.disk == row.disk]
-        if not packs:
-            break
-        for done, pack in enumerate(packs):
-            progress(done, len(packs), f"moving packs off {path}")
-            if not await collecting.empty_pack(volume, pack.pack, row.disk, avoid=frozenset({row.disk})):
-                raise MachineTrouble(f"pack {pack.pack} on {path} has frames that cannot be read; run fsck --data")
-    await packing.close_full(volume, everything=True)
-    await epochs.commit(volume)
-    await snapshots.take(volume, keep=1)
-    await collecting.delete_doomed(volume)
-    await volume.gate.opened()
-    record(volume, ops.RemoveDisk(disk=row.disk))
-    volume.disks.pop(row.disk, None)
-    await epochs.commit(volume)
+    async with volume.collect_lock:
+        await volume.gate.opened()
+        record(volume, ops.SetDisk(disk=row.disk, epoch=0, draining=True, path=row.path))
+        await _empty(volume, row.disk, path, progress)
+        await packing.close_full(volume, everything=True)
+        await epochs.commit(volume)
+        await snapshots.take(volume, keep=1)
+        await collecting.delete_doomed(volume)
+        await volume.gate.opened()
+        record(volume, ops.RemoveDisk(disk=row.disk))
+        volume.disks.pop(row.disk, None)
+        volume.health.missing_disks.pop(row.disk, None)
+        await epochs.commit(volume)
     write_list(volume)
 
 
+async def _empty(volume: Volume, disk: int, path: str, progress: Progress) -> None:
+    await packing.close_full(volume, everything=True)
+    done = 0
+    while True:
+        await collecting.bury(volume)
+        await volume.gate.opened()
+        left = volume.metadata.rows("SELECT count(*) FROM packs WHERE disk = ?", (disk,))[0][0]
+        packs = chunks.packs_on(volume.metadata, disk, PACKS_AT_ONCE)
+        if not packs:
+            return
+        for pack in packs:
+            progress(done, done + left, f"moving packs off {path}")
+            if not await collecting.empty_pack(volume, pack.pack, disk, avoid=frozenset({disk})):
+                raise MachineTrouble(f"pack {pack.pack} of {path} has frames that cannot be read; run fsck --data")
+            done, left = done + 1, left - 1
+
+
 def write_list(volume: Volume) -> None:
-    """The text file that names the disks when the database cannot."""
-    paths = "".join(row.path + "\n" for row in disks.all_(volume.metadata))
-    publish(volume.world.files, f"{volume.path}/{DISKS}", paths.encode())
+    """The text file that names the disks when the database cannot; written when it differs."""
+    paths = "".join(row.path + "\n" for row in disks.all_(volume.metadata)).encode()
+    name, files = f"{volume.path}/{DISKS}", volume.world.files
+    if not files.exists(name) or _contents(files, name) != paths:
+        publish(files, name, paths)
+
+
+def _contents(files: Files, name: str) -> bytes:
+    with opened(files, name) as fd:
+        return files.pread(fd, LIST_SIZE_MAX, 0)

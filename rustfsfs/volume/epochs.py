@@ -35,7 +35,9 @@ async def commit(volume: Volume, *, clean: bool = False) -> None:
         async with volume.gate.closed():
             started_s = trio.current_time()
             await barrier(volume)
-            committed = await _commit_shut(volume, clean=clean)
+            committed = None
+            if volume.health.read_only_reason is None:  # a failed replay leaves nothing that may be committed
+                committed = await _commit_shut(volume, clean=clean)
             _remember_pause(volume, trio.current_time() - started_s)
         if committed is not None:
             await checkpoint(volume)
@@ -56,6 +58,7 @@ async def _commit_shut(volume: Volume, *, clean: bool) -> tuple[int, set[int]] |
     """COMMIT with the gate shut; returns (committed seq, segments that committed extents name), None if it failed."""
     metadata, running = volume.metadata, volume.metadata.running
     assert volume.journal.durable_seq >= running.last_seq, (volume.journal.durable_seq, running.last_seq)
+    assert metadata.db.in_transaction
     try:
         running.epoch += 1
         running.committed_ns = volume.world.now_ns()
@@ -69,15 +72,26 @@ async def _commit_shut(volume: Volume, *, clean: bool) -> tuple[int, set[int]] |
             ballast.give_up(volume)
         restore(volume, exc)
         return None
-    if volume.activity.wal_bytes > WAL_SIZE_MAX and not volume.reader_lock.locked():
-        try:
-            await trio.to_thread.run_sync(database.restart_wal, volume.reader.db)
-        except apsw.Error as exc:  # the COMMIT stands, and the WAL only grows on
-            log.warning("the metadata's WAL could not begin anew, the next epoch tries again: %s", exc)
+    if volume.activity.wal_bytes > WAL_SIZE_MAX:
+        await _restart_wal(volume)
     database.begin(metadata)
     volume.activity.committed_seq = running.last_seq
     volume.activity.uncommitted_rows = 0
     return running.last_seq, named
+
+
+async def _restart_wal(volume: Volume) -> None:
+    """With the gate shut. Skipped while somebody reads through the second connection."""
+    try:
+        volume.reader_lock.acquire_nowait()
+    except trio.WouldBlock:
+        return
+    try:
+        await trio.to_thread.run_sync(database.restart_wal, volume.reader.db)
+    except apsw.Error as exc:  # the COMMIT stands, and the WAL only grows on
+        log.warning("the metadata's WAL could not begin anew, the next epoch tries again: %s", exc)
+    finally:
+        volume.reader_lock.release()
 
 
 def _remember_pause(volume: Volume, seconds: float) -> None:
@@ -99,8 +113,17 @@ async def checkpoint(volume: Volume) -> None:
 
 
 async def drop_segments(volume: Volume, committed_seq: int, named: set[int]) -> None:
-    """Delete the journal segments that nothing needs: not a committed extent, not a retained snapshot (I5)."""
+    """Delete the journal segments that nothing needs: no committed extent, no snapshot, nor one in the making (I5).
+
+    The files go in a worker: ext4 takes 10 ms to free 64 MiB (measured).
+    """
+    await volume.gate.opened()
+    if volume.pins.snapshot_begins:
+        return
     for snapshot in disks.snapshots(volume.metadata):
         named.update(snapshot.segments)
-    for segment in volume.journal.droppable(committed_seq, named):
-        volume.journal.drop(segment)
+    files = [
+        file for segment in volume.journal.droppable(committed_seq, named) for file in volume.journal.drop(segment)
+    ]
+    if files:
+        await trio.to_thread.run_sync(volume.journal.delete, files)

@@ -3,7 +3,7 @@
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import StoreError
+from rustfsfs.errors import RustfsfsError, StoreError
 from rustfsfs.meta import chunks
 from rustfsfs.store.base import PackStore
 from rustfsfs.store.layout import DirectoryEntry
@@ -16,15 +16,17 @@ from rustfsfs.volume.volume import Volume, log
 async def finish_packs(volume: Volume) -> None:
     """Close every pack an earlier life left open, and delete files that no row and no doomed row names.
 
-    Called at opening, before any pack is made. Safe to cut anywhere, and to repeat.
+    Called at opening, before any pack is made. Safe to cut anywhere, and to repeat. Of a restored volume nothing is cut
+    or deleted: what older metadata does not name, newer may, and a person may yet find that.
     """
+    restored = bool(volume.metadata.running.restored)
     for row in chunks.packs(volume.metadata):
-        if row.closed or row.disk not in volume.disks:
+        if row.closed or row.disk not in volume.disks or restored:
             continue
         store = volume.disks[row.disk]
         try:
             size_bytes = await trio.to_thread.run_sync(_finish, volume, store, row)
-        except (StoreError, OSError) as exc:
+        except (RustfsfsError, OSError) as exc:  # too short, or no room for a directory: its frames are read one by one
             log.error("pack %d on disk %s could not be closed: %s", row.pack, store.path, exc)
             continue
         record(volume, ops.ClosePack(pack=row.pack, disk=row.disk, size_bytes=size_bytes))
@@ -35,11 +37,14 @@ async def finish_packs(volume: Volume) -> None:
         for pack in store.packs():
             if (int(pack), number) in known:
                 continue
-            if volume.metadata.running.restored:
+            if restored:
                 log.warning("pack %d on disk %s is not named by the restored metadata: kept", pack, store.path)
             else:
                 log.info("pack %d on disk %s was never recorded: deleted", pack, store.path)
-                store.delete(pack)
+                try:
+                    store.delete(pack)
+                except StoreError as exc:
+                    log.warning("it could not be deleted: %s", exc)
 
 
 def _finish(volume: Volume, store: PackStore, row: chunks.Pack) -> int:

@@ -13,6 +13,7 @@ from rustfsfs.content.slots import FORMAT, Slot, SlotKind, VolumeHeader, encode_
 from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.meta import database
 from rustfsfs.meta.apply import apply
+from rustfsfs.meta.disks import OWN
 from rustfsfs.store.headers import DISK_HEADER, VOLUME_HEADER, DiskHeader, write_disk_header, write_volume_header
 from rustfsfs.units import GIB, KIB, MIB, ROOT
 from rustfsfs.volume.directories import check_empty, check_file_system, check_name, check_new_disk
@@ -144,8 +145,9 @@ def _fill(world: World, path: str, places: Sequence[str], header: VolumeHeader, 
             write_volume_header(world.files, disk, encoded)
     world.files.mkdir(f"{path}/{JOURNAL}")
     publish(world.files, f"{path}/{CONFIG}", config_text.encode())
-    publish(world.files, f"{path}/{DISKS}", "".join(disk + "\n" for disk in places).encode())
-    _make_database(world, f"{path}/{METADATA}", keys.database, list(zip(places, uuids, strict=True)))
+    paths = [OWN if disk == path else disk for disk in places]
+    publish(world.files, f"{path}/{DISKS}", "".join(disk + "\n" for disk in paths).encode())
+    _make_database(world, f"{path}/{METADATA}", keys.database, list(zip(paths, uuids, strict=True)))
     world.files.sync_dir(path)
     write_volume_header(world.files, path, encoded)
 
@@ -194,7 +196,7 @@ def _new_header(
 
 def _make_database(world: World, path: str, key: bytes, places: Sequence[tuple[str, bytes]]) -> None:
     """Tables, the root directory and the disks: the state before the journal's first record."""
-    metadata = database.create(path, key)
+    metadata = database.create(path, key, vfs=world.sqlite_vfs)
     database.begin(metadata)
     now_ns = world.now_ns()
     root = ops.Create(

@@ -1,36 +1,47 @@
-"""Verbs on open files: counts by inode. A handle is its inode number, so that any front end can make one."""
+"""Verbs on files in use: an inode without a name goes when its last handle is closed and the front end forgot it.
 
-from rustfsfs import ops
+A handle is its inode number, so that any front end can make one. Inodes are in use without any handle too: as a working
+directory, through O_PATH, below a bind mount, or between two steps of a path lookup. Only forgetting ends that.
+"""
+
 from rustfsfs.meta import inodes
-from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
 
 
 def opened(volume: Volume, inode: int) -> None:
-    """One handle more: the inode outlives its last name until `closed`. Raises NoSuchInode."""
+    """One handle more. Raises NoSuchInode."""
     inodes.get(volume.metadata, inode)
     counts = volume.handles.counts
     counts[inode] = counts.get(inode, 0) + 1
 
 
 def closed(volume: Volume, inode: int) -> None:
-    """One handle less. With the last one an inode without a name goes; its extents are reaped later."""
+    """One handle less."""
     counts = volume.handles.counts
     left = counts.pop(inode, 0) - 1
     if left > 0:
         counts[inode] = left
-        return
-    row = inodes.find(volume.metadata, inode)
-    if inode in volume.handles.nameless:
-        return
-    if row is not None and row.nlink == 0 and volume.health.read_only_reason is None:
-        record(volume, ops.Release(inode=inode))
-        volume.handles.touched.pop(inode, None)
-        volume.wishes.reap.set()
+    else:
+        _free_if_unused(volume, inode)
+
+
+def last_name_removed(volume: Volume, inode: int) -> None:
+    """The inode is an orphan now; the front end still knows it."""
+    volume.handles.nameless[inode] = True
+    volume.handles.touched.pop(inode, None)
 
 
 def forgotten(volume: Volume, inode: int) -> None:
-    """The front end knows an inode no more. Without a name and a handle it goes, by the reaper. Never raises."""
+    """The front end knows an inode no more. Never raises."""
     if inode in volume.handles.nameless:
-        volume.handles.nameless.discard(inode)
+        volume.handles.nameless[inode] = False
+        _free_if_unused(volume, inode)
+
+
+def _free_if_unused(volume: Volume, inode: int) -> None:
+    """The last handle may be closed before the inode is forgotten, or after."""
+    handles = volume.handles
+    if handles.nameless.get(inode) is False and inode not in handles.counts:
+        del handles.nameless[inode]
+        handles.free.append(inode)
         volume.wishes.reap.set()

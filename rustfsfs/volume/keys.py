@@ -20,8 +20,8 @@ from rustfsfs.content.slots import (
 from rustfsfs.errors import MachineTrouble, UsageError, WrongKey
 from rustfsfs.store.headers import write_volume_header
 from rustfsfs.volume.formatting import NONCE_SIZE, SALT_SIZE, Secret
+from rustfsfs.volume.header import find_header, listed_disks
 from rustfsfs.volume.notices import notice
-from rustfsfs.volume.opening import find_header, listed_disks
 from rustfsfs.world import World
 
 

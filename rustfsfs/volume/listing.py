@@ -2,7 +2,7 @@
 
 from rustfsfs.meta import entries
 from rustfsfs.meta.inodes import Attributes
-from rustfsfs.volume.attributes import get, with_atime
+from rustfsfs.volume.attributes import get, touch, with_atime
 from rustfsfs.volume.names import directory
 from rustfsfs.volume.volume import Volume
 
@@ -18,6 +18,7 @@ def page(volume: Volume, inode: int, after_cookie: int, count: int) -> list[tupl
     row = directory(volume, inode)
     found: list[tuple[bytes, int, Attributes]] = []
     if after_cookie < DOT_COOKIE:
+        touch(volume, row)
         found.append((b".", DOT_COOKIE, with_atime(volume, row)))
     if after_cookie < DOT_DOT_COOKIE:
         found.append((b"..", DOT_DOT_COOKIE, get(volume, row.parent) if row.nlink else row))

@@ -70,6 +70,29 @@ def _shared(path: str) -> Iterator[None]:
         os.close(fd)
 
 
+@contextmanager
+def locked_disk(path: str, *, is_shared: bool = False) -> Iterator[None]:
+    """Hold a disk's directory: two volumes, one perhaps a copy of the other, must never write to the same packs.
+
+    is_shared   nobody can write there
+
+    Raises InUse. A disk that is no real directory (a test's double) has no lock.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise InUse(f"the disk {path} is in use by another volume; is this volume a copy of that one?") from exc
+        yield
+    finally:
+        os.close(fd)
+
+
 def is_locked(path: str) -> bool:
     """Does a living process have the volume open, and may change it?"""
     try:

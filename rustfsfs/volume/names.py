@@ -20,8 +20,8 @@ from rustfsfs.errors import (
 from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import LINK_COUNT_MAX, NAME_SIZE_MAX, ROOT, SYMLINK_SIZE_MAX
-from rustfsfs.volume import acl
-from rustfsfs.volume.attributes import get, with_atime
+from rustfsfs.volume import acl, handles
+from rustfsfs.volume.attributes import get, touch_by, with_atime
 from rustfsfs.volume.recording import ensure_writable, now, record
 from rustfsfs.volume.volume import Volume
 
@@ -45,6 +45,7 @@ def readlink(volume: Volume, inode: int) -> bytes:
     found = inodes.target(volume.metadata, inode)
     if found is None:
         raise InvalidArgument("not a symbolic link")
+    touch_by(volume, inode)
     return found
 
 
@@ -129,8 +130,8 @@ def unlink(volume: Volume, parent: int, name: bytes) -> None:
     row = lookup(volume, parent, name)
     if row.is_directory:
         raise IsDirectory("a directory is removed with rmdir")
-    record(volume, ops.Unlink(parent=parent, name=name, now_ns=now(volume), reap=may_reap(volume, row)))
-    forget_last(volume, row)
+    record(volume, ops.Unlink(parent=parent, name=name, now_ns=now(volume)))
+    _name_removed(volume, row)
 
 
 def rmdir(volume: Volume, parent: int, name: bytes) -> None:
@@ -142,8 +143,8 @@ def rmdir(volume: Volume, parent: int, name: bytes) -> None:
         raise NotDirectory("not a directory")
     if name == b".." or row.size_bytes:
         raise NotEmpty("the directory is not empty")
-    record(volume, ops.Rmdir(parent=parent, name=name, now_ns=now(volume), reap=may_reap(volume, row)))
-    forget_last(volume, row)
+    record(volume, ops.Rmdir(parent=parent, name=name, now_ns=now(volume)))
+    _name_removed(volume, row)
 
 
 def rename(
@@ -173,7 +174,6 @@ def rename(
         if moved.inode == replaced.inode:
             return  # two names of one file: POSIX says that nothing happens
         _ensure_replaceable(moved, replaced)
-    gone = replaced is not None and not exchange
     record(
         volume,
         ops.Rename(
@@ -183,11 +183,10 @@ def rename(
             new_name=new_name,
             exchange=exchange,
             now_ns=now(volume),
-            reap=replaced is not None and gone and may_reap(volume, replaced),
         ),
     )
-    if replaced is not None and gone:
-        forget_last(volume, replaced)
+    if replaced is not None and not exchange:
+        _name_removed(volume, replaced)
 
 
 def _ensure_replaceable(moved: Attributes, replaced: Attributes) -> None:
@@ -229,20 +228,8 @@ def ensure_absent(volume: Volume, above: Attributes, name: bytes) -> None:
         raise EntryExists("the name exists")
 
 
-def may_reap(volume: Volume, row: Attributes) -> bool:
-    """May an inode go together with its last name? A file nobody has open may.
-
-    Directories and special files are used without a handle that we hear of (a working directory, an open FIFO): they
-    go when the front end forgets them.
-    """
-    return row.is_file and row.inode not in volume.handles.counts
-
-
-def forget_last(volume: Volume, row: Attributes) -> None:
-    """After a name was removed: what RAM keeps of an inode without a name."""
+def _name_removed(volume: Volume, row: Attributes) -> None:
+    """`row` is as it was before. What RAM keeps of an inode whose last name went."""
     if row.nlink <= 1 or row.is_directory:
-        if not row.is_file:
-            volume.handles.nameless.add(row.inode)
-        volume.handles.touched.pop(row.inode, None)
+        handles.last_name_removed(volume, row.inode)
         volume.activity.last_write_s.pop(row.fork, None)
-        volume.wishes.reap.set()

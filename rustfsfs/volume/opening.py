@@ -7,7 +7,7 @@ same again (I11).
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import trio
@@ -16,29 +16,37 @@ from rustfsfs import ops
 from rustfsfs.cache.flights import Flights
 from rustfsfs.cache.twoqueue import TwoQueueCache
 from rustfsfs.config import Config
-from rustfsfs.content.keys import Keys, derive_keys
-from rustfsfs.content.slots import VolumeHeader, check_header, decode_header, unlock
-from rustfsfs.errors import DamagedVolume, MachineTrouble, NewerFormat, NotAVolume, OpeningError, RustfsfsError
+from rustfsfs.content.keys import Keys
+from rustfsfs.content.slots import VolumeHeader
+from rustfsfs.errors import (
+    DamagedVolume,
+    MachineTrouble,
+    NewerFormat,
+    NoSpace,
+    RustfsfsError,
+    StoreError,
+)
 from rustfsfs.journal import recovery
 from rustfsfs.journal.barriers import Barriers
 from rustfsfs.journal.journal import Journal
-from rustfsfs.meta import database, disks, schema
+from rustfsfs.meta import database, disks, inodes, schema
 from rustfsfs.meta.apply import apply
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store.base import PackStore
 from rustfsfs.store.disks import LocalDisk
-from rustfsfs.store.headers import read_disk_header, read_volume_header
-from rustfsfs.units import DiskNo
-from rustfsfs.volume import ballast, epochs, finishing, frozen, packing, snapshots
-from rustfsfs.volume.formatting import DISKS, JOURNAL, METADATA, Secret, journal_limit
+from rustfsfs.store.headers import read_disk_header
+from rustfsfs.units import MIB, DiskNo
+from rustfsfs.volume import ballast, drives, epochs, finishing, frozen, packing, snapshots
+from rustfsfs.volume.formatting import JOURNAL, METADATA, Secret, journal_limit
 from rustfsfs.volume.gate import Gate
-from rustfsfs.volume.locking import locked
-from rustfsfs.volume.notices import notice
+from rustfsfs.volume.header import keep_alike, unlocked
+from rustfsfs.volume.locking import locked, locked_disk
 from rustfsfs.volume.recording import turn_read_only
-from rustfsfs.volume.volume import Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
+from rustfsfs.volume.volume import READ_ONLY_ASKED, Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
 from rustfsfs.world import World
 
 RESTORED_NOW, RESTORED_BEFORE = 1, 2  # Running.restored
+OPENING_BYTES = 32 * MIB  # a WAL, pack directories, headers
 READERS = 4  # worker threads for reads; cores are few, disks may queue
 
 
@@ -67,13 +75,11 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
     with (
         locked(how.path, mount_point=how.mount_point, read_only=how.read_only),
         frozen.writable(f"{how.path}/{METADATA}", is_frozen=is_frozen) as database_path,
+        ExitStack() as disk_locks,
     ):
-        metadata = open_metadata(database_path, keys)
-        try:
-            volume = await _assemble(world, how, header, keys, metadata)
-        except BaseException:
-            metadata.close()
-            raise
+        if not how.read_only:
+            ballast.make_room_to_open(world.files, how.path, 2 * header.segment_bytes + OPENING_BYTES)
+        volume = await _open(world, how, header, keys, database_path, disk_locks)
         try:
             yield volume
         finally:
@@ -81,50 +87,26 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
                 await _close(volume, read_only=how.read_only)
 
 
-def unlocked(world: World, path: str, secret: Secret) -> tuple[VolumeHeader, Keys]:
-    """The volume's header and keys. Raises NotAVolume, NewerFormat, DamagedVolume, WrongKey.
-
-    A header that is lost or damaged in VOLUME is read from a disk instead.
-    """
-    data = find_header(world, path)
-    header = decode_header(data)
-    keys = derive_keys(unlock(header, secret.kind, secret.value), header.uuid)
-    check_header(data, mac_key=keys.header_mac)
-    return header, keys
-
-
-def find_header(world: World, path: str) -> bytes:
-    """The bytes of the first good copy of the volume's header: VOLUME's own, else a disk's."""
-    trouble: OpeningError | None = None
-    for folder in [path, *listed_disks(world, path)]:
+async def _open(
+    world: World, how: Opening, header: VolumeHeader, keys: Keys, database_path: str, disk_locks: ExitStack
+) -> Volume:
+    with ExitStack() as undo:
+        metadata = open_metadata(world, database_path, keys)
+        undo.callback(metadata.close)
         try:
-            data = read_volume_header(world.files, folder)
-            decode_header(data)
-        except NewerFormat:
-            raise
-        except OpeningError as exc:
-            trouble = trouble or exc
-            continue
-        if trouble is not None:
-            notice.warning("using the copy of the volume's header on %s: %s", folder, trouble)
-        return data
-    raise trouble if trouble is not None else NotAVolume(f"{path} is not a rustfsfs volume")
+            with database.no_space_said():
+                volume = await _assemble(world, how, header, keys, metadata, undo, disk_locks)
+        except NoSpace as exc:
+            raise MachineTrouble(f"the disk of {how.path} is full ({exc}); free some space, then try again") from exc
+        undo.pop_all()
+        return volume
 
 
-def listed_disks(world: World, path: str) -> list[str]:
-    """The disks named by VOLUME/disks; none when it is not there."""
-    try:
-        with open(f"{path}/{DISKS}", encoding="utf-8") as file:
-            return [line for line in file.read().splitlines() if line and line != path]
-    except (OSError, UnicodeDecodeError):
-        return []
-
-
-def open_metadata(path: str, keys: Keys) -> Metadata:
+def open_metadata(world: World, path: str, keys: Keys) -> Metadata:
     """The database at its last COMMIT. Raises DamagedVolume, NewerFormat."""
     if not os.path.exists(path):
         raise DamagedVolume(f"the metadata {path} is gone; rustfsfs fsck --restore-metadata brings back a snapshot")
-    metadata = database.open_(path, keys.database)
+    metadata = database.open_(path, keys.database, vfs=world.sqlite_vfs)
     version = metadata.rows("PRAGMA user_version")[0][0]
     if version > schema.FORMAT:
         metadata.close()
@@ -135,31 +117,30 @@ def open_metadata(path: str, keys: Keys) -> Metadata:
 
 
 def find_disks(
-    world: World, header: VolumeHeader, keys: Keys, metadata: Metadata
+    world: World, volume_path: str, header: VolumeHeader, keys: Keys, metadata: Metadata
 ) -> tuple[dict[int, PackStore], dict[int, str], list[str]]:
     """(disks that are there, why others are not, signs that the metadata was rolled back)."""
     found: dict[int, PackStore] = {}
     missing: dict[int, str] = {}
     newer: list[str] = []
     for row in disks.all_(metadata):
+        path = row.directory(volume_path)
         try:
-            on_disk = read_disk_header(world.files, row.path, keys=keys, uuid=header.uuid)
+            on_disk = read_disk_header(world.files, path, keys=keys, uuid=header.uuid)
         except (RustfsfsError, OSError) as exc:
-            missing[row.disk] = f"{row.path}: {exc}"
+            missing[row.disk] = f"{path}: {exc}"
             continue
         if on_disk.disk_uuid != row.uuid:
-            missing[row.disk] = f"{row.path}: holds another disk of this volume (number {on_disk.number})"
+            missing[row.disk] = f"{path}: holds another disk of this volume (number {on_disk.number})"
             continue
         if on_disk.epoch > metadata.running.epoch:
-            newer.append(f"disk {row.path} has seen epoch {on_disk.epoch}, the metadata {metadata.running.epoch}")
+            newer.append(f"disk {path} has seen epoch {on_disk.epoch}, the metadata {metadata.running.epoch}")
         if on_disk.epoch < row.epoch:
-            missing[row.disk] = (
-                f"{row.path}: is an older copy (epoch {on_disk.epoch}, the metadata expects {row.epoch})"
-            )
+            missing[row.disk] = f"{path}: is an older copy (epoch {on_disk.epoch}, the metadata expects {row.epoch})"
             continue
         found[row.disk] = LocalDisk(
             world=world,
-            path=row.path,
+            path=path,
             number=DiskNo(row.disk),
             uuid=row.uuid,
             volume_uuid=header.uuid,
@@ -168,17 +149,33 @@ def find_disks(
     return found, missing, newer
 
 
-async def _assemble(world: World, how: Opening, header: VolumeHeader, keys: Keys, metadata: Metadata) -> Volume:
-    stores, missing, newer = find_disks(world, header, keys, metadata)
+async def _assemble(
+    world: World,
+    how: Opening,
+    header: VolumeHeader,
+    keys: Keys,
+    metadata: Metadata,
+    undo: ExitStack,
+    disk_locks: ExitStack,
+) -> Volume:
+    stores, missing, newer = find_disks(world, how.path, header, keys, metadata)
     if missing and not (how.degraded or how.read_only):
         raise MachineTrouble(
-            f"a disk is missing ({'; '.join(missing.values())}); bring it back, or mount with --degraded"
+            f"a disk is missing ({'; '.join(missing.values())}); bring it back, name its new place with disk add,"
+            " or mount with --degraded"
         )
     if not how.read_only and world.files.space(how.path).read_only:
         raise MachineTrouble(f"{how.path} is on a read-only file system; mount with --read-only")
     unclean = not metadata.running.clean
+    for store in stores.values():
+        disk_locks.enter_context(locked_disk(store.path, is_shared=how.read_only and store.space().read_only))
     journal, reason = await trio.to_thread.run_sync(_recover, world, how, header, keys, metadata)
+    undo.callback(journal.close)
     running = metadata.running
+    reader = Metadata(
+        database.connect(metadata.path, keys.database, vfs=world.sqlite_vfs), metadata.path, keys.database
+    )
+    undo.callback(reader.close)
     volume = Volume(
         path=how.path,
         header=header,
@@ -186,7 +183,7 @@ async def _assemble(world: World, how: Opening, header: VolumeHeader, keys: Keys
         config=how.config,
         world=world,
         metadata=metadata,
-        reader=Metadata(database.connect(metadata.path, keys.database), metadata.path, keys.database),
+        reader=reader,
         reader_lock=trio.Lock(),
         journal=journal,
         barriers=Barriers(journal),
@@ -195,6 +192,8 @@ async def _assemble(world: World, how: Opening, header: VolumeHeader, keys: Keys
         writers={},
         pack_lock=trio.Lock(),
         seal_lock=trio.Lock(),
+        collect_lock=trio.Lock(),
+        snapshot_lock=trio.Lock(),
         cache=TwoQueueCache(how.config.cache.ram_bytes),
         flights=Flights(),
         readers=trio.CapacityLimiter(READERS),
@@ -224,7 +223,7 @@ async def _assemble(world: World, how: Opening, header: VolumeHeader, keys: Keys
         )
     volume.health.trouble = reason
     if how.read_only:
-        volume.health.read_only_reason = "mounted read-only"
+        volume.health.read_only_reason = READ_ONLY_ASKED
     elif reason is not None:
         turn_read_only(volume, reason)
     if volume.health.read_only_reason is None:
@@ -315,19 +314,33 @@ async def _make_ready(volume: Volume) -> None:
     volume.activity.committed_seq = -1
     volume.metadata.running.inode_limit = max(volume.metadata.running.inode_limit, volume.numbers.inode)
     await trio.to_thread.run_sync(ballast.take, volume)
-    await trio.to_thread.run_sync(volume.journal.prepare)
+    if not volume.metadata.running.restored:
+        # one that was published but never recorded pins nothing, so nobody may restore it any more
+        kept = {snapshot.epoch for snapshot in disks.snapshots(volume.metadata)}
+        await trio.to_thread.run_sync(snapshots.delete_others, volume, kept, volume.disks)
     await epochs.commit(volume)
     if volume.health.read_only_reason is not None:
         raise MachineTrouble(f"the volume cannot be written: {volume.health.read_only_reason}")
     await finishing.finish_packs(volume)
+    drives.write_list(volume)
+    folders = {volume.path, *(store.path for store in volume.disks.values())}
+    await trio.to_thread.run_sync(keep_alike, volume.world, folders, volume.header, volume.keys)
+    volume.handles.free.extend(inodes.orphans(volume.metadata))  # nobody has anything open yet
+
+
+async def _last_snapshot(volume: Volume) -> None:
+    try:
+        if snapshots.is_due(volume):
+            await snapshots.take(volume)
+    except (NoSpace, StoreError, OSError) as exc:
+        log.error("no metadata snapshot was taken at unmount: %s", exc)
 
 
 async def _close(volume: Volume, *, read_only: bool) -> None:
     try:
         if not read_only and volume.health.read_only_reason is None:
             await packing.close_full(volume, everything=True)
-            if snapshots.is_due(volume):
-                await snapshots.take(volume)
+            await _last_snapshot(volume)
             await epochs.commit(volume, clean=True)
     except (RustfsfsError, OSError) as exc:
         log.error("the volume was not closed in good order, the next mount recovers it: %s", exc)

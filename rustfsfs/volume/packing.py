@@ -26,6 +26,7 @@ async def store_frames(
     if not frames:
         return {}
     need = sum(len(frame) for _id, frame in frames)
+    await volume.gate.opened()
     return await _store(volume, frames, _choose(volume, need, avoid, copies=volume.header.copies))
 
 
@@ -34,6 +35,7 @@ async def store_copy(
 ) -> dict[bytes, ops.Place]:
     """As `store_frames`, one copy: on disk `target`, or the one with the most room."""
     need = sum(len(frame) for _id, frame in frames)
+    await volume.gate.opened()
     chosen = (target,) if target is not None else _choose(volume, need, avoid, copies=1)
     stored = await _store(volume, frames, chosen)
     return {chunk_id: places[0] for chunk_id, places in stored.items()}
@@ -49,8 +51,7 @@ async def _store(
     try:
         return await trio.to_thread.run_sync(_append_all, writers, frames, limiter=volume.sealers)
     except (RustfsfsError, OSError):
-        for disk in chosen:
-            _abandon(volume, disk)
+        await _abandon(volume, chosen)
         raise
 
 
@@ -91,11 +92,19 @@ def packs_of(places: Iterable[Sequence[ops.Place]]) -> list[tuple[int, int]]:
     return sorted({(place.pack, place.disk) for group in places for place in group})
 
 
-def _abandon(volume: Volume, disk: int) -> None:
-    """A writer that failed appends no more. What rows name in it stays readable; the next mount finishes the pack."""
-    writer = volume.writers.pop(disk, None)
-    if writer is not None:
+async def _abandon(volume: Volume, chosen: Sequence[int]) -> None:
+    """Writers of a failed append take no more. What rows name in their packs stays, and the next mount finishes those.
+
+    What no row names goes at once: rounds that fail again and again must leave neither bytes nor descriptors behind.
+    """
+    await volume.gate.opened()
+    for disk in chosen:
+        writer = volume.writers.pop(disk, None)
+        if writer is None:
+            continue
+        row = chunks.find_pack(volume.metadata, writer.pack, disk)
         log.warning("pack %d on disk %d takes no more frames", writer.pack, disk)
+        await trio.to_thread.run_sync(writer.abandon, row.end_bytes if row is not None else 0, limiter=volume.sealers)
 
 
 async def close_full(volume: Volume, *, everything: bool = False) -> None:

@@ -1,10 +1,12 @@
 """Which files a chunk or a fork belongs to: for messages only, by reading whole tables in a worker."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
-from rustfsfs.meta import entries, inodes
+from rustfsfs.meta import database, entries, inodes
 from rustfsfs.meta.database import Metadata
 from rustfsfs.units import ROOT
 from rustfsfs.volume.volume import Volume
@@ -14,8 +16,25 @@ PATHS_MAX = 10  # in one message
 
 async def of_chunk(volume: Volume, chunk: int) -> list[str]:
     """Paths of the files that name a chunk, as of the last COMMIT."""
-    async with volume.reader_lock:
-        return await trio.to_thread.run_sync(paths_of_chunk, volume.reader, chunk)
+    return await trio.to_thread.run_sync(_of_chunk, volume, chunk)
+
+
+def _of_chunk(volume: Volume, chunk: int) -> list[str]:
+    with reading_apart(volume) as metadata:
+        return paths_of_chunk(metadata, chunk)
+
+
+@contextmanager
+def reading_apart(volume: Volume) -> Iterator[Metadata]:
+    """A connection of its own, in a read transaction of the last COMMIT: for what takes long. Blocking."""
+    path, key = volume.metadata.path, volume.metadata.key
+    metadata = Metadata(database.connect(path, key, vfs=volume.world.sqlite_vfs), path, key)
+    try:
+        metadata.run("BEGIN")
+        database.read_running(metadata)
+        yield metadata
+    finally:
+        metadata.close()
 
 
 def paths_of_chunk(metadata: Metadata, chunk: int) -> list[str]:

@@ -14,11 +14,12 @@ from rustfsfs.content.ranges import Extent, clip
 from rustfsfs.errors import DamagedData, IsDirectory, StoreError, StoreUnavailable
 from rustfsfs.meta import chunks, extents, inodes
 from rustfsfs.store.base import PackStore
-from rustfsfs.volume import paths
 from rustfsfs.volume.attributes import touch
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
+
+EXTENTS_AT_ONCE = 300  # about 5 ms of a file written in crumbs; then others have their turn
 
 
 async def read(volume: Volume, inode: int, offset: int, size: int) -> bytes | bytearray | memoryview:
@@ -33,12 +34,26 @@ async def read(volume: Volume, inode: int, offset: int, size: int) -> bytes | by
     end = min(offset + size, row.size_bytes)
     if end <= offset:
         return b""
-    parts = [clip(e, offset, end) for e in extents.overlapping(volume.metadata, row.fork, offset, end)]
-    if len(parts) == 1 and parts[0].length == end - offset:
-        whole = cached(volume, parts[0])
+    found = extents.first_overlapping(volume.metadata, row.fork, offset, end, EXTENTS_AT_ONCE)
+    if len(found) == 1 and found[0].offset <= offset and found[0].end >= end:
+        whole = cached(volume, clip(found[0], offset, end))
         if whole is not None:
             return whole
     result = bytearray(end - offset)
+    at = offset
+    while True:
+        await _read_parts(volume, [clip(extent, at, end) for extent in found], memoryview(result), offset)
+        if len(found) < EXTENTS_AT_ONCE:
+            return result
+        at = found[-1].end
+        await trio.lowlevel.checkpoint()
+        await volume.gate.opened()
+        row = inodes.get(volume.metadata, inode)  # it may have changed: each part is as it was when it was read
+        found = extents.first_overlapping(volume.metadata, row.fork, at, end, EXTENTS_AT_ONCE) if at < end else []
+
+
+async def _read_parts(volume: Volume, parts: Sequence[Extent], result: memoryview, offset: int) -> None:
+    """Parts of a file into a buffer that begins at file `offset`."""
     missing = []
     for part in parts:
         data = cached(volume, part)
@@ -47,8 +62,7 @@ async def read(volume: Volume, inode: int, offset: int, size: int) -> bytes | by
         else:
             result[part.offset - offset : part.end - offset] = data
     if missing:
-        await fetch(volume, missing, memoryview(result), offset)
-    return result
+        await fetch(volume, missing, result, offset)
 
 
 def cached(volume: Volume, part: Extent) -> bytes | memoryview | None:
@@ -154,10 +168,11 @@ def read_frame(volume: Volume, found: chunks.Chunk, places: Sequence[tuple[PackS
 
 
 async def _report_damage(volume: Volume, found: chunks.Chunk, exc: DamagedData) -> None:
-    """Log the paths once, and take the chunk out of deduplication until its bytes are seen again (I6)."""
+    """Take the chunk out of deduplication until its bytes are seen again (I6), and have its paths logged, once."""
     await volume.gate.opened()
-    if not found.good or volume.health.read_only_reason is not None:
+    if not found.good or found.chunk in volume.health.damaged_chunks:
         return
-    record(volume, ops.MarkChunks(chunks=[found.chunk], good=False))
-    named = await paths.of_chunk(volume, found.chunk)
-    log.error("damaged data (%s): this part of %s cannot be read", exc, ", ".join(named) or "no file")
+    volume.health.damaged_chunks[found.chunk] = str(exc)
+    if volume.health.read_only_reason is None:
+        record(volume, ops.MarkChunks(chunks=[found.chunk], good=False))
+    volume.wishes.damage.set()

@@ -1,23 +1,28 @@
 """Reaping: what truncation and the last unlink left behind is freed in small steps (DESIGN.md §2, apply)."""
 
+from itertools import islice
+
 import trio
 
 from rustfsfs import ops
-from rustfsfs.meta import inodes
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
 
 EXTENTS_PER_STEP = 250  # about 2 ms: no other request waits longer for it
+INODES_PER_STEP = 50  # about 1 ms
 
 
 async def reap(volume: Volume) -> int:
-    """Free every dead fork and stale tail, and orphans nobody has open; returns the number of steps.
+    """Free every dead fork and stale tail, and inodes that nobody uses any more; returns the number of steps.
 
     Between two steps other requests run. Raises as `record`.
     """
     steps = 0
     while (op := await _next(volume)) is not None:
         record(volume, op)
+        if isinstance(op, ops.Release):
+            for _ in op.inodes:
+                volume.handles.free.popleft()
         steps += 1
         await trio.lowlevel.checkpoint()
     if steps:
@@ -34,7 +39,6 @@ async def _next(volume: Volume) -> ops.Release | ops.Reap | ops.Trim | None:
     row = metadata.row("SELECT inode FROM inodes INDEXED BY inodes_stale WHERE stale_tail = 1 ORDER BY inode LIMIT 1")
     if row is not None:
         return ops.Trim(inode=row[0], count=EXTENTS_PER_STEP)
-    for inode in inodes.orphans(metadata):
-        if inode not in volume.handles.counts and inode not in volume.handles.nameless:
-            return ops.Release(inode=inode)
+    if volume.handles.free:
+        return ops.Release(inodes=list(islice(volume.handles.free, INODES_PER_STEP)))
     return None

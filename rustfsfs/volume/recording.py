@@ -14,8 +14,8 @@ EPOCH_ROWS_MAX = 3000  # about 1 000 to 4 000 dirtied pages, which bounds the pa
 
 
 def now(volume: Volume) -> Nanoseconds:
-    """The time for an op: the wall clock, but later than any op before, so that no ctime goes back."""
-    return Nanoseconds(max(volume.world.now_ns(), volume.metadata.running.clock_ns + 1))
+    """The time for an op: the wall clock. Where it went back, `apply` lets no ctime follow."""
+    return volume.world.now_ns()
 
 
 def record(volume: Volume, op: ops.AnyOp, data: Sequence[memoryview | bytes] = (), data_size: int = 0) -> ops.Address:
@@ -66,6 +66,7 @@ def restore(volume: Volume, cause: BaseException) -> None:
     except Exception as exc:
         log.exception("replaying the journal failed")
         turn_read_only(volume, f"replaying the journal failed ({exc}); unmount, look at the log, mount again")
+        database.rollback(volume.metadata)  # half of a replay must never be committed
 
 
 def turn_read_only(volume: Volume, reason: str) -> None:

@@ -13,9 +13,11 @@ from rustfsfs.meta import database
 from rustfsfs.meta.database import Metadata
 from rustfsfs.meta.soundness import is_sound
 from rustfsfs.store.headers import read_disk_header
-from rustfsfs.volume import opening, snapshots
+from rustfsfs.volume import snapshots
 from rustfsfs.volume.formatting import METADATA, Secret
+from rustfsfs.volume.header import listed_disks, unlocked
 from rustfsfs.volume.locking import locked
+from rustfsfs.volume.opening import open_metadata
 from rustfsfs.world import World, real_world
 
 SUFFIXES = ("", "-wal", "-shm")  # the files of one SQLite database
@@ -30,14 +32,14 @@ def restore_metadata(path: str, secret: Secret) -> str:
     """
     path = os.path.abspath(path)
     world = real_world()
-    header, keys = opening.unlocked(world, path, secret)
+    header, keys = unlocked(world, path, secret)
     with locked(path, mount_point=None):
         _refuse_sound(world, path, header, keys)
         candidates = sorted(_snapshot_files(world, path), key=os.path.basename, reverse=True)
         for candidate in candidates:
             temporary = f"{path}/{METADATA}.new"
             try:
-                found = _take(candidate, temporary, keys)
+                found = _take(candidate, temporary, keys, _newest_epoch(world, path, header, keys))
                 if found is not None:
                     _put_in_place(world, path, temporary)
                     return f"the metadata is that of {found} (from {candidate})"
@@ -50,7 +52,7 @@ def _refuse_sound(world: World, path: str, header: VolumeHeader, keys: Keys) -> 
     """Going back to a snapshot loses what came after it, so a database that needs no help gets none."""
     file = f"{path}/{METADATA}"
     try:
-        metadata = opening.open_metadata(file, keys)
+        metadata = open_metadata(world, file, keys)
     except DamagedVolume:
         return
     try:
@@ -63,7 +65,7 @@ def _refuse_sound(world: World, path: str, header: VolumeHeader, keys: Keys) -> 
 def _newest_epoch(world: World, path: str, header: VolumeHeader, keys: Keys) -> int:
     """The newest epoch that any disk has seen; 0 if none can be asked."""
     newest = 0
-    for disk in [path, *opening.listed_disks(world, path)]:
+    for disk in [path, *listed_disks(world, path)]:
         try:
             newest = max(newest, read_disk_header(world.files, disk, keys=keys, uuid=header.uuid).epoch)
         except (RustfsfsError, OSError):
@@ -72,13 +74,13 @@ def _newest_epoch(world: World, path: str, header: VolumeHeader, keys: Keys) -> 
 
 
 def _snapshot_files(world: World, path: str) -> Iterator[str]:
-    for disk in [path, *opening.listed_disks(world, path)]:
+    for disk in [path, *listed_disks(world, path)]:
         folder = f"{disk}/{snapshots.FOLDER}"
         if world.files.exists(folder):
             yield from (f"{folder}/{name}" for name in world.files.names(folder) if name.endswith(".db"))
 
 
-def _take(candidate: str, temporary: str, keys: Keys) -> str | None:
+def _take(candidate: str, temporary: str, keys: Keys, newest_epoch: int) -> str | None:
     """Copy a snapshot and make it ready; what it is in words, or None if it does not open."""
     _copy_file(candidate, temporary)
     try:
@@ -89,7 +91,7 @@ def _take(candidate: str, temporary: str, keys: Keys) -> str | None:
         if not is_sound(metadata):
             return None
         found = _words(metadata)
-        database.mark_restored(metadata)
+        database.mark_restored(metadata, newest_epoch=newest_epoch)
         return found
     finally:
         metadata.close()

@@ -197,11 +197,15 @@ async def _seal_forks(
             for window in windows:
                 batch.add(window)
                 is_resumed = window is windows[-1] and not window.is_end and start is not None
-                if batch.is_full or is_resumed:
-                    total += await _seal_or_leave(volume, batch, recut=recut, after_batch=after_batch)
-                    batch = Batch()
+                if not batch.is_full and not is_resumed:
+                    continue
+                total += await _seal_or_leave(volume, batch, recut=recut, after_batch=after_batch)
+                batch = Batch()
                 if is_resumed and window.resume > window.cut.start:
                     start = window.resume
+                elif window is not windows[-1]:
+                    start = window.cut.end  # the other windows were planned before others had their turn
+                    break
     if batch.windows:
         total += await _seal_or_leave(volume, batch, recut=recut, after_batch=after_batch)
     return total
@@ -259,6 +263,7 @@ async def read_and_cut(volume: Volume, windows: Sequence[Window]) -> list[Piece]
     """All bytes of the windows' sources, verified, cut and named: one hop to a worker for the whole batch."""
     sources = [source for window in windows for source in window.sources]
     buffers = [bytearray(window.cut.end - window.cut.start) for window in windows]
+    await volume.gate.opened()
     with reading.pinned(volume, sources):
         for window, buffer in zip(windows, buffers, strict=True):
             view, start = memoryview(buffer), window.cut.start

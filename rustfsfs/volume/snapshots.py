@@ -6,7 +6,7 @@ not deleted (I5). Order: copy durable on every disk → KeepSnapshots op durable
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import trio
 
@@ -43,47 +43,78 @@ async def take(volume: Volume, *, keep: int = KEPT) -> None:
 
     A disk that cannot take it is logged and left out, as long as one can. Raises StoreError, OSError when none could.
     """
+    async with volume.snapshot_lock:
+        await _take(volume, keep)
+
+
+async def _take(volume: Volume, keep: int) -> None:
     await epochs.commit(volume)
     if volume.health.read_only_reason is not None:
         return
     async with volume.reader_lock:
-        made = await trio.to_thread.run_sync(_write_everywhere, volume)
-    await volume.gate.opened()
-    kept = [*disks.snapshots(volume.metadata), made]
-    del kept[:-keep]
-    record(volume, ops.KeepSnapshots(snapshots=[(s.epoch, s.seq, s.segments) for s in kept]))
+        made = await _begin(volume)
+        with volume.journal.pinned(set(made.segments)):
+            try:
+                published = await trio.to_thread.run_sync(_write_everywhere, volume, made, dict(volume.disks))
+                await volume.gate.opened()
+                kept = [*disks.snapshots(volume.metadata), made]
+                del kept[:-keep]
+                record(volume, ops.KeepSnapshots(snapshots=[(s.epoch, s.seq, s.segments) for s in kept]))
+            finally:
+                volume.pins.snapshot_seq = 1 << 62
+                if volume.reader.db.in_transaction:  # cancelled between the two workers
+                    volume.reader.run("COMMIT")
     rows = {row.disk: row for row in disks.all_(volume.metadata)}
-    for number in volume.disks:
+    for number in published & rows.keys():
         row = rows[number]
         record(volume, ops.SetDisk(disk=number, epoch=made.epoch, draining=bool(row.draining), path=row.path))
     await barrier(volume)
-    await trio.to_thread.run_sync(delete_others, volume, {snapshot.epoch for snapshot in kept})
+    await trio.to_thread.run_sync(delete_others, volume, {snapshot.epoch for snapshot in kept}, dict(volume.disks))
 
 
-async def keep_none(volume: Volume) -> None:
-    """Let go of every snapshot: the last means of a full disk."""
-    await volume.gate.opened()
-    record(volume, ops.KeepSnapshots(snapshots=[]))
-    await barrier(volume)
-    await trio.to_thread.run_sync(delete_others, volume, set())
+async def _begin(volume: Volume) -> disks.Snapshot:
+    """Open the read transaction of a snapshot, and pin what it names; nothing is deleted until that is known (I5)."""
+    volume.pins.snapshot_begins = True
+    try:
+        made = await trio.to_thread.run_sync(_begin_reading, volume)
+        volume.pins.snapshot_seq = made.seq
+        return made
+    finally:
+        volume.pins.snapshot_begins = False
 
 
-def _write_everywhere(volume: Volume) -> disks.Snapshot:
-    """Blocking, on the second connection: one read transaction from the first page to the last."""
+def _begin_reading(volume: Volume) -> disks.Snapshot:
+    """Blocking."""
     reader = volume.reader
     reader.run("BEGIN")
     try:
         database.read_running(reader)
-        running = reader.running
-        made = disks.Snapshot(running.epoch, running.last_seq, disks.hot_segments(reader))
-        targets = _Targets(volume, made.epoch)
+        return disks.Snapshot(reader.running.epoch, reader.running.last_seq, disks.hot_segments(reader))
+    except BaseException:
+        reader.run("COMMIT")
+        raise
+
+
+async def keep_none(volume: Volume) -> None:
+    """Let go of every snapshot: the last means of a full disk."""
+    async with volume.snapshot_lock:
+        await volume.gate.opened()
+        record(volume, ops.KeepSnapshots(snapshots=[]))
+        await barrier(volume)
+        await trio.to_thread.run_sync(delete_others, volume, set(), dict(volume.disks))
+
+
+def _write_everywhere(volume: Volume, made: disks.Snapshot, stores: dict[int, PackStore]) -> set[int]:
+    """Blocking, on the second connection, whose read transaction it ends; returns the disks that have it."""
+    reader = volume.reader
+    try:
+        targets = _Targets(volume, made.epoch, stores)
         try:
             for data in database.copied(reader.db, f"{volume.path}/{TEMPORARY}", volume.keys.database, step=STEP):
                 targets.append(data)
         finally:
             targets.close()
-        targets.publish()
-        return made
+        return targets.publish()
     finally:
         reader.run("COMMIT")
 
@@ -91,31 +122,41 @@ def _write_everywhere(volume: Volume) -> disks.Snapshot:
 class _Targets:
     """The copies being written, one on each disk. A disk that fails is logged and left out, as long as one is left."""
 
-    def __init__(self, volume: Volume, epoch: int) -> None:
+    def __init__(self, volume: Volume, epoch: int, stores: dict[int, PackStore]) -> None:
         self._volume = volume
         self._epoch = epoch
+        self._stores = stores
         self._files: Files = volume.world.files
         self._open: dict[int, int] = {}  # disk -> descriptor
+        self._left = set(stores)  # disks that have not failed
         self._offset = 0
-        for number in volume.disks:
+        for number in stores:
             self._try(number, self._begin)
 
     def _path(self, number: int) -> str:
-        return f"{self._volume.disks[number].path}/{FOLDER}/{file_name(self._epoch)}"
+        return f"{self._stores[number].path}/{FOLDER}/{file_name(self._epoch)}"
 
     def _try(self, number: int, work: Callable[[int], None]) -> None:
         try:
             work(number)
         except (StoreError, OSError) as exc:
-            log.error("no metadata snapshot on disk %s: %s", self._volume.disks[number].path, exc)
-            fd = self._open.pop(number, None)
-            if fd is not None:
-                self._files.close(fd)
-            if not self._open and number == max(self._volume.disks):
+            log.error("no metadata snapshot on disk %s: %s", self._stores[number].path, exc)
+            self._left.discard(number)
+            self._give_up(number)
+            if not self._left:
                 raise
 
+    def _give_up(self, number: int) -> None:
+        fd = self._open.pop(number, None)
+        if fd is not None:
+            self._files.close(fd)
+        try:
+            self._files.unlink(self._path(number) + ".new")
+        except OSError:
+            pass  # the next opening deletes it
+
     def _begin(self, number: int) -> None:
-        self._files.mkdir(f"{self._volume.disks[number].path}/{FOLDER}")
+        self._files.mkdir(f"{self._stores[number].path}/{FOLDER}")
         self._files.unlink(self._path(number) + ".new")
         self._open[number] = self._files.create(self._path(number) + ".new")
 
@@ -132,16 +173,21 @@ class _Targets:
         """Each copy durable, though not yet by its name."""
         for number in list(self._open):
             self._try(number, lambda number: self._files.sync(self._open[number]))
-            fd = self._open.get(number)
+            fd = self._open.pop(number, None)
             if fd is not None:
                 self._files.close(fd)
 
-    def publish(self) -> None:
-        for number in list(self._open):
-            path = self._path(number)
-            self._files.rename(path + ".new", path)
-            self._files.sync_dir(os.path.dirname(path))
-            _renew_header(self._volume, number, self._volume.disks[number], self._epoch)
+    def publish(self) -> set[int]:
+        """Order: the copy by its name, durable → the disk's header names its epoch."""
+        for number in sorted(self._left):
+            self._try(number, self._publish)
+        return self._left
+
+    def _publish(self, number: int) -> None:
+        path = self._path(number)
+        self._files.rename(path + ".new", path)
+        self._files.sync_dir(os.path.dirname(path))
+        _renew_header(self._volume, number, self._stores[number], self._epoch)
 
 
 def _renew_header(volume: Volume, number: int, disk: PackStore, epoch: int) -> None:
@@ -149,10 +195,10 @@ def _renew_header(volume: Volume, number: int, disk: PackStore, epoch: int) -> N
     write_disk_header(volume.world, disk.path, header, keys=volume.keys)
 
 
-def delete_others(volume: Volume, kept: set[int]) -> None:
+def delete_others(volume: Volume, kept: set[int], stores: Mapping[int, PackStore]) -> None:
     """Delete snapshot files of other epochs, and half-made ones. Blocking."""
     names = {file_name(epoch) for epoch in kept}
-    for disk in volume.disks.values():
+    for disk in stores.values():
         folder = f"{disk.path}/{FOLDER}"
         if not volume.world.files.exists(folder):
             continue

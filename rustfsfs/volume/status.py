@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from rustfsfs.meta.database import Running
-from rustfsfs.volume.volume import Volume
+from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
 
 FORMAT = 1
 
@@ -55,7 +55,9 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
             for name, error in sorted(health.tasks.items())
         ],
         "pause_ms": pauses(health.pauses_ms),
-        "healthy": health.read_only_reason is None and not health.missing_disks and not any(health.tasks.values()),
+        "healthy": health.read_only_reason in (None, READ_ONLY_ASKED)
+        and not health.missing_disks
+        and not any(health.tasks.values()),
     }
 
 

@@ -1,7 +1,7 @@
 """Volume: a frozen bundle of parts, without methods. Its verbs are the modules beside this one."""
 
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 import trio
@@ -19,6 +19,7 @@ from rustfsfs.volume.gate import Gate
 from rustfsfs.world import World
 
 log = logging.getLogger("rustfsfs")
+READ_ONLY_ASKED = "mounted read-only"  # the one reason that is no trouble
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class Health:
     tasks: dict[str, str] = field(default_factory=dict)  # name -> last error, "" while well
     pauses_ms: list[float] = field(default_factory=list)  # the last 1 000 times the loop was held
     missing_disks: dict[int, str] = field(default_factory=dict)  # disk -> why
+    damaged_chunks: dict[int, str] = field(default_factory=dict)  # chunk -> how, of those found in this life
 
 
 @dataclass(slots=True)
@@ -64,24 +66,29 @@ class Room:
     free_bytes: int = 0  # on all disks, when last looked at
     looked_s: float = -1e9  # trio's clock
     made_s: float = -1e9  # when room was last made by collecting
+    making: trio.Lock = field(default_factory=trio.Lock)  # held while it is
     waiting: int = 0  # requests held by backpressure
+    unreadable_packs: set[tuple[int, int]] = field(default_factory=set)  # (pack, disk): collecting them is no use
     ballast_bytes: int = 0  # of the file that is given up when the disk is full; 0: given up
 
 
 @dataclass(slots=True)
 class Handles:
-    """Open counts by inode, and what must be said once per handle."""
+    """Which inodes are in use, and what was read of them."""
 
-    counts: dict[int, int] = field(default_factory=dict)
-    nameless: set[int] = field(default_factory=set)  # inodes without a name that the front end has not forgotten
+    counts: dict[int, int] = field(default_factory=dict)  # inode -> open handles
+    nameless: dict[int, bool] = field(default_factory=dict)  # inode without a name -> does the front end know it?
+    free: deque[int] = field(default_factory=deque)  # inodes without a name that nobody uses: the reaper's
     touched: dict[int, int] = field(default_factory=dict)  # inode -> atime_ns not recorded yet
 
 
 @dataclass(slots=True)
 class Pins:
-    """Packs that a reader needs until its bytes are verified (DESIGN.md §2)."""
+    """What must not be deleted for a while (DESIGN.md §2, I5). Journal segments are pinned by the journal itself."""
 
     packs: dict[tuple[int, int], int] = field(default_factory=dict)  # (pack, disk) -> readers
+    snapshot_begins: bool = False  # it is not known yet what it names: nothing at all is deleted
+    snapshot_seq: int = 1 << 62  # one that is being made names what was dropped later than this
 
 
 @dataclass(slots=True)
@@ -93,6 +100,8 @@ class Wishes:
     reap: trio.Event = field(default_factory=trio.Event)
     collect: trio.Event = field(default_factory=trio.Event)
     segments: trio.Event = field(default_factory=trio.Event)
+    damage: trio.Event = field(default_factory=trio.Event)  # a damaged chunk's paths are to be logged
+    snapshot: trio.Event = field(default_factory=trio.Event)  # the journal is full of what only an old one names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +123,8 @@ class Volume:
     writers: dict[int, PackAppender]  # disk -> its open pack; the sealer's and collector's, under `pack_lock`
     pack_lock: trio.Lock
     seal_lock: trio.Lock  # one sealer at a time
+    collect_lock: trio.Lock  # one who rewrites, drops and deletes packs at a time
+    snapshot_lock: trio.Lock  # one who makes or deletes snapshots at a time
     cache: TwoQueueCache[int, bytes]
     flights: Flights[int, bytes]
     readers: trio.CapacityLimiter  # worker threads for chunk reads

@@ -1,5 +1,7 @@
 """Verbs that change contents: write and resize. The bytes are in the journal when they return."""
 
+import stat
+
 import trio
 
 from rustfsfs import ops
@@ -11,10 +13,11 @@ from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import FILE_SIZE_MAX, KIB, PIECE_SIZE, WRITE_SIZE_MAX
 from rustfsfs.volume import admission
 from rustfsfs.volume.attributes import get
+from rustfsfs.volume.caller import Caller, mode_after_change
 from rustfsfs.volume.recording import ensure_writable, now, record
 from rustfsfs.volume.volume import Volume
 
-MANY_FROM = 64 * KIB  # a smaller write cannot meet enough extents to matter
+MANY_FROM = 4 * KIB  # a smaller write cannot meet enough extents to matter: at most 20 ms
 TRIM_COUNT = 250  # extents per op while others wait between: about 2 ms
 LAST_WRITES_MAX = 100_000  # forks whose last write is remembered
 
@@ -45,7 +48,7 @@ async def write(volume: Volume, inode: int, offset: int, data: bytes | memoryvie
 def _write_once(volume: Volume, row: Attributes, offset: int, data: memoryview) -> None:
     """One Write op, or several if it meets so many extents that one would hold the others up."""
     size = len(data)
-    if size >= MANY_FROM and extents.many(volume.metadata, row.fork, offset, offset + size, EXTENTS_PER_OP):
+    if size > MANY_FROM and extents.many(volume.metadata, row.fork, offset, offset + size, EXTENTS_PER_OP):
         half = size // 2
         _write_once(volume, row, offset, data[:half])
         _write_once(volume, row, offset + half, data[half:])
@@ -73,8 +76,11 @@ def _remember(volume: Volume, fork: int) -> None:
         last.popitem(last=False)
 
 
-async def resize(volume: Volume, inode: int, size_bytes: int) -> Attributes:
-    """truncate(2), both ways: the new part is a hole. Raises FileTooLarge, InvalidArgument, as `write`."""
+async def resize(volume: Volume, inode: int, size_bytes: int, *, mode: int | None = None) -> Attributes:
+    """truncate(2), both ways: the new part is a hole. `mode`: the permission bits that come with it, in the same op.
+
+    Raises FileTooLarge, InvalidArgument, as `write`.
+    """
     if volume.gate.shut:
         await volume.gate.opened()
     row = _writable_file(volume, inode)
@@ -82,10 +88,20 @@ async def resize(volume: Volume, inode: int, size_bytes: int) -> Attributes:
         raise FileTooLarge("the file would be too large")
     if row.stale_tail and size_bytes > row.size_bytes:
         row = await _trimmed(volume, inode)
-    record(volume, ops.Truncate(inode=inode, size_bytes=size_bytes, now_ns=now(volume)))
+    if mode is not None:
+        mode = stat.S_IFMT(row.mode) | (mode & 0o7777)
+    record(volume, ops.Truncate(inode=inode, size_bytes=size_bytes, now_ns=now(volume), mode=mode))
     volume.wishes.reap.set()
     _remember(volume, row.fork)
     return get(volume, inode)
+
+
+async def empty_at_open(volume: Volume, inode: int, caller: Caller) -> bool:
+    """O_TRUNC: takes set-user-ID and set-group-ID off as well, which the kernel leaves to us here. True if it did."""
+    row = inodes.get(volume.metadata, inode)
+    mode = mode_after_change(row.mode, row.gid, caller)
+    await resize(volume, inode, 0, mode=mode)
+    return mode != row.mode
 
 
 async def _trimmed(volume: Volume, inode: int) -> Attributes:

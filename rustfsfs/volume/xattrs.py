@@ -3,10 +3,11 @@
 import stat
 
 from rustfsfs import ops
-from rustfsfs.errors import NameTooLong, NoSuchXattr, NotSupported, TooBig
+from rustfsfs.errors import InvalidArgument, NameTooLong, NoSuchXattr, NotSupported, TooBig
 from rustfsfs.meta import inodes
 from rustfsfs.units import XATTR_NAME_SIZE_MAX, XATTR_VALUE_SIZE_MAX
 from rustfsfs.volume import acl
+from rustfsfs.volume.caller import ROOT_CALLER, Caller
 from rustfsfs.volume.recording import ensure_writable, now, record
 from rustfsfs.volume.volume import Volume
 
@@ -17,9 +18,11 @@ NAMESPACES = (b"user.", b"trusted.", b"security.")  # xattr(7); of system. the A
 
 
 def ensure_known(name: bytes) -> None:
-    """Raises NotSupported for a namespace that Linux does not have."""
+    """Raises NotSupported for a namespace that Linux does not have, InvalidArgument for a namespace and no name."""
     if not name.startswith(NAMESPACES) and name not in (acl.ACCESS_XATTR, acl.DEFAULT_XATTR):
         raise NotSupported("attributes are named user., trusted., security. or are ACLs")
+    if name in NAMESPACES:
+        raise InvalidArgument("an attribute's name goes on behind its namespace")
 
 
 def get(volume: Volume, inode: int, name: bytes) -> bytes:
@@ -40,7 +43,7 @@ def names(volume: Volume, inode: int, *, privileged: bool = True) -> list[bytes]
     return found if privileged else [name for name in found if not name.startswith(b"trusted.")]
 
 
-def set_(volume: Volume, inode: int, name: bytes, value: bytes) -> None:
+def set_(volume: Volume, inode: int, name: bytes, value: bytes, *, caller: Caller = ROOT_CALLER) -> None:
     """Raises TooBig, NameTooLong, InvalidArgument (an ACL that is none), NotSupported (a default ACL on a file)."""
     ensure_writable(volume)
     ensure_known(name)
@@ -59,24 +62,15 @@ def set_(volume: Volume, inode: int, name: bytes, value: bytes) -> None:
             return
         if name == acl.ACCESS_XATTR:
             mode = (row.mode & ~0o777) | acl.mode_of(entries)
-            if acl.is_only_mode(entries):
-                _replace_by_mode(volume, inode, mode)
+            if not caller.is_in(row.gid):
+                mode &= ~stat.S_ISGID  # as chmod(2) by a stranger to the group; the kernel leaves it to us
+            if acl.is_only_mode(entries):  # it says no more than the permission bits, so the bits are kept instead
+                record(volume, ops.RemoveXattr(inode=inode, name=name, now_ns=now(volume), mode=mode))
                 return
     taken = sum(len(other) + 1 for other in inodes.xattr_names(volume.metadata, inode) if other != name)
     if row.xattr_count and taken + len(name) + 1 > LIST_SIZE_MAX:
         raise TooBig("the names of all attributes of a file take at most 64 KiB")
     record(volume, ops.SetXattr(inode=inode, name=name, value=value, now_ns=now(volume), mode=mode))
-
-
-def _replace_by_mode(volume: Volume, inode: int, mode: int) -> None:
-    """An access ACL that says no more than the permission bits is not kept: the bits are."""
-    _remove_if_there(volume, inode, acl.ACCESS_XATTR)
-    record(
-        volume,
-        ops.SetAttributes(
-            inode=inode, mode=mode, uid=None, gid=None, atime_ns=None, mtime_ns=None, ctime_ns=now(volume)
-        ),
-    )
 
 
 def _remove_if_there(volume: Volume, inode: int, name: bytes) -> None:

@@ -95,8 +95,10 @@ def test_parameters_changed_without_the_key_are_found() -> None:
         slots.check_header(forged, mac_key=MAC)
 
 
-def test_a_header_cut_behind_its_parameters_has_no_slots() -> None:
-    assert slots.usable_slots(slots.decode_header(ENCODED[: slots.AREA_SIZE])) == []
+@pytest.mark.parametrize("size", [slots.AREA_SIZE, slots.HEADER_SIZE - 1])
+def test_a_header_cut_short_is_damaged(size: int) -> None:
+    with pytest.raises(DamagedVolume, match="cut short"):
+        slots.decode_header(ENCODED[:size])
 
 
 def test_a_passphrase_opens_and_a_wrong_one_does_not() -> None:

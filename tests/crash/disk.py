@@ -7,7 +7,7 @@ covered may be there or not for ever, and no later sync makes it so (the kernel 
 
 import copy
 import errno
-import itertools
+import hashlib
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -24,6 +24,34 @@ class PowerLoss(Exception):
     """The plug was pulled before this action."""
 
 
+class Contents:
+    """The bytes of a file. What lies behind the last byte ever written is zeros and takes no memory."""
+
+    def __init__(self, written: bytes | bytearray = b"", size: int | None = None) -> None:
+        self._written = bytearray(written)
+        self.size = len(written) if size is None else size
+
+    def copy(self) -> "Contents":
+        return Contents(self._written, self.size)
+
+    def resize(self, size: int) -> None:
+        del self._written[size:]
+        self.size = size
+
+    def write(self, offset: int, data: bytes) -> None:
+        self._written.extend(bytes(max(0, offset + len(data) - len(self._written))))
+        self._written[offset : offset + len(data)] = data
+        self.size = max(self.size, len(self._written))
+
+    def read(self, size: int, offset: int) -> bytes:
+        size = max(0, min(size, self.size - offset))
+        return bytes(self._written[offset : offset + size]).ljust(size, b"\0")
+
+    def update(self, digest: "hashlib.blake2b") -> None:
+        digest.update(b"%d " % self.size)
+        digest.update(self._written.rstrip(b"\0"))
+
+
 @dataclass
 class Change:
     """One change of a file's contents that is not durable yet."""
@@ -32,17 +60,14 @@ class Change:
     data: bytes
     size: int = 0
 
-    def apply(self, contents: bytearray, part: float = WHOLE) -> None:
+    def apply(self, contents: Contents, part: float = WHOLE) -> None:
         if self.offset < 0:
-            del contents[self.size :]
-            contents.extend(bytes(self.size - len(contents)))
+            contents.resize(self.size)
             return
         start = self._tear() if part == SECOND_HALF else 0
         end = self._tear() if part == FIRST_HALF else len(self.data)
-        if part == NOTHING or start == end:
-            return
-        contents.extend(bytes(max(0, self.offset + end - len(contents))))
-        contents[self.offset + start : self.offset + end] = self.data[start:end]
+        if part != NOTHING and start < end:
+            contents.write(self.offset + start, self.data[start:end])
 
     def _tear(self) -> int:
         """The border of two sectors nearest before the middle, else the next behind it, else the end."""
@@ -53,8 +78,8 @@ class Change:
 
 @dataclass
 class Inode:
-    live: bytearray = field(default_factory=bytearray)
-    durable: bytearray = field(default_factory=bytearray)
+    live: Contents = field(default_factory=Contents)
+    durable: Contents = field(default_factory=Contents)
     pending: list[Change] = field(default_factory=list)
     lost: list[Change] = field(default_factory=list)  # a failed sync covered them
 
@@ -81,6 +106,7 @@ class CrashFiles:
     def __init__(self, *, die_at: int | None = None) -> None:
         self.die_at = die_at
         self.actions = 0
+        self.seed = 0  # for whoever needs to draw differently in different lives
         self.failing: dict[str, list[int | str | None]] = {}  # action -> what its next calls do: an errno, or "short"
         self._inodes: dict[int, Inode] = {}
         self._names: dict[str, int] = {}
@@ -89,50 +115,63 @@ class CrashFiles:
         self._folders: set[str] = {"/"}
         self._fds: dict[int, int] = {}
         self._read_only: set[int] = set()
-        self._next = itertools.count(100)
-        self._next_fd = itertools.count(1_000_000)
-        self.log: list[Callable[[CrashFiles], object]] = []  # every action, to be done again on another disk
+        self._next = 100
+        self._next_fd = 1_000_000
+        self.log: list[Callable[[CrashFiles], object]] = []  # what every action did, to be done again on another disk
 
     # --- the plug ------------------------------------------------------------------------------------------------
 
-    def _act(self, name: str, again: "Callable[[CrashFiles], object]") -> int | str | None:
+    def _act(self, name: str) -> int | str | None:
+        """An action begins: it may be cut here. Returns what was planned for it. One `_do` has to follow."""
         if self.die_at is not None and self.actions >= self.die_at:
             raise PowerLoss
         self.actions += 1
-        self.log.append(again)
         planned = self.failing.get(name)
         return planned.pop(0) if planned else None
 
-    def _raise_if_planned(self, name: str, again: "Callable[[CrashFiles], object]") -> None:
-        planned = self._act(name, again)
-        if isinstance(planned, int):
-            raise OSError(planned, os.strerror(planned))
+    def _do(self, effect: "Callable[[CrashFiles], object]") -> None:
+        """What the action really did, now and whenever the log is done again."""
+        self.log.append(effect)
+        effect(self)
 
-    def before(self, action: int) -> "CrashFiles":
-        """This disk as it was before its action number `action` (0-based). Only for disks without planned faults."""
-        assert not self.failing
-        twin = CrashFiles()
+    def _do_or_raise(self, name: str, effect: "Callable[[CrashFiles], object]") -> None:
+        planned = self._act(name)
+        if isinstance(planned, int):
+            self._do(_nothing)
+            raise OSError(planned, os.strerror(planned))
+        self._do(effect)
+
+    def cuts(self, first: int, last: int, start: "CrashFiles | None" = None) -> "Iterator[tuple[int, CrashFiles]]":
+        """(number, this disk as it was before that action) for each action from `first` to `last` (0-based).
+
+        start   a copy of this disk as it was before its first action; None if it was empty
+        Each disk is for looking at until the next one is asked for.
+        """
+        twin = CrashFiles() if start is None else start.copy()
         twin._folders = set(self._folders)
-        for again in self.log[:action]:
-            again(twin)
-        return twin
+        done = 0
+        for number in range(first, last + 1):
+            for again in self.log[done:number]:
+                again(twin)
+            done = number
+            yield number, twin
 
     def power_loss(self, choose: "Chooser") -> "CrashFiles":
         """A disk as it might be after the cut; nothing on it is unsynced any more."""
         left = CrashFiles()
         left._folders = set(self._folders)
-        left._next = itertools.count(next(self._next) + 10_000)
+        left._next = self._next + 10_000
         names = dict(self._durable_names)
         for naming in self._pending_names:
             if choose.pick((True, False)):
                 _rename(names, naming.paths)
         for path, number in names.items():
             inode = self._inodes[number]
-            contents = bytearray(inode.durable)
+            contents = inode.durable.copy()
             for change in inode.lost + inode.pending:
                 change.apply(contents, choose.pick(WRITE_LEAVES if change.offset >= 0 else RESIZE_LEAVES))
             left._names[path] = left._durable_names[path] = number
-            left._inodes[number] = Inode(bytearray(contents), contents)
+            left._inodes[number] = Inode(contents.copy(), contents)
         return left
 
     def states(self, limit: int, seed: int) -> Iterator["CrashFiles"]:
@@ -166,34 +205,45 @@ class CrashFiles:
             choice = counting.following()
         return found
 
+    def digest(self) -> bytes:
+        """Names one state: two disks with the same names and durable contents have the same."""
+        hashed = hashlib.blake2b(digest_size=16)
+        for path in sorted(self._durable_names):
+            hashed.update(path.encode() + b"\0")
+            self._inodes[self._durable_names[path]].durable.update(hashed)
+        return hashed.digest()
+
     # --- Files ---------------------------------------------------------------------------------------------------
 
     def create(self, path: str, *, allocate_bytes: int = 0) -> int:
-        self._raise_if_planned("create", lambda other: other._create(path, allocate_bytes))
         if path in self._names:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         self._need_folder(path)
-        fd = next(self._next_fd)
-        self._fds[fd] = self._create(path, allocate_bytes)
-        return fd
+        self._do_or_raise("create", lambda disk: disk._create(path, allocate_bytes))
+        return self._descriptor(self._names[path])
 
-    def _create(self, path: str, allocate_bytes: int) -> int:
-        number = next(self._next)
-        self._inodes[number] = Inode()
-        self._name({path: number})
+    def _descriptor(self, number: int) -> int:
+        self._next_fd += 1
+        self._fds[self._next_fd] = number
+        return self._next_fd
+
+    def _create(self, path: str, allocate_bytes: int) -> None:
+        self._next += 1
+        self._inodes[self._next] = Inode()
+        self._name({path: self._next})
         if allocate_bytes:
-            self._change(number, Change(-1, b"", allocate_bytes))
-        return number
+            self._change(self._next, Change(-1, b"", allocate_bytes))
 
     def _change(self, number: int, change: Change) -> None:
+        if not change.data and change.offset >= 0:
+            return
         change.apply(self._inodes[number].live)
         self._inodes[number].pending.append(change)
 
     def open(self, path: str, *, write: bool = False) -> int:
         if path not in self._names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        fd = next(self._next_fd)
-        self._fds[fd] = self._names[path]
+        fd = self._descriptor(self._names[path])
         if not write:
             self._read_only.add(fd)
         return fd
@@ -217,16 +267,15 @@ class CrashFiles:
 
     def pwrite(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
         number, whole = self._writable(fd), bytes(data)
-        planned = self._act("pwrite", lambda other: other._change(number, Change(offset, whole)))
+        planned = self._act("pwrite")
         done = whole[: len(whole) // 2] if planned == "short" else whole  # an error may come after all was written
-        if done:
-            self._change(number, Change(offset, done))
+        self._do(lambda disk: disk._change(number, Change(offset, done)))
         if isinstance(planned, int):
             raise OSError(planned, os.strerror(planned))
         return len(done)
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
-        return bytes(self._inode(fd).live[offset : offset + size])
+        return self._inode(fd).live.read(size, offset)
 
     def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
         data = self.pread(fd, size, offset)
@@ -234,13 +283,16 @@ class CrashFiles:
 
     def sync(self, fd: int) -> None:
         number = self._fds[self._checked(fd)]
-        planned = self._act("sync", lambda other: other._sync(number))
+        planned = self._act("sync")
         if isinstance(planned, int):
-            inode = self._inodes[number]
-            inode.lost += inode.pending
-            inode.pending.clear()
+            self._do(lambda disk: disk._lose(number))
             raise OSError(planned, os.strerror(planned))
-        self._sync(number)
+        self._do(lambda disk: disk._sync(number))
+
+    def _lose(self, number: int) -> None:
+        inode = self._inodes[number]
+        inode.lost += inode.pending
+        inode.pending.clear()
 
     def _sync(self, number: int) -> None:
         inode = self._inodes[number]
@@ -251,8 +303,7 @@ class CrashFiles:
     def sync_dir(self, path: str) -> None:
         if path.rstrip("/") not in self._folders:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        self._raise_if_planned("sync_dir", lambda other: other._sync_dir(path))
-        self._sync_dir(path)
+        self._do_or_raise("sync_dir", lambda disk: disk._sync_dir(path))
 
     def _sync_dir(self, path: str) -> None:
         for naming in [naming for naming in self._pending_names if naming.folder == path.rstrip("/")]:
@@ -261,13 +312,12 @@ class CrashFiles:
 
     def truncate(self, fd: int, size_bytes: int) -> None:
         number, change = self._writable(fd), Change(-1, b"", size_bytes)
-        self._raise_if_planned("truncate", lambda other: other._change(number, change))
-        self._change(number, change)
+        self._do_or_raise("truncate", lambda disk: disk._change(number, change))
 
     def size(self, path: str) -> int:
         if path not in self._names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return len(self._inodes[self._names[path]].live)
+        return self._inodes[self._names[path]].live.size
 
     def exists(self, path: str) -> bool:
         return path in self._names or path in self._folders
@@ -293,26 +343,23 @@ class CrashFiles:
         if old not in self._names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old)
         number = self._names[old]
-        self._raise_if_planned("rename", lambda other: other._name({old: None, new: number}))
-        self._name({old: None, new: number})
+        self._do_or_raise("rename", lambda disk: disk._name({old: None, new: number}))
 
     def unlink(self, path: str) -> None:
         if path in self._names:
-            self._raise_if_planned("unlink", lambda other: other._name({path: None}))
-            self._name({path: None})
+            self._do_or_raise("unlink", lambda disk: disk._name({path: None}))
 
     def punch(self, fd: int, offset: int, size_bytes: int) -> None:
         number = self._writable(fd)
-        zeros = Change(offset, bytes(max(0, min(size_bytes, len(self._inode(fd).live) - offset))))
-        self._raise_if_planned("punch", lambda other: other._change(number, zeros))
-        self._change(number, zeros)
+        zeros = Change(offset, bytes(max(0, min(size_bytes, self._inode(fd).live.size - offset))))
+        self._do_or_raise("punch", lambda disk: disk._change(number, zeros))
 
     def forget_pages(self, fd: int) -> None:
         """What the next read shows is what the disk holds: not what a failed sync lost."""
         inode = self._inode(fd)
         if inode.lost:
             inode.lost.clear()
-            inode.live[:] = inode.durable
+            inode.live = inode.durable.copy()
             for change in inode.pending:
                 change.apply(inode.live)
 
@@ -328,14 +375,15 @@ class CrashFiles:
         self._pending_names.append(Naming(os.path.dirname(next(iter(paths))), paths))
 
     def copy(self) -> "CrashFiles":
-        """For trying several things on one state."""
-        twin = copy.deepcopy(
-            {name: value for name, value in vars(self).items() if name[:5] != "_next" and name != "log"}
-        )
+        """For trying several things on one state. Its log begins anew."""
         made = CrashFiles()
-        vars(made).update(twin)
-        made._next = itertools.count(next(self._next) + 10_000)
+        vars(made).update(copy.deepcopy({name: value for name, value in vars(self).items() if name != "log"}))
+        made.actions = 0
         return made
+
+
+def _nothing(_disk: CrashFiles) -> None:
+    return
 
 
 class Chooser:
@@ -387,3 +435,10 @@ class Fixed(Chooser):
     def pick(self, options: tuple[float, ...]) -> float:
         number = self._choice.pop(0) if self._choice else 0
         return options[min(number, len(options) - 1)]
+
+
+class Everything(Chooser):
+    """Nothing is lost."""
+
+    def pick(self, options: tuple[float, ...]) -> float:
+        return options[0]

@@ -56,9 +56,10 @@ class Run:
         op, data = f"op {len(self.ops) + 1}, attempt {self.attempts}".encode(), b"d" * data_size
         try:
             address = self.journal.next_address(len(op), data_size)
+            self.doubtful = [op]  # until it is answered, either way
             self.journal.append(address, op, [data] if data else [])
         except (JournalFailed, NoSpace):
-            self.doubtful.append(op)
+            self.doubtful = []
             return
         self.doubtful = []
         self.ops.append(op)
@@ -90,7 +91,7 @@ class Run:
             return
         self.committed = len(self.ops)
         for segment in self.journal.droppable(self.committed, set()):
-            self.journal.drop(segment)
+            self.journal.delete(self.journal.drop(segment))
 
 
 Step = Callable[[Run], None]

@@ -187,3 +187,123 @@ def test_noxattr_answers_that_there_are_none(mounted: Mounted) -> None:
     with pytest.raises(OSError) as caught:
         os.getxattr(mounted.point / "f", "user.x")
     assert caught.value.errno == errno.EOPNOTSUPP
+
+
+@pytest.mark.parametrize("seconds", [-(2**34), 9_223_372_036, 10_413_792_000, 2**40])
+def test_times_that_do_not_fit_are_stored_as_near_as_can_be(mounted: Mounted, seconds: int) -> None:
+    """64 bits of nanoseconds end in 1678 and in 2262; ext4 ends in 1901 and 2446, and does the same."""
+    path = mounted.point / "f"
+    path.write_bytes(b"")
+    for _ in range(3):
+        os.utime(path, (seconds, seconds))
+    assert abs(path.stat().st_mtime) >= min(abs(seconds), 9_000_000_000) - 1
+    path.write_bytes(b"still writable")
+
+
+def as_user(script: str, folder: Path, *, uid: int, gid: int) -> None:
+    """Run a piece of Python in a folder as somebody else, who need not be let in above it."""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, cwd=folder, user=uid, group=gid, extra_groups=[], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o6777, 0o777), (0o4777, 0o777), (0o2767, 0o767)])
+def test_emptying_a_file_at_open_takes_set_id_bits_off(mounted: Mounted, before: int, after: int) -> None:
+    path = mounted.point / "f"
+    path.write_bytes(b"data")
+    path.chmod(before)
+    mounted.point.chmod(0o755)
+    as_user("open('f', 'wb').close()", mounted.point, uid=12345, gid=12345)
+    assert (mode_of(path), path.stat().st_size) == (after, 0)
+    path.chmod(before)
+    open(path, "wb").close()
+    assert mode_of(path) == before, "root may"
+
+
+def test_an_owner_outside_the_group_loses_setgid_with_an_acl(mounted: Mounted) -> None:
+    path = mounted.point / "f"
+    path.write_bytes(b"")
+    os.chown(path, 12345, 54321)
+    path.chmod(0o2755)
+    entries = [(1, 7, -1), (2, 4, 5), (4, 5, -1), (16, 5, -1), (32, 5, -1)]
+    value = (2).to_bytes(4, "little") + b"".join(
+        tag.to_bytes(2, "little") + bits.to_bytes(2, "little") + (who & 0xFFFFFFFF).to_bytes(4, "little")
+        for tag, bits, who in entries
+    )
+    setting = f"import os; os.setxattr('f', 'system.posix_acl_access', {value!r})"
+    mounted.point.chmod(0o755)
+    as_user(setting, mounted.point, uid=12345, gid=12345)
+    assert mode_of(path) == 0o755
+    path.chmod(0o2755)
+    as_user(setting, mounted.point, uid=12345, gid=54321)
+    assert mode_of(path) == 0o2755
+
+
+def test_a_file_in_use_without_a_handle_outlives_its_name(mounted: Mounted) -> None:
+    path, other = mounted.point / "f", mounted.point / "g"
+    path.write_bytes(b"in use")
+    held = os.open(path, os.O_PATH)
+    other.write_bytes(b"new")
+    os.rename(other, path)
+    assert Path(f"/proc/self/fd/{held}").read_bytes() == b"in use"
+    assert os.fstat(held).st_nlink == 0
+    os.close(held)
+    deadline = time.monotonic() + 10
+    while mounted.status()["files"] != 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert mounted.status()["files"] == 1, "and goes once nobody uses it"
+
+
+def test_unknown_rename_flags_are_refused(mounted: Mounted) -> None:
+    (mounted.point / "f").write_bytes(b"")
+    whiteout = 4
+    old, new = os.fsencode(mounted.point / "f"), os.fsencode(mounted.point / "g")
+    assert _libc.renameat2(AT_FDCWD, old, AT_FDCWD, new, whiteout) == -1
+    assert ctypes.get_errno() == errno.EINVAL
+
+
+def test_a_wrong_clock_spoils_no_later_time(mounted: Mounted) -> None:
+    """ctime never goes back, for each inode by itself."""
+    path, later = mounted.point / "f", mounted.point / "g"
+    path.write_bytes(b"")
+    future_ns = (int(time.time()) + 10**8) * 10**9
+    os.utime(path, ns=(future_ns, future_ns))
+    later.write_bytes(b"x")
+    assert abs(later.stat().st_mtime - time.time()) < 60
+
+
+@pytest.mark.parametrize("name", [b"user.", b"trusted.", b"security."])
+def test_an_attribute_needs_a_name_behind_its_namespace(mounted: Mounted, name: bytes) -> None:
+    with pytest.raises(OSError, match="Invalid argument"):
+        os.setxattr(mounted.point, name, b"x")
+
+
+def test_listing_and_reading_a_link_move_access_times(mounted: Mounted) -> None:
+    folder, link = mounted.point / "d", mounted.point / "l"
+    folder.mkdir()
+    link.symlink_to("d")
+    for path in (folder, link):
+        os.utime(path, ns=(10**9, 2 * 10**9), follow_symlinks=False)
+    os.listdir(folder)
+    os.readlink(link)
+    mounted.remount()
+    assert folder.stat().st_atime_ns > 2 * 10**9
+    assert link.lstat().st_atime_ns > 2 * 10**9
+
+
+def test_blocks_are_right_once_a_long_tail_is_trimmed(mounted: Mounted) -> None:
+    path = mounted.point / "crumbs"
+    with open(path, "wb", buffering=0) as file:
+        for number in range(2000):
+            os.pwrite(file.fileno(), b"x", number * 2)
+        os.ftruncate(file.fileno(), 1)
+    deadline = time.monotonic() + 10
+    while path.stat().st_blocks > 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert path.stat().st_blocks == 1

@@ -86,4 +86,4 @@ def spoil_op(files: CrashFiles, address: ops.Address) -> None:
 
 def drop_dead(journal: Journal, committed_seq: int, named: set[int] | None = None) -> None:
     for segment in journal.droppable(committed_seq, named or set()):
-        journal.drop(segment)
+        journal.delete(journal.drop(segment))

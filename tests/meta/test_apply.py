@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rustfsfs import ops
 from rustfsfs.meta import checks, chunks, database, entries, extents, inodes
-from rustfsfs.meta.apply import EXTENTS_PER_OP, apply
+from rustfsfs.meta.apply import EXTENTS_PER_OP, EXTENTS_PER_RELEASE, apply
 from rustfsfs.meta.database import Metadata
 from rustfsfs.units import ROOT
 
@@ -69,8 +69,9 @@ def test_a_created_file_has_a_name_a_fork_and_a_parent_that_knows(bench: Bench) 
 def test_a_subdirectory_counts_as_a_link_of_its_parent(bench: Bench) -> None:
     bench.do(create(1, b"d", 2, DIRECTORY))
     assert inodes.get(bench.metadata, 1).nlink == 3
-    bench.do(ops.Rmdir(1, b"d", 3, True))
+    bench.do(ops.Rmdir(1, b"d", 3))
     assert inodes.get(bench.metadata, 1).nlink == 2
+    bench.do(ops.Release([2]))
     assert inodes.find(bench.metadata, 2) is None
 
 
@@ -93,10 +94,10 @@ def test_zeros_make_a_hole_and_the_file_longer(bench: Bench) -> None:
 def test_unlinked_but_open_files_keep_their_data_until_released(bench: Bench) -> None:
     bench.do(create(1, b"f", 2, FILE))
     bench.do(write(2, 0, 100))
-    bench.do(ops.Unlink(1, b"f", 3, reap=False))
+    bench.do(ops.Unlink(1, b"f", 3))
     assert inodes.orphans(bench.metadata) == [2]
     assert bench.contents(2) == [(0, 100, 1)]
-    bench.do(ops.Release(2))
+    bench.do(ops.Release([2]))
     assert inodes.find(bench.metadata, 2) is None
     assert bench.metadata.running.hot_bytes == bench.metadata.running.logical_bytes == 0
 
@@ -104,10 +105,18 @@ def test_unlinked_but_open_files_keep_their_data_until_released(bench: Bench) ->
 def test_work_per_op_is_bounded_and_the_rest_is_reaped(bench: Bench) -> None:
     bench.do(create(1, b"f", 2, FILE))
     fork = inodes.get(bench.metadata, 2).fork
-    for number in range(EXTENTS_PER_OP + 10):
+    for number in range(EXTENTS_PER_RELEASE + 10):
         bench.do(write(2, number * 2, 1))
-    bench.do(ops.Unlink(1, b"f", 3, reap=True))
+    bench.do(ops.Unlink(1, b"f", 3))
+    bench.do(create(1, b"g", 3, FILE))
+    bench.do(write(3, 0, 1))
+    fork_of_g = inodes.get(bench.metadata, 3).fork
+    bench.do(ops.Unlink(1, b"g", 4))
+    bench.do(ops.Release([2, 3]))
+    assert inodes.orphans(bench.metadata) == []
     assert len(extents.overlapping(bench.metadata, fork, 0, 1 << 62)) == 10
+    assert len(bench.metadata.rows("SELECT * FROM dead_forks")) == 2, "the bound holds for the whole op"
+    bench.do(ops.Reap(fork_of_g, 6))
     bench.do(ops.Reap(fork, 6))
     bench.do(ops.Reap(fork, 6))
     assert bench.metadata.rows("SELECT * FROM dead_forks") == []
@@ -174,7 +183,7 @@ def test_renaming_a_directory_moves_its_dot_dot(bench: Bench) -> None:
     bench.do(create(1, b"a", 2, DIRECTORY))
     bench.do(create(1, b"b", 3, DIRECTORY))
     bench.do(create(2, b"c", 4, DIRECTORY))
-    bench.do(ops.Rename(2, b"c", 3, b"c", False, 5, True))
+    bench.do(ops.Rename(2, b"c", 3, b"c", False, 5))
     assert inodes.get(bench.metadata, 4).parent == 3
     assert (inodes.get(bench.metadata, 2).nlink, inodes.get(bench.metadata, 3).nlink) == (2, 3)
 
@@ -202,13 +211,15 @@ def run(bench: Bench, plan: list[tuple[str, bytes, bytes, int, int]]) -> None:
             bench.do(ops.Link(row.inode, 1, other, 3))
         elif kind == "unlink" and row is not None:
             remove = ops.Rmdir if row.is_directory else ops.Unlink
-            bench.do(remove(1, name, 4, bool(offset % 2)))
+            bench.do(remove(1, name, 4))
+            if offset % 2:
+                bench.do(ops.Release([int(inode) for inode in inodes.orphans(bench.metadata)]))
         elif kind == "rename" and row is not None and name != other:
             same_kind = target is None or (target.is_directory == row.is_directory and target.inode != row.inode)
             if same_kind:
-                bench.do(ops.Rename(1, name, 1, other, False, 5, True))
+                bench.do(ops.Rename(1, name, 1, other, False, 5))
         elif kind == "exchange" and row is not None and target is not None:
-            bench.do(ops.Rename(1, name, 1, other, True, 6, False))
+            bench.do(ops.Rename(1, name, 1, other, True, 6))
         elif kind == "write" and row is not None and row.is_file:
             bench.do(write(row.inode, offset, size))
         elif kind == "truncate" and row is not None and row.is_file:

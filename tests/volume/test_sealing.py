@@ -5,7 +5,6 @@ import stat
 from pathlib import Path
 
 import pytest
-import trio
 
 from rustfsfs import ops
 from rustfsfs.meta import apply
@@ -77,6 +76,6 @@ async def test_a_dead_fork_is_not_sealed(tmp_path: Path) -> None:
         for number in range(apply.EXTENTS_PER_OP + 1):
             await writing.write(volume, inode, number * 2, b"x")
         names.unlink(volume, ROOT, b"f")
-        while (dead := volume.metadata.row("SELECT fork FROM dead_forks")) is None:
-            await trio.sleep(0.01)
-        assert sealing.plan_fork(volume, dead[0], 0) == ([], None)
+        recording.record(volume, ops.Release(inodes=[inode]))
+        dead = volume.metadata.rows("SELECT fork FROM dead_forks")
+        assert sealing.plan_fork(volume, dead[0][0], 0) == ([], None)

@@ -1,0 +1,434 @@
+"""Short stories on a whole volume, all of whose disk actions are recorded, and what must hold wherever they are cut.
+
+Journal, packs, headers, snapshots and SQLite's own files lie on `CrashFiles`. A story runs once, to its end; then the
+power is cut before each of its actions, and every state that could be left is opened (`explore`): it must show the
+state after one of the operations, none older than the last fsync, and pass every check of fsck (I1, I2, I11; DESIGN.md
+§7).
+"""
+
+import itertools
+import random
+import stat
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import apsw
+import pytest
+import trio
+
+from rustfsfs.config import Config
+from rustfsfs.content.slots import SlotKind
+from rustfsfs.errors import RustfsfsError
+from rustfsfs.meta import entries, inodes
+from rustfsfs.units import KIB, ROOT, Nanoseconds
+from rustfsfs.volume import (
+    attributes,
+    checking,
+    collecting,
+    commands,
+    durability,
+    epochs,
+    formatting,
+    names,
+    reading,
+    sealing,
+    snapshots,
+    writing,
+    xattrs,
+)
+from rustfsfs.volume.opening import Opening, opened_volume
+from rustfsfs.volume.volume import Volume
+from rustfsfs.world import World
+from tests.crash import vfs
+from tests.crash.disk import CrashFiles, Everything, PowerLoss
+
+Tree = dict[str, tuple[object, ...]]
+FILE, DIRECTORY = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
+NOISE = random.Random(9).randbytes(300_000)
+SEGMENT_BYTES = 256 * KIB  # small, so that stories pass from one to the next
+
+
+@dataclass(frozen=True)
+class Key:
+    kind: SlotKind = SlotKind.KEY_FILE
+    value: bytes = b"k" * 32
+
+
+def world_on(files: CrashFiles, seed: int) -> World:
+    clock, draw = itertools.count(10**18, 1000), random.Random(seed)
+    vfs.VFS.disk = files
+    return World(
+        files=files, now_ns=lambda: Nanoseconds(next(clock)), random_bytes=draw.randbytes, sqlite_vfs=vfs.SEALED
+    )
+
+
+def new_disk(path: Path) -> CrashFiles:
+    """A disk with a fresh volume at `path`; SQLite's part of it really lies there."""
+    files = CrashFiles()
+    files.mkdir(str(path))
+    path.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formatting, "SEGMENT_SIZE_MIN", SEGMENT_BYTES)
+        patch.setattr(formatting, "SEGMENT_SIZE_MAX", SEGMENT_BYTES)
+        formatting.format_volume(
+            world_on(files, 1),
+            str(path),
+            disks=[],
+            secret=Key(),
+            recovery_key=b"r" * 32,
+            chunk_avg_bytes=65536,
+            compression_level=1,
+            copies=1,
+            config_text="",
+        )
+    return files
+
+
+def opening(path: Path) -> Opening:
+    return Opening(path=str(path), secret=Key(), config=Config())
+
+
+async def tree(volume: Volume, directory: int = ROOT, path: str = "") -> Tree:
+    """All that an application could see, by path."""
+    found: Tree = {}
+    for name, _cookie, row in entries.page(volume.metadata, directory, 2, 1000):
+        where = f"{path}/{name.decode()}"
+        attached = {key: inodes.get_xattr(volume.metadata, row.inode, key) for key in xattrs.names(volume, row.inode)}
+        data = bytes(await reading.read(volume, row.inode, 0, 1 << 22)) if row.is_file else b""
+        size = row.size_bytes if row.is_file else 0
+        found[where] = (row.mode, row.nlink, size, data, tuple(sorted(attached.items())))
+        if row.is_directory:
+            found |= await tree(volume, row.inode, where)
+    return found
+
+
+# --- what can happen ----------------------------------------------------------------------------------------------
+
+
+def inode_of(volume: Volume, name: bytes) -> int:
+    return names.lookup(volume, ROOT, name).inode
+
+
+async def seal(volume: Volume) -> None:
+    await commands.seal(volume, {}, collecting.no_progress)
+
+
+async def seal_batch(volume: Volume) -> None:
+    """As the background sealer: the pack stays open."""
+    forks = sealing.hot_forks(volume)
+    await sealing.seal_forks(volume, forks, is_busy=lambda _fork: False, after_batch=nothing_more)
+    await durability.barrier(volume)
+
+
+async def nothing_more(_sealed_bytes: int) -> None:
+    return
+
+
+async def collect(volume: Volume) -> None:
+    await collecting.collect_now(volume, live_share=0.9)
+
+
+def sync_verb(work: Callable[[Volume], object]) -> Callable[[Volume], Awaitable[None]]:
+    async def run(volume: Volume) -> None:
+        await volume.gate.opened()
+        work(volume)
+
+    return run
+
+
+def within_a_seal(step: str) -> Callable[[Volume], Awaitable[None]]:
+    """The step happens after the sealer has read what it seals, and before it records that."""
+
+    async def run(volume: Volume) -> None:
+        is_done = trio.Event()
+
+        async def sealed() -> None:
+            await seal_batch(volume)
+            is_done.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sealed)
+            while not volume.pack_lock.locked() and not is_done.is_set():
+                await trio.lowlevel.checkpoint()
+            await STEPS[step](volume)
+
+    return run
+
+
+async def write_new(volume: Volume, name: bytes, data: bytes) -> None:
+    await volume.gate.opened()
+    row = names.create(volume, ROOT, name, mode=FILE, uid=0, gid=0)
+    await writing.write(volume, row.inode, 0, data)
+
+
+STEPS: dict[str, Callable[[Volume], Awaitable[object]]] = {
+    "create": sync_verb(lambda v: names.create(v, ROOT, b"new", mode=FILE, uid=0, gid=0)),
+    "write": lambda v: writing.write(v, inode_of(v, b"a"), 0, NOISE[:70_000]),
+    "append": lambda v: writing.write(v, inode_of(v, b"a"), 5000, NOISE[100:3000]),
+    "overwrite": lambda v: writing.write(v, inode_of(v, b"b"), 1000, b"over" * 50),
+    "truncate": lambda v: writing.resize(v, inode_of(v, b"b"), 1500),
+    "truncate to nothing": lambda v: writing.resize(v, inode_of(v, b"b"), 0),
+    "rename": sync_verb(lambda v: names.rename(v, ROOT, b"a", ROOT, b"z", exchange=False, no_replace=False)),
+    "rename over": sync_verb(lambda v: names.rename(v, ROOT, b"a", ROOT, b"b", exchange=False, no_replace=False)),
+    "link": sync_verb(lambda v: names.link(v, inode_of(v, b"b"), ROOT, b"hard")),
+    "unlink": sync_verb(lambda v: names.unlink(v, ROOT, b"b")),
+    "mkdir": sync_verb(lambda v: names.create(v, ROOT, b"dir", mode=DIRECTORY, uid=0, gid=0)),
+    "rmdir": sync_verb(lambda v: names.rmdir(v, ROOT, b"d")),
+    "setxattr": sync_verb(lambda v: xattrs.set_(v, inode_of(v, b"b"), b"user.x", b"value")),
+    "chmod": sync_verb(lambda v: attributes.change(v, inode_of(v, b"b"), mode=0o600)),
+    "fsync": durability.barrier,  # fsyncdir is the same verb
+    "seal": seal,
+    "seal batch": seal_batch,
+    "epoch": epochs.commit,
+    "collect": collect,
+    "snapshot": snapshots.take,
+    "same again": lambda v: writing.write(v, inode_of(v, b"c"), 0, NOISE[:40_000]),  # as b: a dedup hit
+    "bury": collecting.bury,
+}
+WITHIN = ("write", "overwrite", "truncate", "truncate to nothing", "unlink", "bury", "epoch")
+STEPS |= {f"{step} within a seal": within_a_seal(step) for step in WITHIN}
+INVISIBLE = {"fsync", "seal", "seal batch", "epoch", "collect", "snapshot", "bury", "bury within a seal"}
+INVISIBLE |= {"epoch within a seal"}
+FLOORS = {name for name in STEPS if name.endswith("within a seal")} | INVISIBLE - {"collect", "bury"}
+ONCE = ("create", "mkdir", "rmdir", "link")
+A_GONE, B_GONE = {"rename", "rename over"}, {"unlink"}
+NEEDS_A = {"write", "append", "rename", "rename over"}
+NEEDS_B = {"overwrite", "truncate", "truncate to nothing", "link", "unlink", "setxattr", "chmod"}
+
+
+def base(step: str) -> str:
+    return step.removesuffix(" within a seal")
+
+
+def is_possible(steps: tuple[str, ...]) -> bool:
+    """No step needs what one before it took away."""
+    return not any(_excludes(base(one), base(other)) for one, other in itertools.combinations(steps, 2))
+
+
+def _excludes(before: str, step: str) -> bool:
+    if before == step and step in ONCE:
+        return True
+    return (before in A_GONE and step in NEEDS_A) or (before in B_GONE and step in NEEDS_B)
+
+
+def sequences(length: int) -> list[tuple[str, ...]]:
+    """All possible ones."""
+    return [steps for steps in itertools.product(STEPS, repeat=length) if is_possible(steps)]
+
+
+# --- a story, and what it may leave -------------------------------------------------------------------------------
+
+
+@dataclass
+class Story:
+    """What happened in one run: after how many actions each thing had happened."""
+
+    path: Path
+    start: CrashFiles  # the disk before the run
+    files: CrashFiles
+    trees: list[tuple[int, Tree]] = field(default_factory=list)  # (actions when it began, state after it)
+    floors: list[tuple[int, int]] = field(default_factory=list)  # (actions when it was durable, trees that stay)
+    first: int = 0  # the first action of the story proper
+    last: int = 0
+    image: bytes = b""  # the database at the end, in clear, with its open transaction
+
+    def possible(self, cut: int) -> list[Tree]:
+        """What may be found after a cut before this action."""
+        floor = max(count for actions, count in self.floors if actions <= cut)
+        return [state for began, state in self.trees if began <= cut][floor - 1 :]
+
+    def cuts(self) -> Iterator[tuple[int, CrashFiles]]:
+        return self.files.cuts(self.first, self.last, self.start)
+
+
+Faults = dict[str, list[int | str | None]]  # as CrashFiles.failing
+
+
+def told(path: Path, steps: tuple[str, ...], *, faults: Faults | None = None) -> Story:
+    """Run the steps on a new volume that holds a sealed file, a hot one and a directory.
+
+    faults   what fails from the first step on: then a step may raise, and must have changed nothing
+    """
+    disk = new_disk(path)
+    story = Story(path, disk.copy(), disk)
+    disk.log.clear()
+    disk.actions = 0
+    trio.run(_tell, story, steps, faults or {}, True)
+    return story
+
+
+def told_after(path: Path, left: CrashFiles, steps: tuple[str, ...]) -> Story:
+    """The next life: recover what a cut left, and run the steps there."""
+    vfs.put_files(left, path)
+    story = Story(path, left.copy(), left)
+    trio.run(_tell, story, steps, {}, False)
+    return story
+
+
+async def _tell(story: Story, steps: tuple[str, ...], faults: Faults, is_new: bool) -> None:
+    files = story.files
+    try:
+        async with opened_volume(world_on(files, 2 if is_new else 1000 + files.seed), opening(story.path)) as volume:
+            if is_new:
+                await _furnish(volume)
+            story.first = files.actions
+            story.trees.append((story.first, await tree(volume)))
+            story.floors.append((story.first, 1))
+            files.failing = {action: list(planned) for action, planned in faults.items()}
+            for step in steps:
+                await _take(story, volume, step, may_fail=bool(faults))
+            await volume.gate.opened()
+            assert await tree(volume) == story.trees[-1][1], "something acknowledged disappeared from the running mount"
+            story.image = image(volume)
+            story.last = files.actions
+            files.die_at = story.last  # closing is not part of the story
+    except* (PowerLoss, RustfsfsError, apsw.Error, OSError):
+        if not story.last:
+            raise
+
+
+async def _furnish(volume: Volume) -> None:
+    for name in (b"a", b"b"):
+        await write_new(volume, name, NOISE[:5000] if name == b"a" else NOISE[:40_000])
+        await seal(volume)
+    names.create(volume, ROOT, b"c", mode=FILE, uid=0, gid=0)
+    names.create(volume, ROOT, b"d", mode=DIRECTORY, uid=0, gid=0)
+    await writing.write(volume, inode_of(volume, b"a"), 4000, NOISE[:1000])
+    await epochs.commit(volume)
+
+
+async def _take(story: Story, volume: Volume, step: str, *, may_fail: bool) -> None:
+    """One step, and what is true since."""
+    began, failed = story.files.actions, False
+    try:
+        await STEPS[step](volume)
+    except* (RustfsfsError, OSError):
+        failed = True
+        if not may_fail:
+            raise
+    if failed:
+        await volume.gate.opened()
+        now = await tree(volume)
+        if now != story.trees[-1][1]:  # the sealing around it failed
+            assert step.endswith("within a seal"), step
+            story.trees.append((began, now))
+        return
+    if step not in INVISIBLE:
+        story.trees.append((began, await tree(volume)))
+    if step in FLOORS:
+        story.floors.append((story.files.actions, len(story.trees)))
+
+
+@dataclass
+class Found:
+    """What opening a disk showed."""
+
+    tree: Tree
+    findings: list[str]
+    read_only_reason: str | None
+
+
+def opened_again(path: Path, disk: CrashFiles) -> Found:
+    """Recover what a cut left, look at it, and pull the plug. The disk's log then holds the recovery."""
+    vfs.put_files(disk, path)
+    found: list[Found] = []
+    try:
+        trio.run(_open_again, path, disk, found)
+    except* PowerLoss:
+        if not found:
+            raise
+    return found[0]
+
+
+async def _open_again(path: Path, disk: CrashFiles, found: list[Found]) -> None:
+    async with opened_volume(world_on(disk, 500_000 + disk.seed), opening(path)) as volume:
+        found.append(Found(await tree(volume), list(_findings(volume)), volume.health.read_only_reason))
+        disk.die_at = disk.actions
+
+
+def _findings(volume: Volume) -> Iterator[str]:
+    yield from map(str, checking.check_metadata(volume.metadata))
+    yield from map(str, checking.check_packs(volume.metadata, volume.disks, collecting.no_progress))
+    yield from map(
+        str,
+        checking.check_data(
+            volume.metadata, volume.disks, volume.journal, volume.keys, volume.header.uuid, collecting.no_progress
+        ),
+    )
+
+
+def replayed(path: Path, disk: CrashFiles) -> bytes:
+    """The database in clear after a replay from the last COMMIT, not committed itself."""
+    vfs.put_files(disk, path)
+    return trio.run(_replay, path, disk)
+
+
+async def _replay(path: Path, disk: CrashFiles) -> bytes:
+    async with opened_volume(world_on(disk, 3), replace(opening(path), read_only=True)) as volume:
+        return image(volume)
+
+
+def image(volume: Volume) -> bytes:
+    """The database's pages in clear, with the open transaction, each without its nonce and tag."""
+    data = volume.metadata.db.serialize("main")
+    page, reserved = int.from_bytes(data[16:18], "big"), data[20]  # sqlite.org/fileformat2.html §1.3
+    return b"".join(data[at : at + page - reserved] for at in range(0, len(data), page))
+
+
+# --- exploring ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Explored:
+    """States by their hash: each is opened once, and judged at every cut that can leave it."""
+
+    found: dict[bytes, Found] = field(default_factory=dict)
+    judged: int = 0
+
+    def judge(self, path: Path, left: CrashFiles, possible: list[Tree], where: object) -> Found:
+        digest = left.digest()
+        if digest not in self.found:
+            self.found[digest] = opened_again(path, left)
+        found = self.found[digest]
+        self.judged += 1
+        assert found.read_only_reason is None, (where, found.read_only_reason)
+        assert found.tree in possible, (where, difference(found.tree, possible))
+        assert found.findings == [], (where, found.findings)
+        return found
+
+
+def difference(found: Tree, possible: list[Tree]) -> str:
+    """How a state differs from the likest of those it may be, in few words."""
+    likest = min(possible, key=lambda tree: len(set(tree) ^ set(found)))
+    names_ = sorted(name for name in {*likest, *found} if likest.get(name) != found.get(name))
+    return f"{len(possible)} possible; the likest differs in {names_}; there is {sorted(found)}"
+
+
+def explore(story: Story, explored: Explored, *, limit: int, seed: int) -> None:
+    """Cut before every action; judge at most `limit` states of each cut."""
+    for cut, disk in story.cuts():
+        possible = story.possible(cut)
+        for left in disk.states(limit=limit, seed=seed + cut):
+            left.seed = cut
+            explored.judge(story.path, left, possible, (cut, len(story.trees)))
+
+
+def explore_recovery(story: Story, explored: Explored, *, limit: int, seed: int, steps: tuple[str, ...]) -> None:
+    """Of some states, drawn by `seed`, the recovery is cut everywhere; then the next life is told, and cut as well."""
+    draw = random.Random(seed)
+    for cut, disk in story.cuts():
+        if draw.random() > 0.3:
+            continue
+        possible = story.possible(cut)
+        left = list(disk.states(limit=3, seed=seed + cut))[-1]
+        start = left.copy()
+        found = opened_again(story.path, left)
+        assert found.tree in possible and found.read_only_reason is None, (cut, found.read_only_reason)
+        for again, disk_again in left.cuts(0, left.actions, start):
+            for state in disk_again.states(limit=limit, seed=again):
+                state.seed = again
+                explored.judge(story.path, state, [found.tree], (cut, "recovery", again))
+        left.die_at = None
+        after = told_after(story.path, left.power_loss(Everything()), steps)
+        explore(after, explored, limit=limit, seed=seed + cut)
