@@ -17,7 +17,6 @@ __all__ = [
     "is_dead",
     "is_inside",
     "mounts",
-    "of",
     "ours_at",
     "refuse_of_others",
     "resolve",
@@ -28,11 +27,6 @@ FSTYPE = "fuse.rustfsfs"
 def ours_at(point: str) -> Mount | None:
     found = at(point)
     return found if found is not None and found.fstype == FSTYPE else None
-
-
-def of(volume: str) -> Mount | None:
-    """The newest mount of a volume."""
-    return next((m for m in reversed(mounts()) if m.fstype == FSTYPE and m.source == volume), None)
 
 
 def resolve(point: str) -> str:

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from rustfsfs.errors import InUse, MachineTrouble
 from rustfsfs.volume import mountinfo
 
 NAME = "lock"
+TRIES, PAUSE_S = 20, 0.01
 
 
 @contextmanager
@@ -50,10 +52,16 @@ def _open(path: str) -> int:
 
 
 def _take(fd: int, how: int, path: str) -> None:
-    try:
-        fcntl.flock(fd, how | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        raise InUse(_who(path, holder(path))) from exc
+    """Who only asks (`is_locked`) holds the lock for a moment and writes nothing: that one is waited for."""
+    for left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as exc:
+            found = holder(path)
+            if found or not left:
+                raise InUse(_who(path, found)) from exc
+            select.select([], [], [], PAUSE_S)
 
 
 @contextmanager

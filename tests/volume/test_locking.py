@@ -1,7 +1,9 @@
 """The lock, and what it says of who has it."""
 
+import fcntl
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,14 @@ def test_the_holder_is_named_as_long_as_it_holds(tmp_path: Path) -> None:
             pass
     assert not is_locked(path)
     assert holder(path) == {}
+
+
+def test_who_only_asks_is_waited_for(tmp_path: Path) -> None:
+    with open(tmp_path / "lock", "w") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        threading.Timer(0.03, fcntl.flock, (asking, fcntl.LOCK_UN)).start()
+        with locked(str(tmp_path), mount_point=None):
+            assert holder(str(tmp_path))["pid"] == os.getpid()
 
 
 def test_nobody_is_named_after_an_error(tmp_path: Path) -> None:
