@@ -84,7 +84,7 @@ def format_volume(
     places = [os.path.abspath(disk) for disk in disks] or [path]
     _check(chunk_avg_bytes, compression_level, copies, places)
     _check_directories(path, places)
-    with _all_or_nothing(list(dict.fromkeys([path, *places]))):
+    with _all_or_nothing(list(dict.fromkeys([path, *places]))), database.no_space_said():
         header, master = _new_header(world, path, secret, recovery_key, chunk_avg_bytes, compression_level, copies)
         _fill(world, path, places, header, derive_keys(master, header.uuid), config_text)
 

@@ -534,3 +534,17 @@ def test_a_mount_of_another_user_is_named_as_such(mounted: Mounted) -> None:
     first, second = done.stdout.splitlines()
     assert first == f"{mounted.point} was mounted by the user root; only that user and root can do this"
     assert second == f"{shut} cannot be read (Permission denied)"
+
+
+def test_format_on_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    base = Mounted(tmp_path)
+    for size in ("16k", "48k", "80k"):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(small)], check=True)
+        try:
+            done = base.run("format", small / "v", "--key-file", base.key, check=False)
+            assert done.returncode == 6, (size, done)
+            assert os.listdir(small) == []
+        finally:
+            subprocess.run(["umount", str(small)], check=True)
