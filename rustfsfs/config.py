@@ -14,6 +14,7 @@ import msgspec
 from rustfsfs.errors import UsageError
 from rustfsfs.units import DURATION_UNITS, MIB, SIZE_UNITS
 
+QUANTITY_MAX = float(1 << 62)  # bytes or seconds; more is a mistake, and `inf` no number
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*\Z")
 
 
@@ -65,7 +66,10 @@ def _quantity(text: str, units: dict[str, Any], what: str, example: str) -> floa
     found = _QUANTITY.match(text)
     if found is None or found[2] not in units:
         raise UsageError(f"{text!r} is no {what}; write a number and a unit ({', '.join(units)}), like {example!r}")
-    return float(found[1]) * float(units[found[2]])
+    value = float(found[1]) * float(units[found[2]])
+    if value > QUANTITY_MAX:
+        raise UsageError(f"{text[:40]!r} is too large a {what}")
+    return value
 
 
 def _size_between(low: int, high: int) -> Callable[[Any], int]:

@@ -14,6 +14,9 @@ from rustfsfs.units import format_size
 
 SKIPPED = shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__")
 KEY_SIZE = 32
+INTERRUPTED = 130  # as the commands say it
+UNFINISHED = "unfinished"  # a file that is there while the demo is made
+OURS = ("volume", "mnt", "key", "recovery-key", UNFINISHED)
 
 
 def rustfsfs(*arguments: str) -> str:
@@ -28,16 +31,42 @@ def rustfsfs(*arguments: str) -> str:
 
 def start(base: Path) -> None:
     volume, point, key = base / "volume", base / "mnt", base / "key"
+    if is_begun(base) and not is_complete(base):
+        print(f"The demo in {base} was cut off: starting over.")
+        remove(base)
     if mounts.ours_at(str(point)) is not None and not mounts.is_dead(str(point)):
         print(f"The demo is mounted already on {point}; `make demo-stop` ends it.")
         return
     base.mkdir(mode=0o700, exist_ok=True)
-    if (volume / "header").exists():
+    if is_complete(base):
         print(f"A demo volume is there already: mounting {volume} on {point}.")
         rustfsfs("mount", str(volume), str(point), "--key-file", str(key))
     else:
+        (base / UNFINISHED).touch()
         make(volume, point, key)
+        (base / UNFINISHED).unlink()
     closing_words(volume, point)
+
+
+def is_begun(base: Path) -> bool:
+    return any((base / name).exists() for name in OURS)
+
+
+def is_complete(base: Path) -> bool:
+    return (base / "volume" / "header").exists() and not (base / UNFINISHED).exists()
+
+
+def remove(base: Path) -> None:
+    """What an earlier demo made, and nothing else."""
+    point = base / "mnt"
+    if mounts.ours_at(str(point)) is not None:
+        rustfsfs("umount", str(point))
+    for name in OURS:
+        path = base / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def make(volume: Path, point: Path, key: Path) -> None:
@@ -114,5 +143,15 @@ def stop(base: Path) -> None:
     print(f"The demo is unmounted; {base} can be deleted.")
 
 
+def main() -> None:
+    try:
+        {"start": start, "stop": stop}[sys.argv[1]](Path(sys.argv[2]).resolve())
+    except KeyboardInterrupt:
+        print("\nThe demo was interrupted; `make demo` starts over, `make demo-stop` unmounts it.", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except (OSError, shutil.Error) as exc:
+        raise SystemExit(f"rustfsfs demo: {exc}") from exc
+
+
 if __name__ == "__main__":
-    {"start": start, "stop": stop}[sys.argv[1]](Path(sys.argv[2]).absolute())
+    main()

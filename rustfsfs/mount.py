@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import trio
 
-from rustfsfs.config import Config, parse_config
+from rustfsfs.config import Config
 from rustfsfs.errors import InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
 from rustfsfs.fuse import session
 from rustfsfs.fuse.ops import Operations
@@ -29,16 +29,18 @@ from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.tasks.segments import run_segments
 from rustfsfs.tasks.snapshots import run_snapshots
 from rustfsfs.volume.commands import COMMANDS, Command
-from rustfsfs.volume.formatting import METADATA, Secret
+from rustfsfs.volume.formatting import CONFIG, METADATA, Secret
 from rustfsfs.volume.grouping import ungrouped
-from rustfsfs.volume.opening import Opening, opened_volume, read_config_text
+from rustfsfs.volume.header import listed_disks
+from rustfsfs.volume.notices import notice
+from rustfsfs.volume.opening import Opening, opened_volume
+from rustfsfs.volume.settings import read_config
 from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import real_world
 
 KNOWN_OPTIONS = ("dev", "suid", "nodev", "nosuid", "ro", "rw", "noatime", "allow_other", "noxattr", "defaults")
 LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
-REFUSED_FILE_SYSTEMS = ("nfs", "nfs4", "overlay", "fuse.rustfsfs")
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0  # a task that failed is started again after
 
 
@@ -57,6 +59,9 @@ TASKS: dict[str, Task] = {
 READING_TASKS: dict[str, Task] = {"damage": run_damage}
 
 
+Ready = Callable[[str | None], None]  # called with what is wrong with the volume, if it is served all the same
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountOptions:
     volume: str
@@ -69,10 +74,15 @@ class MountOptions:
     skip_seq: int | None
 
 
-def serve(options: MountOptions, secret: Secret, ready: Callable[[], None]) -> None:
-    """Mount and answer until unmounted. Calls `ready` once requests are served. Raises OpeningError kinds."""
+def is_read_only(options: MountOptions) -> bool:
+    return options.read_only or "ro" in options.options
+
+
+def serve(options: MountOptions, secret: Secret, ready: Ready) -> None:
+    """Mount and answer until unmounted. Calls `ready`, in a thread, once requests are served. Raises OpeningError."""
     check_machine(options)
-    config = read_config(options)
+    own = f"{options.volume}/{CONFIG}"
+    config = read_config(options.config_path or own, must_exist=options.config_path is not None)
     handler = start_log(options, config)
     try:
         os.umask(0)
@@ -83,16 +93,6 @@ def serve(options: MountOptions, secret: Secret, ready: Callable[[], None]) -> N
         handler.close()
 
 
-def read_config(options: MountOptions) -> Config:
-    if options.config_path is None:
-        return parse_config(read_config_text(options.volume))
-    try:
-        with open(options.config_path, encoding="utf-8") as file:
-            return parse_config(file.read(), where=options.config_path)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{options.config_path} cannot be read ({exc})") from exc
-
-
 def check_machine(options: MountOptions) -> None:
     """Everything that can be seen beforehand, since libfuse says only that it failed."""
     unknown = sorted(options.options - set(KNOWN_OPTIONS))
@@ -100,7 +100,11 @@ def check_machine(options: MountOptions) -> None:
         raise UsageError(f"unknown mount option {unknown[0]}; known are {', '.join(KNOWN_OPTIONS)}")
     if not any(os.path.exists(f"{options.volume}/{name}") for name in (VOLUME_HEADER, METADATA)):
         raise NotAVolume(f"{options.volume} is not a rustfsfs volume")
+    if not is_read_only(options) and os.statvfs(options.volume).f_flag & os.ST_RDONLY:
+        raise MachineTrouble(f"{options.volume} is on a read-only file system; mount it with --read-only")
     try:
+        if not stat.S_ISCHR(os.stat("/dev/fuse").st_mode):
+            raise MachineTrouble("/dev/fuse is no device; as root: rm /dev/fuse, then modprobe fuse")
         os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
     except OSError as exc:
         denied = isinstance(exc, PermissionError)
@@ -109,9 +113,6 @@ def check_machine(options: MountOptions) -> None:
     if os.geteuid() != 0 and shutil.which("fusermount3") is None:
         raise MachineTrouble("fusermount3 is missing; install the package fuse3")
     _check_mount_point(options)
-    found = mounts.file_system_of(options.volume)
-    if found in REFUSED_FILE_SYSTEMS:
-        raise MachineTrouble(f"{options.volume} is on {found}, which cannot be trusted with a volume; use a local disk")
 
 
 def _check_mount_point(options: MountOptions) -> None:
@@ -131,8 +132,9 @@ def _check_mount_point(options: MountOptions) -> None:
         raise InUse(f"{point} is a mount point already (of {there.source}, {there.fstype}); unmount it first")
     if os.listdir(point):
         raise InUse(f"the mount point {point} is not empty")
-    if os.path.commonpath([point, options.volume]) == options.volume:
-        raise UsageError(f"the mount point {point} lies inside the volume")
+    for folder in [options.volume, *listed_disks(real_world(), options.volume)]:
+        if mounts.is_inside(point, os.path.realpath(folder)) or mounts.is_inside(os.path.realpath(folder), point):
+            raise UsageError(f"the mount point {point} lies inside or around {folder}, which holds the volume")
 
 
 def start_log(options: MountOptions, config: Config) -> logging.Handler:
@@ -144,36 +146,47 @@ def start_log(options: MountOptions, config: Config) -> logging.Handler:
         handler = logging.handlers.SysLogHandler("/dev/log", facility="daemon")
         handler.ident = "rustfsfs: "
     else:
-        handler = logging.handlers.RotatingFileHandler(
-            f"{options.volume}/{LOG_NAME}", maxBytes=LOG_SIZE_MAX, backupCount=LOGS_KEPT, encoding="utf-8"
-        )
+        handler = _file_handler(f"{options.volume}/{LOG_NAME}")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for spoken in list(notice.handlers):  # no terminal any more, or the whole log on it
+        notice.removeHandler(spoken)
     log.addHandler(handler)
     log.setLevel(config.log.level.upper())
     return handler
 
 
+def _file_handler(path: str) -> logging.Handler:
+    """A volume on a read-only file system is mounted all the same, without a log."""
+    try:
+        return logging.handlers.RotatingFileHandler(
+            path, maxBytes=LOG_SIZE_MAX, backupCount=LOGS_KEPT, encoding="utf-8"
+        )
+    except OSError:
+        return logging.NullHandler()
+
+
 def fuse_options(options: MountOptions) -> set[str]:
     """What the kernel is told: permissions are its work; nosuid and nodev unless asked otherwise."""
-    found = {f"fsname={options.volume}", "subtype=rustfsfs", "default_permissions"}
+    source = options.volume.replace("\\", "\\\\").replace(",", "\\,")  # libfuse takes both away again
+    found = {f"fsname={source}", "subtype=rustfsfs", "default_permissions"}
     found.add("suid" if "suid" in options.options else "nosuid")
     found.add("dev" if "dev" in options.options else "nodev")
     if os.geteuid() == 0 or "allow_other" in options.options:
         found.add("allow_other")
-    if options.read_only or "ro" in options.options:
+    if is_read_only(options):
         found.add("ro")
     if "noatime" in options.options:
         found.add("noatime")
-    return {option.replace(",", "\\,") if option.startswith("fsname=") else option for option in found}
+    return found
 
 
-async def _serve(options: MountOptions, config: Config, secret: Secret, ready: Callable[[], None]) -> None:
+async def _serve(options: MountOptions, config: Config, secret: Secret, ready: Ready) -> None:
     how = Opening(
         path=options.volume,
         secret=secret,
         config=config,
         mount_point=options.mount_point,
-        read_only=options.read_only or "ro" in options.options,
+        read_only=is_read_only(options),
         degraded=options.degraded,
         skip_seq=options.skip_seq,
         noatime="noatime" in options.options,
@@ -183,7 +196,7 @@ async def _serve(options: MountOptions, config: Config, secret: Secret, ready: C
             await _serve_volume(volume, options, ready)
 
 
-async def _serve_volume(volume: Volume, options: MountOptions, ready: Callable[[], None]) -> None:
+async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> None:
     operations = Operations(volume, noxattr="noxattr" in options.options)
     session.begin(operations, options.mount_point, fuse_options(options))
     unmounted = False
@@ -197,7 +210,7 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Callable[[
                 nursery.start_soon(_keep_running, volume, name, task)
             nursery.start_soon(_end_on_signal)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
-            nursery.start_soon(_announce, options.mount_point, ready)
+            nursery.start_soon(_announce, options.mount_point, volume.health.trouble, ready)
             await session.run()
             unmounted = mounts.ours_at(options.mount_point) is None
             nursery.cancel_scope.cancel()
@@ -211,10 +224,13 @@ def _tasks(volume: Volume) -> dict[str, Task]:
     return TASKS | READING_TASKS if volume.health.read_only_reason is None else READING_TASKS
 
 
-async def _announce(mount_point: str, ready: Callable[[], None]) -> None:
+async def _announce(mount_point: str, trouble: str | None, ready: Ready) -> None:
     """Say ready when a request was answered. Another process asks: this one must never wait for itself."""
-    await trio.run_process(["stat", "-f", mount_point], capture_stdout=True, capture_stderr=True, check=False)
-    ready()
+    try:
+        await trio.run_process(["stat", "-f", mount_point], capture_stdout=True, capture_stderr=True, check=False)
+    except OSError:
+        pass  # no such program: then unasked
+    await trio.to_thread.run_sync(ready, trouble)
 
 
 async def _end_on_signal() -> None:

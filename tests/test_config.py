@@ -46,6 +46,8 @@ def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
         pytest.param("quiet = '5s'", "did you mean seal.quiet?", id="a key without its table"),
         pytest.param("[cache]\nram = 5", "needs a unit", id="a number without a unit"),
         pytest.param("[cache]\nram = '1KiB'", "out of range", id="too little"),
+        pytest.param(f"[cache]\nram = '{'9' * 400}KiB'", "too large", id="too much"),
+        pytest.param(f"[seal]\nquiet = '{'9' * 400}s'", "too large", id="longer than for ever"),
         pytest.param("[collect]\nlive_share = 2", "between 0 and 1", id="a share above one"),
         pytest.param("[log]\nlevel = 'loud'", "write debug, info", id="no level"),
         pytest.param("[cache\n", "is not TOML", id="not TOML"),

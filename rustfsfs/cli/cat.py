@@ -11,7 +11,7 @@ from rustfsfs.volume import offline
 
 
 @click.command("cat")
-@click.argument("volume", type=click.Path())
+@click.argument("volume", type=places.PATH)
 @click.argument("path")
 @open_options
 def command(
@@ -26,6 +26,11 @@ def command(
     if found.is_mounted:
         raise InUse(f"{found.volume} is mounted on {found.mount_point}; read the file there")
     secret = read_secret(passphrase_file, key_file, recovery_key_file)
-    offline.cat(found.volume, secret, path, sys.stdout.buffer.write)
-    sys.stdout.flush()
+    offline.cat(found.volume, secret, path, write)
     return exits.DONE
+
+
+def write(data: bytes) -> None:
+    with exits.written():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()

@@ -9,7 +9,7 @@ from rustfsfs.units import format_size
 
 
 @click.command("collect")
-@click.argument("mountpoint", type=click.Path())
+@click.argument("mountpoint", type=places.PATH)
 @click.option(
     "--live-share", default=0.9, show_default=True, help="rewrite packs of which less than this share is needed"
 )
@@ -22,5 +22,5 @@ def command(mountpoint: str, live_share: float) -> int:
     place = places.find_mounted(mountpoint)
     with progress_bar() as report:
         done = call(place.volume, "collect", {"live_share": live_share}, report)
-    click.echo(f"Freed {format_size(done['freed_bytes'])}; {format_size(done['dead_bytes'])} of the packs is dead.")
+    exits.echo(f"Freed {format_size(done['freed_bytes'])}; {format_size(done['dead_bytes'])} of the packs is dead.")
     return exits.DONE

@@ -9,6 +9,7 @@ from rustfsfs.cli.console import progress_bar
 from rustfsfs.cli.secrets import open_options, read_secret
 from rustfsfs.service.client import call
 from rustfsfs.units import format_size
+from rustfsfs.volume.directories import check_file_system, check_name
 
 
 @click.group("disk")
@@ -21,7 +22,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
 @open_options
 def list_(place: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
     """Show the disks.   rustfsfs disk list /mnt"""
@@ -34,33 +35,36 @@ def list_(place: str, passphrase_file: str | None, key_file: str | None, recover
         rows = offline.disk_list(found.volume, read_secret(passphrase_file, key_file, recovery_key_file))
     for row in rows:
         free = "" if row["free_bytes"] is None else f", {format_size(row['free_bytes'])} free"
-        click.echo(
+        exits.echo(
             f"{row['number']:>3}  {row['state']:<9} {row['path']}  {format_size(row['stored_bytes'])} stored{free}"
         )
     return exits.DONE
 
 
 @command.command("add")
-@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
-@click.argument("disk", type=click.Path())
+@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("disk", type=places.PATH)
 @open_options
 def add(place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
     """Add an empty directory on another disk.   rustfsfs disk add /mnt /srv/disk2"""
     found, path = places.find(place), os.path.abspath(disk)
+    check_name(path)
+    check_file_system(path)  # before a daemon is asked: in its own mount it would wait for itself for ever
     if found.is_mounted:
+        path = os.path.realpath(path)
         number = call(found.volume, "disk_add", {"path": path})["number"]
     else:
         from rustfsfs.volume import offline
 
         secret = read_secret(passphrase_file, key_file, recovery_key_file)
         number = offline.disk_add(found.volume, secret, path)
-    click.echo(f"{path} is disk {number} of the volume now.")
+    exits.echo(f"{path} is disk {number} of the volume now.")
     return exits.DONE
 
 
 @command.command("remove")
-@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
-@click.argument("disk", type=click.Path())
+@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("disk", type=places.PATH)
 @open_options
 def remove(
     place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
@@ -75,5 +79,12 @@ def remove(
 
             secret = read_secret(passphrase_file, key_file, recovery_key_file)
             offline.disk_remove(found.volume, secret, path, progress=report)
-    click.echo(f"{path} is no disk of the volume any more; what is left in it can be deleted.")
+    exits.echo(f"{path} is no disk of the volume any more; {what_can_go(path, found.volume)} can be deleted.")
     return exits.DONE
+
+
+def what_can_go(disk: str, volume: str) -> str:
+    """VOLUME itself stops being a disk, but stays the volume."""
+    if os.path.realpath(disk) == os.path.realpath(volume):
+        return f"{disk}/packs and {disk}/snapshots"
+    return "what is left in it"

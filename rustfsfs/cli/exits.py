@@ -1,10 +1,14 @@
 """From what went wrong to an exit code and one sentence. The codes are documented in the README."""
 
 import errno
+import os
 import sys
+import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from rustfsfs.errors import DamagedData, NoSpace, OpeningError, RustfsfsError
+from rustfsfs.errors import DamagedData, MachineTrouble, NoSpace, OpeningError, RustfsfsError
 
 DONE, BUG, USAGE, WRONG_KEY, NOT_A_VOLUME, IN_USE, MACHINE, FINDINGS, NETWORK, INTERRUPTED = (
     0,
@@ -57,9 +61,6 @@ def sentence_of(exc: BaseException) -> str:
 
 def log_bug(exc: BaseException, folder: str | None) -> str | None:
     """Append the traceback to FOLDER/rustfsfs.log, else to one in the temporary directory; returns its path."""
-    import os
-    import tempfile
-
     text = "".join(traceback.format_exception(exc))
     for place in (folder, tempfile.gettempdir()):
         if place is None:
@@ -75,5 +76,28 @@ def log_bug(exc: BaseException, folder: str | None) -> str | None:
     return None
 
 
+def echo(text: str) -> None:
+    """A line on the standard output. Raises BrokenPipeError, MachineTrouble."""
+    with written():
+        print(text, flush=True)
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Trouble with the standard output inside the block is named as such. Raises BrokenPipeError, MachineTrouble."""
+    if sys.stdout is None:
+        raise MachineTrouble("the output cannot be written (it is closed)")
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python would try once more at its end
+        raise MachineTrouble(f"the output cannot be written ({exc.strerror})") from exc
+
+
 def say(text: str) -> None:
-    print(f"rustfsfs: {text}", file=sys.stderr)
+    """A sentence on the standard error, if that takes one; the exit code says the rest."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"rustfsfs: {text}", file=sys.stderr, flush=True)

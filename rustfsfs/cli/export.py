@@ -10,9 +10,9 @@ from rustfsfs.volume import offline
 
 
 @click.command("export")
-@click.argument("volume", type=click.Path())
+@click.argument("volume", type=places.PATH)
 @click.argument("path")
-@click.argument("directory", type=click.Path())
+@click.argument("directory", type=places.PATH)
 @open_options
 def command(
     volume: str,
@@ -34,5 +34,5 @@ def command(
     with progress_bar() as report:
         trouble = offline.export(found.volume, secret, path, directory, progress=report)
     for line in trouble:
-        click.echo(line)
+        exits.echo(line)
     return exits.FINDINGS if trouble else exits.DONE

@@ -5,6 +5,7 @@ import secrets as random
 
 import click
 
+from rustfsfs.cli import exits, places
 from rustfsfs.cli.secrets import Secret, open_options, read_secret
 from rustfsfs.config import default_config_text, parse_size
 from rustfsfs.content.slots import RECOVERY_SIZE, format_recovery_key
@@ -14,8 +15,8 @@ from rustfsfs.world import real_world
 
 
 @click.command("format")
-@click.argument("volume", type=click.Path())
-@click.option("--disk", "disks", multiple=True, type=click.Path(), help="a directory for packs; may be repeated")
+@click.argument("volume", type=places.PATH)
+@click.option("--disk", "disks", multiple=True, type=places.PATH, help="a directory for packs; may be repeated")
 @open_options
 @click.option("--chunk-size", default="256KiB", show_default=True, help="mean size of a chunk, 64KiB to 512KiB")
 @click.option("--compression-level", default=3, show_default=True, type=int, help="of zstd, 1 to 19")
@@ -76,11 +77,11 @@ def make(
         if recovery_key_file is not None:
             os.unlink(recovery_key_file)
         raise
-    click.echo(f"{os.path.abspath(volume)} is a rustfsfs volume now.")
+    exits.echo(f"{os.path.abspath(volume)} is a rustfsfs volume now.")
     if recovery_key_file is not None:
-        click.echo(f"The recovery key is in {recovery_key_file}: keep it somewhere else.")
+        exits.echo(f"The recovery key is in {recovery_key_file}: keep it somewhere else.")
     else:
-        click.echo(f"Recovery key, shown only now; write it down and keep it somewhere else:\n\n    {text}\n")
+        exits.echo(f"Recovery key, shown only now; write it down and keep it somewhere else:\n\n    {text}\n")
 
 
 def _write_new(path: str, text: str) -> None:

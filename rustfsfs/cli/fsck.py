@@ -10,7 +10,7 @@ from rustfsfs.service.client import call
 
 
 @click.command("fsck")
-@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
 @open_options
 @click.option("--data", is_flag=True, help="read and verify every frame too")
 @click.option("--restore-metadata", is_flag=True, help="replace lost metadata by the newest snapshot on the disks")
@@ -39,18 +39,18 @@ def command(
             secret = read_secret(passphrase_file, key_file, recovery_key_file)
             findings = offline.fsck(found.volume, secret, data=data, progress=report)
     for line in findings:
-        click.echo(line)
-    click.echo(f"{len(findings)} findings." if findings else "No findings.")
+        exits.echo(line)
+    exits.echo(f"{len(findings)} findings." if findings else "No findings.")
     return exits.FINDINGS if findings else exits.DONE
 
 
 def _restore(
     found: places.Place, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
 ) -> int:
-    from rustfsfs.volume import offline
+    from rustfsfs.volume.restoring import restore_metadata
 
     if found.is_mounted:
         raise InUse(f"{found.volume} is mounted; unmount it first")
     secret = read_secret(passphrase_file, key_file, recovery_key_file)
-    click.echo(offline.restore_metadata(found.volume, secret))
+    exits.echo(restore_metadata(found.volume, secret))
     return exits.DONE

@@ -23,20 +23,20 @@ def command() -> None:
 
 
 @command.command("list")
-@click.argument("volume", type=click.Path())
+@click.argument("volume", type=places.PATH)
 def list_(volume: str) -> int:
     """Show the key slots.   rustfsfs key list /srv/volume"""
     for slot in keys.list_slots(real_world(), places.find(volume).volume):
         made = datetime.fromtimestamp(slot.created_ns / 1e9, UTC).strftime("%Y-%m-%d") if slot.created_ns else ""
-        click.echo(f"{slot.number:>3}  {'damaged' if slot.kind is None else slot.kind.value:<12} {made}".rstrip())
+        exits.echo(f"{slot.number:>3}  {'damaged' if slot.kind is None else slot.kind.value:<12} {made}".rstrip())
     return exits.DONE
 
 
 @command.command("add")
-@click.argument("volume", type=click.Path())
+@click.argument("volume", type=places.PATH)
 @open_options
-@click.option("--new-passphrase-file", type=click.Path(dir_okay=False), help="file with the new passphrase")
-@click.option("--new-key-file", type=click.Path(dir_okay=False), help="the new key file")
+@click.option("--new-passphrase-file", type=places.FILE, help="file with the new passphrase")
+@click.option("--new-key-file", type=places.FILE, help="the new key file")
 @click.option("--new-recovery-key", is_flag=True, help="make a recovery key and print it")
 def add(
     volume: str,
@@ -58,14 +58,14 @@ def add(
         else read_secret(new_passphrase_file, new_key_file, None, new=True, what="New passphrase")
     )
     number = keys.add_slot(real_world(), path, opened_with=opened_with, new=new)
-    click.echo(f"Key slot {number} was added.")
+    exits.echo(f"Key slot {number} was added.")
     if new_recovery_key:
-        click.echo(f"Recovery key, shown only now:\n\n    {format_recovery_key(new.value)}\n")
+        exits.echo(f"Recovery key, shown only now:\n\n    {format_recovery_key(new.value)}\n")
     return exits.DONE
 
 
 @command.command("remove")
-@click.argument("volume", type=click.Path())
+@click.argument("volume", type=places.PATH)
 @click.argument("number", type=int)
 @open_options
 def remove(
@@ -75,5 +75,5 @@ def remove(
     path = places.find(volume).volume
     opened_with = read_secret(passphrase_file, key_file, recovery_key_file)
     keys.remove_slot(real_world(), path, opened_with=opened_with, number=number)
-    click.echo(f"Key slot {number} was removed.")
+    exits.echo(f"Key slot {number} was removed.")
     return exits.DONE

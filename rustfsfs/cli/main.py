@@ -1,6 +1,8 @@
 """The command `rustfsfs`: its commands by name, loaded when they are used, and the end of every error."""
 
 import importlib
+import io
+import logging
 import os
 import sys
 from typing import Any
@@ -9,6 +11,8 @@ import click
 
 from rustfsfs import __version__
 from rustfsfs.cli import exits
+from rustfsfs.errors import RustfsfsError, UsageError
+from rustfsfs.volume.notices import notice
 
 COMMANDS = {
     "format": "make a new volume",
@@ -52,7 +56,28 @@ def rustfsfs() -> None:
 
 def main() -> None:
     """Run, and end with a documented exit code and at most one sentence on stderr."""
+    prepare_streams()
+    listen()
     sys.exit(run(sys.argv[1:]))
+
+
+def prepare_streams() -> None:
+    """The three standard descriptors are there, and any file name can be printed."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next file opened would become one of them
+        pass
+    os.close(fd)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            as_is = stream.encoding == "utf-8" and not stream.isatty()
+            stream.reconfigure(errors="surrogateescape" if as_is else "backslashreplace")
+
+
+def listen() -> None:
+    """Of what the library logs, only notices reach the terminal: the rest is for the log of a mount."""
+    logging.getLogger("rustfsfs").addHandler(logging.NullHandler())
+    spoken = logging.StreamHandler(sys.stderr)
+    spoken.setFormatter(logging.Formatter("rustfsfs: %(message)s"))
+    notice.addHandler(spoken)
 
 
 def run(arguments: list[str]) -> int:
@@ -66,17 +91,28 @@ def run(arguments: list[str]) -> int:
         exc.show()
         return exits.USAGE
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return exits.DONE
+    except FileNotFoundError as exc:
+        return report(explained(exc))
     except (Exception, KeyboardInterrupt) as exc:
         return report(exc)
+
+
+def explained(exc: FileNotFoundError) -> Exception:
+    """Without its working directory a process can make nothing of a relative path."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return UsageError("the current directory is gone; change to another one")
+    return exc
 
 
 def report(exc: BaseException, folder: str | None = None) -> int:
     """One sentence, never a traceback; ours goes to a log."""
     code = exits.code_of(exc)
     text = exits.sentence_of(exc)
-    if code == exits.BUG:
+    if code == exits.BUG and not isinstance(exc, RustfsfsError):  # one of ours has its daemon's log in it already
         path = exits.log_bug(exc, folder)
         text += f"; the traceback is in {path}" if path else ""
     exits.say(text)

@@ -2,26 +2,30 @@
 
 import json
 import os
-import subprocess
-import sys
+import signal
+import socket
 from collections.abc import Callable
 
 import click
 
-from rustfsfs.cli import exits
-from rustfsfs.cli.secrets import open_options, read_secret
+from rustfsfs.cli import exits, places
+from rustfsfs.cli.secrets import Secret, open_options, read_secret
 from rustfsfs.errors import NotAVolume, OpeningError
-from rustfsfs.mount import MountOptions, serve
+from rustfsfs.mount import MountOptions, Ready, serve
 from rustfsfs.service import mounts
+from rustfsfs.volume.directories import check_file_system
+
+HEARD = b"."
+ANSWER_SIZE_MAX = 1 << 16  # one sentence
 
 
 @click.command("mount")
-@click.argument("volume", type=click.Path())
-@click.argument("mountpoint", type=click.Path())
+@click.argument("volume", type=places.PATH)
+@click.argument("mountpoint", type=places.PATH)
 @open_options
 @click.option("--foreground", is_flag=True, help="stay, and log to the terminal")
 @click.option("--read-only", is_flag=True, help="change nothing, not even after a crash")
-@click.option("--config", "config_path", type=click.Path(dir_okay=False), help="instead of VOLUME/config.toml")
+@click.option("--config", "config_path", type=places.FILE, help="instead of VOLUME/config.toml")
 @click.option("-o", "options", multiple=True, metavar="OPTIONS", help="dev, suid, ro, noatime, allow_other, noxattr")
 @click.option("--degraded", is_flag=True, help="mount although a disk is missing; what lies there reads as an error")
 @click.option("--skip", "skip_seq", type=int, metavar="SEQ", help="go on without the damaged journal records up to SEQ")
@@ -45,53 +49,68 @@ def command(
     """
     wanted = MountOptions(
         volume=os.path.realpath(volume),
-        mount_point=os.path.abspath(mountpoint),
+        mount_point=mounts.resolve(mountpoint),
         foreground=foreground,
         read_only=read_only,
         config_path=os.path.abspath(config_path) if config_path else None,
-        options=frozenset(name for group in options for name in group.split(",") if name),
+        options=frozenset(name.strip() for group in options for name in group.split(",") if name.strip()),
         degraded=degraded,
         skip_seq=skip_seq,
     )
     if not os.path.isdir(wanted.volume):
         raise NotAVolume(f"{volume} is not a rustfsfs volume")
-    if mounts.file_system_of(wanted.volume) == "tmpfs":
-        exits.say(f"warning: {volume} is in RAM (tmpfs): all of it is gone when the machine stops")
+    places.ensure_readable(wanted.volume)
+    check_file_system(wanted.volume)
     detach_dead(wanted.mount_point)
     secret = read_secret(passphrase_file, key_file, recovery_key_file)
     if foreground:
-        serve(wanted, secret, lambda: click.echo(f"{wanted.volume} is mounted on {wanted.mount_point}"))
-        return exits.DONE
+        return _stay(wanted, secret)
     return start_daemon(lambda ready: serve(wanted, secret, ready), wanted.volume)
+
+
+def _stay(wanted: MountOptions, secret: Secret) -> int:
+    def ready(trouble: str | None) -> None:
+        exits.echo(f"{wanted.volume} is mounted on {wanted.mount_point}")
+        warn(trouble)
+
+    serve(wanted, secret, ready)
+    return exits.DONE
 
 
 def detach_dead(point: str) -> None:
     """A mount of ours whose daemon is gone is taken off the point first; anything else is left alone."""
-    if mounts.ours_at(point) is None or not mounts.is_dead(point):
-        return
-    tool = ["umount", "-l", point] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", point]
-    subprocess.run(tool, check=False, capture_output=True)
+    if mounts.ours_at(point) is not None and mounts.is_dead(point):
+        mounts.detach(point, lazy=True)
 
 
-def start_daemon(work: Callable[[Callable[[], None]], None], folder: str) -> int:
+def start_daemon(work: Callable[[Ready], None], folder: str) -> int:
     """Run `work` in a process of its own, away from the terminal; returns when it is ready or has ended.
 
-    Forks before any thread exists. Raises OpeningError with the daemon's sentence.
+    The daemon goes on only when it was heard: interrupted before that, it gives up. Forks before any thread exists.
+    Raises OpeningError with the daemon's sentence.
     """
-    read_end, write_end = os.pipe()
+    ours, theirs = socket.socketpair()
     if os.fork() == 0:
-        os.close(read_end)
-        _become_daemon(work, write_end, folder)
-    os.close(write_end)
-    with os.fdopen(read_end, "rb") as said:
-        message = said.read()
-    os.wait()
-    if not message:
-        raise DaemonFailed(f"the daemon ended without a word; its log is {folder}/rustfsfs.log", exits.BUG)
-    found = json.loads(message)
-    if found["exit"] != exits.DONE:
-        raise DaemonFailed(found["error"], found["exit"])
+        ours.close()
+        _become_daemon(work, theirs, folder)
+    theirs.close()
+    with ours:
+        os.wait()
+        message = ours.recv(ANSWER_SIZE_MAX)
+        if not message:
+            raise DaemonFailed(f"the daemon ended without a word; its log is {folder}/rustfsfs.log", exits.BUG)
+        found = json.loads(message)
+        if found["exit"] != exits.DONE:
+            raise DaemonFailed(found["text"], found["exit"])
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # from here on the volume is mounted
+        ours.send(HEARD)
+    warn(found["text"])
     return exits.DONE
+
+
+def warn(trouble: str | None) -> None:
+    if trouble:
+        exits.say(f"warning: the volume can only be read now: {trouble}")
 
 
 class DaemonFailed(OpeningError):
@@ -100,7 +119,35 @@ class DaemonFailed(OpeningError):
         self.exit_code = exit_code
 
 
-def _become_daemon(work: Callable[[Callable[[], None]], None], write_end: int, folder: str) -> None:
+class NobodyWaits(OpeningError):
+    """Whoever asked for the mount was interrupted."""
+
+
+class Teller:
+    """The daemon's end: one answer, and whether it was heard."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream: socket.socket | None = stream
+
+    def ready(self, trouble: str | None) -> None:
+        """Raises NobodyWaits."""
+        if not self.tell(exits.DONE, trouble):
+            raise NobodyWaits("nobody waits for the mount any more; it is given up")
+
+    def tell(self, code: int, text: str | None) -> bool:
+        """Only the first call says anything. Was it heard?"""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return False
+        with stream:
+            try:
+                stream.send(json.dumps({"exit": code, "text": text}).encode())
+                return stream.recv(1) == HEARD
+            except OSError:
+                return False
+
+
+def _become_daemon(work: Callable[[Ready], None], stream: socket.socket, folder: str) -> None:
     """The second half of a double fork. Never returns."""
     os.setsid()
     if os.fork():
@@ -108,20 +155,12 @@ def _become_daemon(work: Callable[[Callable[[], None]], None], write_end: int, f
     nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
-    open_end: list[int] = [write_end]
-
-    def say(code: int, text: str) -> None:
-        if open_end:
-            os.write(open_end[0], json.dumps({"exit": code, "error": text}).encode())
-            os.close(open_end.pop())
-
-    code = exits.DONE
+    teller, code = Teller(stream), exits.DONE
     try:
-        work(lambda: say(exits.DONE, ""))
+        work(teller.ready)
     except BaseException as exc:
         code, text = exits.code_of(exc), exits.sentence_of(exc)
         if code == exits.BUG:
             text += f"; the traceback is in {exits.log_bug(exc, folder)}"
-        say(code, text)
-    sys.stdout.flush()
+        teller.tell(code, text)
     os._exit(code)

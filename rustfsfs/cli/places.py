@@ -3,10 +3,17 @@
 import os
 from typing import NamedTuple
 
-from rustfsfs.errors import NotAVolume
+import click
+
+from rustfsfs.errors import MachineTrouble, NotAVolume
 from rustfsfs.service import mounts
 from rustfsfs.store.headers import VOLUME_HEADER
+from rustfsfs.volume.directories import check_name
+from rustfsfs.volume.formatting import METADATA
 from rustfsfs.volume.locking import holder, is_locked
+
+PATH = click.Path(readable=False)  # what cannot be read is said in our words, with our codes
+FILE = click.Path(readable=False, dir_okay=False)
 
 
 class Place(NamedTuple):
@@ -22,17 +29,28 @@ class Place(NamedTuple):
 
 
 def find(path: str) -> Place:
-    """A volume or a mount point of one. Raises NotAVolume."""
-    full = os.path.realpath(path) if not mounts.ours_at(os.path.abspath(path)) else os.path.abspath(path)
-    there = mounts.ours_at(full)
+    """A volume or a mount point of one; a mount whose daemon is gone stands for its volume. Raises NotAVolume."""
+    point = mounts.resolve(path)
+    there = mounts.ours_at(point)
     if there is not None:
-        return _mounted(there.source, full)
-    if not os.path.exists(f"{full}/{VOLUME_HEADER}") and not os.path.exists(f"{full}/metadata.db"):
+        mounts.refuse_of_others(there)
+        if not mounts.is_dead(point):
+            return _mounted(there.source, point)
+    full = os.path.realpath(path) if there is None else there.source
+    ensure_readable(full)
+    if not os.path.exists(f"{full}/{VOLUME_HEADER}") and not os.path.exists(f"{full}/{METADATA}"):
         raise NotAVolume(f"{path} is neither a rustfsfs volume nor the mount point of one")
     if is_locked(full):
-        point = holder(full).get("mount_point")
-        return _mounted(full, str(point) if point else None)
+        known = holder(full).get("mount_point")
+        return _mounted(full, str(known) if known else None)
     return Place(full, None, None)
+
+
+def ensure_readable(volume: str) -> None:
+    """A directory we may not look into could be a volume. Raises UsageError (its name), MachineTrouble."""
+    check_name(volume)
+    if os.path.isdir(volume) and not os.access(volume, os.R_OK | os.X_OK):
+        raise MachineTrouble(f"{volume} cannot be read (Permission denied)")
 
 
 def _mounted(volume: str, point: str | None) -> Place:

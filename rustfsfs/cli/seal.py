@@ -4,12 +4,13 @@ import click
 
 from rustfsfs.cli import exits, places
 from rustfsfs.cli.console import progress_bar
+from rustfsfs.errors import MachineTrouble
 from rustfsfs.service.client import call
 from rustfsfs.units import format_size
 
 
 @click.command("seal")
-@click.argument("mountpoint", type=click.Path())
+@click.argument("mountpoint", type=places.PATH)
 def command(mountpoint: str) -> int:
     """Seal all hot data into packs: deduplicated, compressed, out of the journal.
 
@@ -19,7 +20,9 @@ def command(mountpoint: str) -> int:
     place = places.find_mounted(mountpoint)
     with progress_bar() as report:
         done = call(place.volume, "seal", {}, report)
-    click.echo(f"Sealed {format_size(done['sealed_bytes'])}.")
+    exits.echo(f"Sealed {format_size(done['sealed_bytes'])}.")
+    if done["error"]:
+        raise MachineTrouble(f"{format_size(done['hot_bytes'])} cannot be sealed and stays hot: {done['error']}")
     if done["hot_bytes"]:
-        click.echo(f"{format_size(done['hot_bytes'])} is hot: written since, or it cannot be read (see the log).")
+        exits.echo(f"{format_size(done['hot_bytes'])} is hot: written since.")
     return exits.DONE

@@ -25,7 +25,7 @@ class Secret:
 
 def open_options(command: F) -> F:
     """OPEN: [--passphrase-file F | --key-file F | --recovery-key-file F]."""
-    path = click.Path(dir_okay=False)
+    path = click.Path(dir_okay=False, readable=False)
     command = click.option("--recovery-key-file", type=path, help="file with the recovery key")(command)
     command = click.option("--key-file", type=path, help="file with at least 32 random bytes, mode 0600")(command)
     return click.option("--passphrase-file", type=path, help="file with the passphrase")(command)
@@ -84,7 +84,7 @@ def _passphrase(value: bytes) -> Secret:
 
 
 def _ask(*, new: bool, what: str) -> bytes:
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise WrongKey("no key was named and there is no terminal to ask; use --passphrase-file or --key-file")
     prompt = what or ("New passphrase" if new else "Passphrase")
     value = getpass.getpass(f"{prompt}: ")

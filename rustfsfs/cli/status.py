@@ -13,7 +13,7 @@ from rustfsfs.units import format_size
 
 
 @click.command("status")
-@click.argument("place", type=click.Path(), metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
 @open_options
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
 def command(
@@ -31,7 +31,7 @@ def command(
         from rustfsfs.volume import offline
 
         shown = offline.status(found.volume, read_secret(passphrase_file, key_file, recovery_key_file))
-    click.echo(json.dumps(shown) if as_json else describe(shown))
+    exits.echo(json.dumps(shown) if as_json else describe(shown))
     return exits.DONE
 
 
@@ -40,10 +40,9 @@ def describe(shown: dict[str, Any]) -> str:
     volume, journal = shown["volume"], shown["journal"]
     files = _count(shown["files"], "file", "files")
     directories = _count(shown["directories"], "directory", "directories")
-    state = f"mounted on {volume['mount_point']} by process {volume['pid']}" if volume["pid"] else volume["state"]
     rows = [
         ("Volume", f"{volume['path']}  ({volume['uuid']})"),
-        ("State", state),
+        ("State", _state(volume)),
         ("Holds", f"{files}, {directories}"),
         ("Logical", f"{format_size(shown['logical_bytes'])}, of that {format_size(shown['hot_bytes'])} hot"),
         ("Unique", f"{format_size(shown['unique_bytes'])}{_times(shown['dedup_ratio'], 'by deduplication')}"),
@@ -63,12 +62,24 @@ def describe(shown: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _state(volume: dict[str, Any]) -> str:
+    if volume["pid"]:
+        return f"mounted on {volume['mount_point']} by process {volume['pid']}"
+    if volume["state"] == "unclean":
+        return "unclean: its daemon was killed, or the power failed; rustfsfs mount brings everything back"
+    return str(volume["state"])
+
+
 def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
 def _times(ratio: float | None, why: str) -> str:
-    return "" if ratio is None else f", {ratio:.2f} times smaller {why}"
+    if not ratio:
+        return ""
+    if ratio < 1:
+        return f", {1 / ratio:.2f} times larger, nothing saved {why}"
+    return f", {ratio:.2f} times smaller {why}"
 
 
 def _when(at_ns: int) -> str:

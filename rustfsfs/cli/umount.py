@@ -2,11 +2,10 @@
 
 import os
 import select
-import subprocess
 
 import click
 
-from rustfsfs.cli import exits
+from rustfsfs.cli import exits, places
 from rustfsfs.cli.mount import detach_dead
 from rustfsfs.errors import InUse, NotAVolume
 from rustfsfs.service import mounts
@@ -16,7 +15,7 @@ NAMED_MAX = 10  # processes in one message
 
 
 @click.command("umount")
-@click.argument("mountpoint", type=click.Path())
+@click.argument("mountpoint", type=places.PATH)
 @click.option("--lazy", is_flag=True, help="detach now, even while processes use it; the daemon ends when they have")
 def command(mountpoint: str, lazy: bool) -> int:
     """Unmount MOUNTPOINT. Returns when everything is committed and the daemon is gone.
@@ -24,10 +23,11 @@ def command(mountpoint: str, lazy: bool) -> int:
     \b
     rustfsfs umount /mnt
     """
-    point = os.path.abspath(mountpoint)
+    point = mounts.resolve(mountpoint)
     there = mounts.ours_at(point)
     if there is None:
         raise NotAVolume(f"{mountpoint} is not the mount point of a rustfsfs volume")
+    mounts.refuse_of_others(there)
     if mounts.is_dead(point):
         detach_dead(point)
         return exits.DONE
@@ -56,17 +56,13 @@ def _wait_until_gone(daemon: int) -> None:
 
 
 def _detach(point: str, *, lazy: bool) -> None:
-    if os.geteuid() == 0:
-        tool = ["umount", *(["-l"] if lazy else []), point]
-    else:
-        tool = ["fusermount3", "-u", *(["-z"] if lazy else []), point]
-    done = subprocess.run(tool, check=False, capture_output=True, text=True)
-    if done.returncode == 0:
+    trouble = mounts.detach(point, lazy=lazy)
+    if trouble is None:
         return
     users = processes_using(point)
     if users:
         raise InUse(f"{point} is in use by {', '.join(users)}; end them, or use --lazy")
-    raise InUse(f"{point} cannot be unmounted: {done.stderr.strip()}")
+    raise InUse(f"{point} cannot be unmounted: {trouble}")
 
 
 def processes_using(point: str) -> list[str]:

@@ -29,7 +29,7 @@ def call(volume_path: str, name: str, args: dict[str, Any], on_progress: Progres
             try:
                 stream.connect(f"/proc/self/fd/{folder}/{NAME}")
             except OSError as exc:
-                raise InUse(f"the mount of {volume_path} does not answer ({exc.strerror})") from exc
+                raise InUse(_why_silent(volume_path, exc)) from exc
             stream.sendall(encode({"v": VERSION, "call": name, "args": args}))
             with stream.makefile("rb", buffering=READ_SIZE) as lines:
                 for line in lines:
@@ -42,6 +42,14 @@ def call(volume_path: str, name: str, args: dict[str, Any], on_progress: Progres
     finally:
         os.close(folder)
     raise InUse(f"the mount of {volume_path} ended before it answered")
+
+
+def _why_silent(volume_path: str, exc: OSError) -> str:
+    if os.statvfs(volume_path).f_flag & os.ST_RDONLY:
+        return (
+            f"{volume_path} is on a read-only file system, so its mount cannot be asked; name {volume_path} and a key"
+        )
+    return f"the mount of {volume_path} does not answer ({exc.strerror})"
 
 
 def _result(message: dict[str, Any]) -> Any:

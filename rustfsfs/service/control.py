@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from rustfsfs.errors import OpeningError, RustfsfsError, UsageError
+from rustfsfs.errors import MachineTrouble, OpeningError, RustfsfsError, UsageError
 from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, encode, parse_request
 from rustfsfs.volume.volume import log
 
@@ -22,23 +22,32 @@ EXIT_TROUBLE = 6
 def bind(volume_path: str) -> socket.socket:
     """A listening socket in the volume's directory; one that a dead process left is replaced.
 
-    Bound through /proc/self/fd, since a socket's path has at most 107 bytes and a volume's may have more.
+    Bound through /proc/self/fd, since a socket's path has at most 107 bytes and a volume's may have more. Raises
+    MachineTrouble.
     """
     folder = os.open(volume_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        path = f"/proc/self/fd/{folder}/{NAME}"
-        if os.path.lexists(path):
-            os.unlink(path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
-        listener.listen(BACKLOG)
-        return listener
+        return _bind(f"/proc/self/fd/{folder}/{NAME}")
+    except OSError as exc:
+        raise MachineTrouble(f"the control socket {volume_path}/{NAME} cannot be made ({exc.strerror})") from exc
     finally:
         os.close(folder)
+
+
+def _bind(path: str) -> socket.socket:
+    if os.path.lexists(path):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+        listener.listen(BACKLOG)
+        return listener
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
 
 
 async def run_control(
@@ -48,6 +57,10 @@ async def run_control(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled. A client's mistake is its own error line; a bug of ours is logged, and ends nobody."""
+    if os.statvfs(volume_path).f_flag & os.ST_RDONLY:
+        log.warning("there is no control socket: %s is on a read-only file system", volume_path)
+        task_status.started()
+        await trio.sleep_forever()
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(bind(volume_path)))
     try:
         task_status.started()

@@ -1,39 +1,27 @@
-"""What the kernel says is mounted: /proc/self/mountinfo (proc(5)), read as text."""
+"""Mounts of ours, among all that the kernel names (volume/mountinfo.py)."""
 
 import errno
 import os
-import re
-from typing import NamedTuple
+import pwd
+import subprocess
 
+from rustfsfs.errors import MachineTrouble
+from rustfsfs.volume.mountinfo import Mount, at, covering, file_system_of, is_inside, mounts
+
+__all__ = [
+    "FSTYPE",
+    "at",
+    "covering",
+    "detach",
+    "file_system_of",
+    "is_dead",
+    "is_inside",
+    "mounts",
+    "ours_at",
+    "refuse_of_others",
+    "resolve",
+]
 FSTYPE = "fuse.rustfsfs"
-_OCTAL = re.compile(r"\\([0-7]{3})")
-
-
-class Mount(NamedTuple):
-    point: str
-    fstype: str
-    source: str
-    device: str  # major:minor
-
-
-def _plain(text: str) -> str:
-    return _OCTAL.sub(lambda found: chr(int(found[1], 8)), text)
-
-
-def mounts() -> list[Mount]:
-    """All mounts, oldest first."""
-    found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            before, _dash, after = line.rstrip("\n").partition(" - ")
-            fields, rest = before.split(" "), after.split(" ")
-            found.append(Mount(_plain(fields[4]), rest[0], _plain(rest[1]), fields[2]))
-    return found
-
-
-def at(point: str) -> Mount | None:
-    """The topmost mount on exactly this point."""
-    return next((mount for mount in reversed(mounts()) if mount.point == point), None)
 
 
 def ours_at(point: str) -> Mount | None:
@@ -41,11 +29,37 @@ def ours_at(point: str) -> Mount | None:
     return found if found is not None and found.fstype == FSTYPE else None
 
 
-def file_system_of(path: str) -> str:
-    """The type of the file system a path lies on, as mountinfo names it."""
-    device = os.stat(path).st_dev
-    number = f"{os.major(device)}:{os.minor(device)}"
-    return next((mount.fstype for mount in reversed(mounts()) if mount.device == number), "unknown")
+def resolve(point: str) -> str:
+    """A mount point as the kernel names it: symlinks followed, and what is mounted there not asked: it may be dead."""
+    parent, name = os.path.split(point.rstrip("/"))
+    if name in ("", ".", ".."):
+        return os.path.realpath(point)
+    found = os.path.join(os.path.realpath(parent), name)
+    return os.path.realpath(found) if at(found) is None and os.path.islink(found) else found
+
+
+def detach(point: str, *, lazy: bool) -> str | None:
+    """Unmount; what the tool says if it could not. Raises MachineTrouble (there is no tool)."""
+    if os.geteuid() == 0:
+        tool = ["umount", *(["-l"] if lazy else []), point]
+    else:
+        tool = ["fusermount3", "-u", *(["-z"] if lazy else []), point]
+    try:
+        done = subprocess.run(tool, check=False, capture_output=True, text=True, errors="replace")
+    except FileNotFoundError as exc:
+        raise MachineTrouble(f"{tool[0]} is not on the PATH; install the packages mount and fuse3") from exc
+    return None if done.returncode == 0 else done.stderr.strip().replace("\n", "; ")
+
+
+def refuse_of_others(mount: Mount) -> None:
+    """Raises MachineTrouble for a mount of another user, unless we are root."""
+    if mount.owner is None or os.geteuid() in (0, mount.owner):
+        return
+    try:
+        name = pwd.getpwuid(mount.owner).pw_name
+    except KeyError:
+        name = f"with number {mount.owner}"
+    raise MachineTrouble(f"{mount.point} was mounted by the user {name}; only that user and root can do this")
 
 
 def is_dead(point: str) -> bool:

@@ -5,10 +5,11 @@ from typing import Any
 
 import trio
 
-from rustfsfs.errors import NoSpace, UsageError
+from rustfsfs.errors import DamagedData, NoSpace, StoreError, UsageError
 from rustfsfs.meta import disks
 from rustfsfs.volume import checking, collecting, drives, epochs, packing, paths, sealing
 from rustfsfs.volume.collecting import Progress
+from rustfsfs.volume.recording import ensure_writable
 from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume
 
@@ -16,8 +17,9 @@ LIVE_SHARE_FULL = 0.5  # packs rewritten when the disk is too full to seal
 Command = Callable[[Volume, dict[str, Any], Progress], Awaitable[Any]]
 
 
-async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, int]:
-    """Seal all that is hot now; `{"sealed_bytes"}`."""
+async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, int | str | None]:
+    """Seal all that is hot now; `{"sealed_bytes", "hot_bytes", "error"}`: error says why some of it cannot be."""
+    ensure_writable(volume)
     total = volume.metadata.running.hot_bytes
     sealed = 0
 
@@ -26,7 +28,7 @@ async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict
         sealed += batch_bytes
         progress(min(sealed, total), total, "sealing")
 
-    made_room = False
+    made_room, error = False, None
     while disks.hot_segments(volume.metadata):
         try:
             done = await sealing.seal_forks(
@@ -41,10 +43,30 @@ async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict
             continue
         await volume.gate.opened()
         if not done:
-            break  # the rest cannot be read; the log says why
+            error = await _why_not(volume)
+            break
     await packing.close_full(volume, everything=True)
     await epochs.commit(volume)
-    return {"sealed_bytes": sealed, "hot_bytes": volume.metadata.running.hot_bytes}
+    return {"sealed_bytes": sealed, "hot_bytes": volume.metadata.running.hot_bytes, "error": error}
+
+
+async def _why_not(volume: Volume) -> str | None:
+    """Why the oldest hot file cannot be sealed; None if it can by now, or if nothing is hot any more."""
+    for fork in sealing.hot_forks(volume, limit=1):
+        start: int | None = 0
+        while start is not None:
+            await volume.gate.opened()
+            windows, start = sealing.plan_fork(volume, fork, start)
+            try:
+                async with volume.seal_lock:
+                    for window in windows:
+                        alone = sealing.Batch()
+                        alone.add(window)
+                        await sealing.seal_batch(volume, alone)
+            except (DamagedData, StoreError) as exc:
+                named = paths.paths_of_fork(volume.metadata, fork)
+                return f"{', '.join(named) or 'a file without a name'}: {exc}"
+    return None
 
 
 async def collect(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, int]:
@@ -59,7 +81,9 @@ async def collect(volume: Volume, args: dict[str, Any], progress: Progress) -> d
 async def fsck(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, list[str]]:
     """Check the last COMMIT while the mount works; `{"findings"}`."""
     await epochs.commit(volume)
-    return {"findings": await trio.to_thread.run_sync(_check, volume, bool(args.get("data")), progress)}
+    findings = await trio.to_thread.run_sync(_check, volume, bool(args.get("data")), progress)
+    trouble = volume.health.trouble
+    return {"findings": findings if trouble is None else [trouble, *findings]}
 
 
 def _check(volume: Volume, data: bool, progress: Progress) -> list[str]:

@@ -1,25 +1,39 @@
 """Making a new volume: directories, disks, key slots, an empty database with its root."""
 
 import os
+import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from rustfsfs import ops
-from rustfsfs.content.keys import derive_keys
+from rustfsfs.content.keys import Keys, derive_keys
 from rustfsfs.content.slots import FORMAT, Slot, SlotKind, VolumeHeader, encode_header, make_slot
-from rustfsfs.errors import InUse, MachineTrouble, UsageError
+from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.meta import database
 from rustfsfs.meta.apply import apply
 from rustfsfs.meta.disks import OWN
-from rustfsfs.store.headers import DiskHeader, write_disk_header, write_volume_header
+from rustfsfs.store.headers import DISK_HEADER, VOLUME_HEADER, DiskHeader, write_disk_header, write_volume_header
 from rustfsfs.units import GIB, KIB, MIB, ROOT
-from rustfsfs.world import Files, World, publish
+from rustfsfs.volume.directories import check_empty, check_file_system, check_name, check_new_disk
+from rustfsfs.world import World, publish
 
 METADATA = "metadata.db"
 CONFIG = "config.toml"
 DISKS = "disks"  # text file: one path a line; where the copies of the header are, for when the database is not
 JOURNAL = "journal"
+OUR_NAMES = (
+    "packs",
+    DISK_HEADER,
+    VOLUME_HEADER,
+    JOURNAL,
+    CONFIG,
+    DISKS,
+    METADATA,
+    f"{METADATA}-wal",
+    f"{METADATA}-shm",
+)
 SLOT_COUNT = 16
 CHUNK_AVG_MIN, CHUNK_AVG_MAX = 64 * KIB, 512 * KIB
 SALT_SIZE, NONCE_SIZE = 32, 12
@@ -62,16 +76,65 @@ def format_volume(
 ) -> None:
     """Make a volume at `path` and on `disks` (none: `path` is the disk too). Changes nothing if it cannot.
 
-    Order: disks, database, then VOLUME/header last: a directory without it is not a volume, and `format` cut off
-    half-way leaves none. Raises InUse (a directory is not empty), UsageError, MachineTrouble.
+    Everything is checked before anything is made, and what was made is removed again when it fails half-way. Order:
+    disks, database, then VOLUME/header last: a directory without it is not a volume, and `format` killed half-way
+    leaves none. Raises InUse (a directory is not empty), UsageError, MachineTrouble.
     """
     path = os.path.abspath(path)
     places = [os.path.abspath(disk) for disk in disks] or [path]
     _check(chunk_avg_bytes, compression_level, copies, places)
-    for folder in dict.fromkeys([path, *places]):
-        _prepare_directory(world.files, folder)
-    header, master = _new_header(world, path, secret, recovery_key, chunk_avg_bytes, compression_level, copies)
-    keys = derive_keys(master, header.uuid)
+    _check_directories(path, places)
+    with _all_or_nothing(list(dict.fromkeys([path, *places]))), database.no_space_said():
+        header, master = _new_header(world, path, secret, recovery_key, chunk_avg_bytes, compression_level, copies)
+        _fill(world, path, places, header, derive_keys(master, header.uuid), config_text)
+
+
+def _check_directories(path: str, places: Sequence[str]) -> None:
+    """Raises InUse, UsageError, MachineTrouble."""
+    check_name(path)
+    if path not in places:
+        check_file_system(path)
+        check_empty(path)
+    for number, disk in enumerate(places):
+        check_new_disk(disk, volume=path, others=places[:number])
+
+
+@contextmanager
+def _all_or_nothing(folders: Sequence[str]) -> Iterator[None]:
+    """The directories, 0700 and ours, for the block to fill; as they were before if it fails. Raises MachineTrouble."""
+    before: dict[str, int | None] = {}  # folder -> its mode; None: it was not there
+    try:
+        for folder in folders:
+            before[folder] = stat.S_IMODE(os.stat(folder).st_mode) if os.path.exists(folder) else None
+            if before[folder] is None:
+                os.mkdir(folder, 0o700)
+            os.chmod(folder, 0o700)
+        yield
+    except BaseException as exc:
+        for folder, mode in before.items():
+            _undo(folder, mode)
+        if isinstance(exc, OSError):
+            raise MachineTrouble(f"the volume cannot be made: {exc.filename or folders[0]}: {exc.strerror}") from exc
+        raise
+
+
+def _undo(folder: str, mode: int | None) -> None:
+    """Remove what `_fill` makes, by its names: nothing else is ours."""
+    for name in OUR_NAMES:
+        for found in (f"{folder}/{name}", f"{folder}/{name}.new"):
+            if os.path.isdir(found):
+                shutil.rmtree(found, ignore_errors=True)
+            elif os.path.lexists(found):
+                os.unlink(found)
+    if mode is None:
+        with suppress(OSError):
+            os.rmdir(folder)
+    elif os.path.exists(folder):
+        os.chmod(folder, mode)
+
+
+def _fill(world: World, path: str, places: Sequence[str], header: VolumeHeader, keys: Keys, config_text: str) -> None:
+    """What OUR_NAMES lists; the header last."""
     encoded = encode_header(header, mac_key=keys.header_mac)
     uuids = [world.random_bytes(16) for _ in places]
     for number, (disk, uuid) in enumerate(zip(places, uuids, strict=True), start=1):
@@ -96,25 +159,6 @@ def _check(chunk_avg: int, level: int, copies: int, places: Sequence[str]) -> No
         raise UsageError("the compression level is a number from 1 to 19")
     if copies > len(places):
         raise UsageError(f"{copies} copies need {copies} disks: name them with --disk")
-    if len(set(places)) != len(places):
-        raise UsageError("a disk is named twice")
-
-
-def _prepare_directory(files: Files, folder: str) -> None:
-    """An empty directory of ours, 0700; made if its parent is there."""
-    try:
-        if not files.exists(folder):
-            files.mkdir(folder)
-        left = [name for name in files.names(folder) if name != "lost+found"]
-        if left:
-            raise InUse(f"{folder} is not empty ({left[0]}); name an empty or new directory")
-        os.chmod(folder, 0o700)
-        if files.space(folder).read_only:
-            raise MachineTrouble(f"{folder} is on a read-only file system")
-    except NotADirectoryError as exc:
-        raise InUse(f"{folder} is not a directory") from exc
-    except OSError as exc:
-        raise MachineTrouble(f"{folder} cannot be used ({exc.strerror})") from exc
 
 
 def _new_header(

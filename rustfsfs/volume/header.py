@@ -17,6 +17,7 @@ from rustfsfs.errors import NewerFormat, NotAVolume, OpeningError
 from rustfsfs.meta.disks import OWN
 from rustfsfs.store.headers import read_volume_header, write_volume_header
 from rustfsfs.volume.formatting import DISKS, Secret
+from rustfsfs.volume.notices import notice
 from rustfsfs.volume.volume import log
 from rustfsfs.world import World
 
@@ -46,7 +47,7 @@ def find_header(world: World, path: str) -> bytes:
             trouble = trouble or exc
             continue
         if trouble is not None:
-            log.warning("using the copy of the volume's header on %s: %s", folder, trouble)
+            notice.warning("using the copy of the volume's header on %s: %s", folder, trouble)
         return data
     raise trouble if trouble is not None else NotAVolume(f"{path} is not a rustfsfs volume")
 

@@ -1,5 +1,6 @@
 """Key slots of a volume: listed, added, removed, in VOLUME and on every disk. No data is rewritten."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from rustfsfs.content.keys import derive_keys
@@ -16,11 +17,11 @@ from rustfsfs.content.slots import (
     unlock,
     usable_slots,
 )
-from rustfsfs.errors import MachineTrouble, UsageError
+from rustfsfs.errors import MachineTrouble, UsageError, WrongKey
 from rustfsfs.store.headers import write_volume_header
 from rustfsfs.volume.formatting import NONCE_SIZE, SALT_SIZE, Secret
 from rustfsfs.volume.header import find_header, listed_disks
-from rustfsfs.volume.volume import log
+from rustfsfs.volume.notices import notice
 from rustfsfs.world import World
 
 
@@ -46,6 +47,9 @@ def add_slot(world: World, path: str, *, opened_with: Secret, new: Secret) -> in
     """A new way to open the volume; returns its slot's number. Raises WrongKey, UsageError (no slot is free)."""
     header = decode_header(find_header(world, path))
     master = unlock(header, opened_with.kind, opened_with.value)
+    taken = opened_by(header, new)
+    if taken is not None:
+        raise UsageError(f"this key opens slot {taken} already; name another one")
     free = [number for number in range(SLOT_COUNT) if header.slots[number] is None]
     if not free:
         raise UsageError(f"all {SLOT_COUNT} key slots are taken; remove one first")
@@ -61,6 +65,18 @@ def add_slot(world: World, path: str, *, opened_with: Secret, new: Secret) -> in
     )
     _write(world, path, replace_slot(header, slot.number, slot), master)
     return slot.number
+
+
+def opened_by(header: VolumeHeader, secret: Secret) -> int | None:
+    """The first slot that a secret opens already."""
+    for slot in usable_slots(header):
+        alone = replace(header, slots=tuple(slot if number == slot.number else None for number in range(SLOT_COUNT)))
+        try:
+            unlock(alone, secret.kind, secret.value)
+        except WrongKey:
+            continue
+        return slot.number
+    return None
 
 
 def remove_slot(world: World, path: str, *, opened_with: Secret, number: int) -> None:
@@ -86,4 +102,4 @@ def _write(world: World, path: str, header: VolumeHeader, master: bytes) -> None
         try:
             write_volume_header(world.files, disk, data)
         except OSError as exc:
-            log.warning("the header copy on %s keeps the old key slots: %s", disk, exc)
+            notice.warning("the header copy on %s keeps the old key slots: %s", disk, exc)

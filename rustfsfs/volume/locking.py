@@ -1,43 +1,88 @@
-"""The lock file: one process at a time has a volume open; the lock says which, and where it is mounted."""
+"""The lock file: one process at a time has a volume open; the lock says which, and where it is mounted.
 
+On a file system that is read-only nobody can change the volume: there readers share the lock, and nothing is written.
+"""
+
+import errno
 import fcntl
 import json
 import os
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rustfsfs.errors import InUse, MachineTrouble
+from rustfsfs.volume import mountinfo
 
 NAME = "lock"
+TRIES, PAUSE_S = 20, 0.01
 
 
 @contextmanager
-def locked(path: str, *, mount_point: str | None) -> Iterator[None]:
-    """Hold the lock of the volume at `path`. Raises InUse naming the process, MachineTrouble (read-only directory).
+def locked(path: str, *, mount_point: str | None, read_only: bool = False) -> Iterator[None]:
+    """Hold the lock of the volume at `path`. Raises InUse naming the process, MachineTrouble (it cannot be written).
 
     The kernel lets go when the process ends, however it ends; the file stays.
     """
-    file = f"{path}/{NAME}"
+    if read_only and os.statvfs(path).f_flag & os.ST_RDONLY:
+        with _shared(path):
+            yield
+        return
+    fd = _open(path)
     try:
-        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise MachineTrouble(f"{file} cannot be written ({exc.strerror}); check the disk and who you are") from exc
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise InUse(_who(path, holder(path))) from exc
+        _take(fd, fcntl.LOCK_EX, path)
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps({"pid": os.getpid(), "mount_point": mount_point}).encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(fd, 0)  # so that no dead process is ever named
+    finally:
+        os.close(fd)
+
+
+def _open(path: str) -> int:
+    file = f"{path}/{NAME}"
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        if exc.errno == errno.EROFS:
+            raise MachineTrouble(f"{path} is on a read-only file system, and this would change it") from exc
+        raise MachineTrouble(f"{file} cannot be written ({exc.strerror}); check the disk and who you are") from exc
+
+
+def _take(fd: int, how: int, path: str) -> None:
+    """Who only asks (`is_locked`) holds the lock for a moment and writes nothing: that one is waited for."""
+    for left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as exc:
+            found = holder(path)
+            if found or not left:
+                raise InUse(_who(path, found)) from exc
+            select.select([], [], [], PAUSE_S)
+
+
+@contextmanager
+def _shared(path: str) -> Iterator[None]:
+    try:
+        fd = os.open(f"{path}/{NAME}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # never opened before its file system became read-only
         yield
-        os.ftruncate(fd, 0)
+        return
+    try:
+        _take(fd, fcntl.LOCK_SH, path)
+        yield
     finally:
         os.close(fd)
 
 
 @contextmanager
-def locked_disk(path: str) -> Iterator[None]:
+def locked_disk(path: str, *, is_shared: bool = False) -> Iterator[None]:
     """Hold a disk's directory: two volumes, one perhaps a copy of the other, must never write to the same packs.
+
+    is_shared   nobody can write there
 
     Raises InUse. A disk that is no real directory (a test's double) has no lock.
     """
@@ -48,7 +93,7 @@ def locked_disk(path: str) -> Iterator[None]:
         return
     try:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise InUse(f"the disk {path} is in use by another volume; is this volume a copy of that one?") from exc
         yield
@@ -57,7 +102,7 @@ def locked_disk(path: str) -> Iterator[None]:
 
 
 def is_locked(path: str) -> bool:
-    """Does a living process have the volume open?"""
+    """Does a living process have the volume open, and may change it?"""
     try:
         fd = os.open(f"{path}/{NAME}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -74,6 +119,8 @@ def is_locked(path: str) -> bool:
 def holder(path: str) -> dict[str, object]:
     """What the holder wrote: {"pid", "mount_point"}; empty when nobody did."""
     try:
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return _known_to_kernel(f"{path}/{NAME}")
         with open(f"{path}/{NAME}", "rb") as file:
             found = json.loads(file.read() or b"{}")
     except (OSError, ValueError):
@@ -81,6 +128,22 @@ def holder(path: str) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
+def _known_to_kernel(file: str) -> dict[str, object]:
+    """What a file that could not be written says may be of a process long gone: /proc/locks knows (proc(5))."""
+    found = os.stat(file)
+    wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    with open("/proc/locks", encoding="ascii") as lines:
+        for line in lines:
+            fields = line.split()
+            if wanted in fields:
+                return {"pid": int(fields[fields.index(wanted) - 1])}
+    return {}
+
+
 def _who(path: str, found: dict[str, object]) -> str:
-    where = f"mounted on {found['mount_point']}" if found.get("mount_point") else "in use"
-    return f"{path} is already {where} by process {found.get('pid', 'unknown')}; unmount it there first"
+    point, process = found.get("mount_point"), f"process {found.get('pid', 'unknown')}"
+    if not point:
+        return f"{path} is in use by {process}; wait until that has ended"
+    if any(mount.point == point and mount.source == path for mount in mountinfo.mounts()):
+        return f"{path} is already mounted on {point} by {process}; unmount it there first"
+    return f"{path} is still in use after a lazy unmount of {point}; {process} ends when the last program lets go of it"

@@ -5,39 +5,35 @@ each function runs its own trio loop and is plain to call.
 """
 
 import os
-import shutil
-import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import trio
 
-from rustfsfs.config import parse_config
-from rustfsfs.content.keys import Keys
-from rustfsfs.errors import DamagedVolume, RustfsfsError, UsageError
-from rustfsfs.meta import database, entries, inodes
+from rustfsfs.config import Config
+from rustfsfs.errors import UsageError
+from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
-from rustfsfs.store.headers import read_disk_header
 from rustfsfs.units import MIB, ROOT
-from rustfsfs.volume import checking, drives, listing, opening, reading, snapshots
+from rustfsfs.volume import checking, drives, reading
 from rustfsfs.volume.collecting import Progress, no_progress
-from rustfsfs.volume.formatting import METADATA, Secret
-from rustfsfs.volume.header import listed_disks, unlocked
-from rustfsfs.volume.locking import locked
+from rustfsfs.volume.exporting import export_tree
+from rustfsfs.volume.formatting import CONFIG, Secret
 from rustfsfs.volume.opening import Opening, opened_volume
+from rustfsfs.volume.settings import read_config
 from rustfsfs.volume.status import status as show
 from rustfsfs.volume.volume import Volume
-from rustfsfs.world import World, real_world
+from rustfsfs.world import real_world
 
 READ_SIZE = 4 * MIB
 T = TypeVar("T")
 
 
 def _run(path: str, secret: Secret, work: Callable[[Volume], Awaitable[T]], *, read_only: bool) -> T:
+    """Who only reads needs no settings, and a mistake in them keeps nobody from the data."""
+
     async def main() -> T:
-        config = parse_config(opening.read_config_text(path))
+        config = Config() if read_only else read_config(f"{path}/{CONFIG}", must_exist=False)
         how = Opening(path=os.path.abspath(path), secret=secret, config=config, read_only=read_only)
         async with opened_volume(real_world(), how) as volume:
             return await work(volume)
@@ -51,8 +47,8 @@ def status(path: str, secret: Secret) -> dict[str, Any]:
     async def work(volume: Volume) -> dict[str, Any]:
         state = "unclean" if volume.health.unclean_start else "clean"
         found = show(volume, state=state, mount_point=None, pid=None)
-        found["volume"]["read_only"] = None
-        found["healthy"] = not volume.health.missing_disks
+        found["volume"]["read_only"] = volume.health.trouble
+        found["healthy"] = not volume.health.missing_disks and volume.health.trouble is None
         return found
 
     return _run(path, secret, work, read_only=True)
@@ -63,7 +59,8 @@ def fsck(path: str, secret: Secret, *, data: bool, progress: Progress = no_progr
 
     async def work(volume: Volume) -> list[str]:
         metadata = volume.metadata  # the replayed transaction, not the last COMMIT
-        findings = [f"disk {why}" for why in volume.health.missing_disks.values()]
+        findings = [] if volume.health.trouble is None else [volume.health.trouble]
+        findings += [f"disk {why}" for why in volume.health.missing_disks.values()]
         findings += checking.check_metadata(metadata)
         findings += checking.check_packs(metadata, volume.disks, no_progress)
         if data:
@@ -92,68 +89,9 @@ def export(path: str, secret: Secret, source: str, target: str, *, progress: Pro
     """Copy a tree out to a directory; returns what could not be read, a line each, and goes on past it."""
 
     async def work(volume: Volume) -> list[str]:
-        trouble: list[str] = []
-        row = find(volume, source)
-        destination = Path(target)
-        destination.mkdir(parents=True, exist_ok=True)
-        name = os.fsdecode(os.path.basename(source.rstrip("/").encode()) or b".")
-        exporter = _Exporter(volume, trouble, progress)
-        await exporter.copy(row, destination / name if not row.is_directory or name != "." else destination)
-        return trouble
+        return await export_tree(volume, find(volume, source), source, target, progress=progress)
 
     return _run(path, secret, work, read_only=True)
-
-
-class _Exporter:
-    """Writes a tree; hard links stay hard links."""
-
-    def __init__(self, volume: Volume, trouble: list[str], progress: Progress) -> None:
-        self._volume, self._trouble, self._progress = volume, trouble, progress
-        self._made: dict[int, Path] = {}
-        self._done = 0
-
-    async def copy(self, row: Attributes, target: Path) -> None:
-        running = self._volume.metadata.running
-        self._done += 1
-        self._progress(self._done, running.files + running.directories, "exporting")
-        try:
-            if row.inode in self._made:
-                os.link(self._made[row.inode], target)
-                return
-            await self._copy_contents(row, target)
-            _copy_attributes(self._volume, row, target)
-            if row.nlink > 1 and not row.is_directory:
-                self._made[row.inode] = target
-        except (RustfsfsError, OSError) as exc:
-            self._trouble.append(f"{target}: {exc}")
-
-    async def _copy_contents(self, row: Attributes, target: Path) -> None:
-        if row.is_directory:
-            target.mkdir(exist_ok=True)
-            cookie = listing.DOT_DOT_COOKIE
-            while page := listing.page(self._volume, row.inode, cookie, 1000):
-                for name, _cookie, child in page:
-                    await self.copy(child, target / os.fsdecode(name))
-                cookie = page[-1][1]
-        elif row.is_file:
-            with open(target, "xb") as out:
-                async for data in contents(self._volume, row):
-                    out.write(data)
-        elif stat.S_ISLNK(row.mode):
-            os.symlink(inodes.target(self._volume.metadata, row.inode) or b"", target)
-        else:
-            os.mknod(target, row.mode, row.rdev)
-
-
-def _copy_attributes(volume: Volume, row: Attributes, target: Path) -> None:
-    if os.geteuid() == 0:
-        os.chown(target, row.uid, row.gid, follow_symlinks=False)
-    if not stat.S_ISLNK(row.mode):
-        os.chmod(target, stat.S_IMODE(row.mode))
-        for name in inodes.xattr_names(volume.metadata, row.inode):
-            value = inodes.get_xattr(volume.metadata, row.inode, name)
-            os.setxattr(target, name, value or b"")
-    os.utime(target, ns=(row.atime_ns, row.mtime_ns), follow_symlinks=False)
 
 
 def find(volume: Volume, path: str) -> Attributes:
@@ -196,74 +134,3 @@ def disk_remove(path: str, secret: Secret, disk: str, *, progress: Progress = no
         await drives.remove(volume, disk, progress=progress)
 
     _run(path, secret, work, read_only=False)
-
-
-def restore_metadata(path: str, secret: Secret) -> str:
-    """Put the newest good metadata snapshot in the place of a lost database; returns what was done, in a sentence.
-
-    What is left of the journal is replayed by the next open, as far as it continues the snapshot. The old database is
-    kept beside it. Raises DamagedVolume (no snapshot opens).
-    """
-    path = os.path.abspath(path)
-    world = real_world()
-    header, keys = unlocked(world, path, secret)
-    with locked(path, mount_point=None):
-        candidates = sorted(_snapshot_files(world, path), key=os.path.basename, reverse=True)
-        for candidate in candidates:
-            temporary = f"{path}/{METADATA}.new"
-            _copy_file(candidate, temporary)
-            try:
-                metadata = database.open_(temporary, keys.database)
-            except DamagedVolume:
-                continue
-            sound = [text for (text,) in metadata.rows("PRAGMA quick_check(1)")] == ["ok"]
-            committed_ns, epoch = metadata.running.committed_ns, metadata.running.epoch
-            database.mark_restored(metadata, newest_epoch=_newest_epoch(world, path, keys, header.uuid))
-            metadata.close()
-            if not sound:
-                continue
-            _put_in_place(world, path, temporary)
-            return f"the metadata is that of epoch {epoch}, {_when(committed_ns)} (from {candidate})"
-    raise DamagedVolume(f"no metadata snapshot of {path} opens; looked at {len(candidates)}")
-
-
-def _snapshot_files(world: World, path: str) -> Iterator[str]:
-    for disk in [path, *listed_disks(world, path)]:
-        folder = f"{disk}/{snapshots.FOLDER}"
-        if world.files.exists(folder):
-            yield from (f"{folder}/{name}" for name in world.files.names(folder) if name.endswith(".db"))
-
-
-def _newest_epoch(world: World, path: str, keys: Keys, uuid: bytes) -> int:
-    """Of all disks that can be read."""
-    epochs = []
-    for disk in [path, *listed_disks(world, path)]:
-        try:
-            epochs.append(read_disk_header(world.files, disk, keys=keys, uuid=uuid).epoch)
-        except (RustfsfsError, OSError):
-            continue
-    return max(epochs, default=0)
-
-
-def _copy_file(source: str, target: str) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        Path(target + suffix).unlink(missing_ok=True)
-    shutil.copyfile(source, target)
-
-
-def _put_in_place(world: World, path: str, temporary: str) -> None:
-    """Order: new file durable → old ones moved aside → new one renamed → directory durable."""
-    with open(temporary, "rb") as file:
-        world.files.sync(file.fileno())
-    base = f"{path}/{METADATA}"
-    for suffix in ("-shm", "-wal", ""):
-        if os.path.exists(base + suffix):
-            os.replace(base + suffix, f"{base}.damaged{suffix}")
-    for suffix in ("-wal", "-shm"):
-        Path(temporary + suffix).unlink(missing_ok=True)
-    os.replace(temporary, base)
-    world.files.sync_dir(path)
-
-
-def _when(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

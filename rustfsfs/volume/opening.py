@@ -36,8 +36,8 @@ from rustfsfs.store.base import PackStore
 from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import read_disk_header
 from rustfsfs.units import MIB, DiskNo
-from rustfsfs.volume import ballast, drives, epochs, finishing, packing, snapshots
-from rustfsfs.volume.formatting import CONFIG, JOURNAL, METADATA, Secret, journal_limit
+from rustfsfs.volume import ballast, drives, epochs, finishing, frozen, packing, snapshots
+from rustfsfs.volume.formatting import JOURNAL, METADATA, Secret, journal_limit
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.header import keep_alike, unlocked
 from rustfsfs.volume.locking import locked, locked_disk
@@ -71,10 +71,15 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
     On leaving: everything committed, packs closed, a metadata snapshot if anything changed; after an exception too.
     """
     header, keys = unlocked(world, how.path, how.secret)
-    with locked(how.path, mount_point=how.mount_point), ExitStack() as disk_locks:
+    is_frozen = how.read_only and world.files.space(how.path).read_only
+    with (
+        locked(how.path, mount_point=how.mount_point, read_only=how.read_only),
+        frozen.writable(f"{how.path}/{METADATA}", is_frozen=is_frozen) as database_path,
+        ExitStack() as disk_locks,
+    ):
         if not how.read_only:
             ballast.make_room_to_open(world.files, how.path, 2 * header.segment_bytes + OPENING_BYTES)
-        volume = await _open(world, how, header, keys, disk_locks)
+        volume = await _open(world, how, header, keys, database_path, disk_locks)
         try:
             yield volume
         finally:
@@ -82,9 +87,11 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
                 await _close(volume, read_only=how.read_only)
 
 
-async def _open(world: World, how: Opening, header: VolumeHeader, keys: Keys, disk_locks: ExitStack) -> Volume:
+async def _open(
+    world: World, how: Opening, header: VolumeHeader, keys: Keys, database_path: str, disk_locks: ExitStack
+) -> Volume:
     with ExitStack() as undo:
-        metadata = open_metadata(world, f"{how.path}/{METADATA}", keys)
+        metadata = open_metadata(world, database_path, keys)
         undo.callback(metadata.close)
         try:
             with database.no_space_said():
@@ -161,7 +168,7 @@ async def _assemble(
         raise MachineTrouble(f"{how.path} is on a read-only file system; mount with --read-only")
     unclean = not metadata.running.clean
     for store in stores.values():
-        disk_locks.enter_context(locked_disk(store.path))
+        disk_locks.enter_context(locked_disk(store.path, is_shared=how.read_only and store.space().read_only))
     journal, reason = await trio.to_thread.run_sync(_recover, world, how, header, keys, metadata)
     undo.callback(journal.close)
     running = metadata.running
@@ -209,10 +216,14 @@ async def _assemble(
         wishes=Wishes(),
         noatime=how.noatime,
     )
+    if newer:
+        reason = (
+            f"the metadata was rolled back: {'; '.join(newer)};"
+            f" rustfsfs fsck {how.path} --restore-metadata brings back the newest snapshot"
+        )
+    volume.health.trouble = reason
     if how.read_only:
         volume.health.read_only_reason = READ_ONLY_ASKED
-    elif newer:
-        turn_read_only(volume, f"the metadata was rolled back: {'; '.join(newer)}; restore the newer metadata")
     elif reason is not None:
         turn_read_only(volume, reason)
     if volume.health.read_only_reason is None:
@@ -340,14 +351,3 @@ async def _close(volume: Volume, *, read_only: bool) -> None:
             volume.metadata.run("ROLLBACK")
         volume.reader.close()
         volume.metadata.close()
-
-
-def read_config_text(path: str) -> str:
-    """VOLUME/config.toml, or nothing. Raises MachineTrouble."""
-    try:
-        with open(f"{path}/{CONFIG}", encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as exc:
-        raise MachineTrouble(f"{path}/{CONFIG} cannot be read ({exc})") from exc

@@ -36,6 +36,7 @@ class Health:
     """What went wrong, and what `status` says of it."""
 
     read_only_reason: str | None = None
+    trouble: str | None = None  # found at opening: why it may only be read, and the command that helps
     restored_in_a_row: int = 0  # transactions rolled back without a good op between
     unclean_start: bool = False
     tasks: dict[str, str] = field(default_factory=dict)  # name -> last error, "" while well

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from rustfsfs.volume import collecting, commands
+from rustfsfs.volume.volume import Volume
 from tests.mounted import Mounted
+from tests.volume.on_disk import change, write_file
 
 Done = subprocess.CompletedProcess[str]
 
@@ -208,3 +211,103 @@ def test_a_volume_in_ram_is_warned_about(tmp_path: Path) -> None:
         assert done.returncode == 6
     finally:
         shutil.rmtree(base.volume, ignore_errors=True)
+
+
+def test_what_the_library_logs_is_not_shown_but_notices_are(tmp_path: Path) -> None:
+    async def fill(opened: Volume) -> None:
+        await write_file(opened, b"f", b"some text " * 1000)
+        await commands.seal(opened, {}, collecting.no_progress)
+
+    base = Mounted(tmp_path)
+    base.format("--disk", tmp_path / "disk")
+    change(base.volume, fill)
+    pack = next((tmp_path / "disk").rglob("*.pack"))
+    pack.write_bytes(pack.read_bytes()[:200] + bytes(20) + pack.read_bytes()[220:])
+    refused(run("cat", base.volume, "/f", "--key-file", base.key), 7)
+    (base.volume / "header").unlink()
+    done = base.run("status", base.volume, "--key-file", base.key)
+    assert done.stderr.startswith("rustfsfs: using the copy") and done.stderr.count("\n") == 1
+
+
+def test_a_directory_named_twice_leaves_nothing_behind(tmp_path: Path) -> None:
+    base = Mounted(tmp_path)
+    recovery = tmp_path / "recovery"
+    disks = ("--disk", tmp_path / "one", "--disk", tmp_path / "one", "--recovery-key-file", recovery)
+    refused(run("format", base.volume, "--key-file", base.key, *disks), 2, "already")
+    assert sorted(os.listdir(tmp_path)) == ["key", "mnt"]
+
+
+def test_names_that_are_not_utf8_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    base = Mounted(tmp_path)
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/odd \xff")
+    refused(run("format", odd, "--key-file", base.key), 2, "UTF-8")
+    refused(run("format", base.volume, "--disk", odd, "--key-file", base.key), 2, "UTF-8")
+    assert sorted(os.listdir(tmp_path)) == ["key", "mnt"]
+
+
+def test_a_volume_that_stops_being_a_disk_is_not_said_to_be_rubbish(volume: Mounted) -> None:
+    more = volume.base / "more"
+    volume.run("disk", "add", volume.volume, more, "--key-file", volume.key)
+    done = volume.run("disk", "remove", volume.volume, volume.volume, "--key-file", volume.key)
+    assert "packs and" in done.stdout and "what is left" not in done.stdout
+
+
+def shell(command: str, *arguments: str | Path, **more: str) -> Done:
+    """A line of sh in which $R is rustfsfs and $1, $2 ... are the arguments."""
+    line = f'R="{sys.executable} -m rustfsfs"; {command}'
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | more
+    return subprocess.run(
+        ["sh", "-c", line, "sh", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=60,
+        check=False,
+        env=environment,
+    )
+
+
+def test_a_closed_stdin_is_no_terminal(volume: Mounted) -> None:
+    refused(shell("$R status $1 <&-", volume.volume), 3, "no terminal")
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    refused(shell("cd $1; rmdir $1; $R status .", tmp_path / "gone"), 2, "current directory")
+
+
+def test_an_output_that_is_full_is_named(volume: Mounted) -> None:
+    async def fill(opened: Volume) -> None:
+        await write_file(opened, b"f", b"text")
+
+    change(volume.volume, fill)
+    for command in ("status $1", "cat $1 /f"):
+        for output in ("/dev/full", "&-"):
+            refused(shell(f"$R {command} --key-file $2 >{output}", volume.volume, volume.key), 6, "the output")
+    assert shell("$R status /nowhere 2>/dev/full").returncode == 4
+
+
+def test_odd_names_are_printed_whatever_the_output_is(volume: Mounted) -> None:
+    async def fill(opened: Volume) -> None:
+        await write_file(opened, b"odd \xff", b"x")
+
+    change(volume.volume, fill)
+    target = volume.base / "out"
+    target.mkdir()
+    Path(os.fsdecode(os.fsencode(target) + b"/odd \xff")).touch()
+    line = "$R export $1 / $2 --key-file $3"
+    for encoding, want in (("utf-8:strict", "odd \udcff"), ("ascii:strict", "odd \\udcff")):
+        done = shell(line, volume.volume, target, volume.key, PYTHONIOENCODING=encoding)
+        assert (done.returncode, done.stderr) == (7, "")
+        assert want in done.stdout
+
+
+@pytest.mark.parametrize("size", ["9" * 400 + "KiB", "9" * 30 + "GiB"])
+def test_a_size_beyond_all_numbers_is_usage(tmp_path: Path, size: str) -> None:
+    base = Mounted(tmp_path)
+    refused(run("format", base.volume, "--key-file", base.key, "--chunk-size", size), 2, "too large")
+
+
+def test_settings_that_are_not_there(volume: Mounted) -> None:
+    done = run("mount", volume.volume, volume.point, "--key-file", volume.key, "--config", "/nope")
+    refused(done, 2, "/nope", "not there")

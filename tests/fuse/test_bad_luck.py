@@ -7,6 +7,9 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -281,3 +284,267 @@ def test_the_cause_of_a_failed_mount_is_the_daemons_own_sentence(mounted: Mounte
     mounted.umount()
     (mounted.volume / "config.toml").write_text("[seal]\nquite = '5s'\n")
     refused(mount_on(mounted, mounted.point), 2, "did you mean seal.quiet?")
+
+
+@pytest.fixture
+def frozen(mounted: Mounted) -> Iterator[Path]:
+    """The volume after a crash, with hot data, on a file system that is read-only by now."""
+    (mounted.point / "f").write_bytes(b"hot data")
+    mounted.kill()
+    place = mounted.base / "frozen"
+    place.mkdir()
+    subprocess.run(["mount", "--bind", str(mounted.volume), str(place)], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(mounted.point)], check=False, capture_output=True)
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_volume_on_a_read_only_file_system_is_read_without_fuse(mounted: Mounted, frozen: Path) -> None:
+    key = ("--key-file", mounted.key)
+    assert mounted.run("cat", frozen, "/f", *key).stdout == "hot data"
+    assert mounted.run("fsck", frozen, "--data", *key).stdout == "No findings.\n"
+    assert "unclean" in mounted.run("status", frozen, *key).stdout
+    mounted.run("export", frozen, "/", mounted.base / "out", *key)
+    assert (mounted.base / "out" / "f").read_bytes() == b"hot data"
+    more = mounted.run("disk", "add", frozen, mounted.base / "more", *key, check=False)
+    refused(more, 6, "read-only file system")
+
+
+def test_a_volume_on_a_read_only_file_system_is_mounted_when_asked(mounted: Mounted, frozen: Path) -> None:
+    key = ("--key-file", mounted.key)
+    refused(mounted.run("mount", frozen, mounted.point, *key, check=False), 6, "--read-only")
+    mounted.run("mount", frozen, mounted.point, "--read-only", *key)
+    assert (mounted.point / "f").read_bytes() == b"hot data"
+    assert mounted.run("cat", frozen, "/f", *key).stdout == "hot data"
+    refused(mounted.run("status", mounted.point, check=False), 5, "read-only file system")
+    mounted.umount()
+    refused(mounted.run("umount", mounted.point, check=False), 4, "not the mount point")
+
+
+def test_a_mount_point_may_be_named_by_a_symlink(mounted: Mounted) -> None:
+    mounted.umount()
+    link = mounted.base / "link"
+    link.symlink_to(mounted.point)
+    assert mount_on(mounted, link).returncode == 0
+    assert "mounted" in mounted.run("status", link).stdout
+    mounted.run("umount", link)
+    assert os.listdir(mounted.point) == []
+    mount_on(mounted, link)
+    watch = os.pidfd_open(mounted.pid)
+    os.kill(mounted.pid, signal.SIGTERM)
+    select.select([watch], [], [], 30)
+    os.close(watch)
+    assert os.listdir(mounted.point) == []
+
+
+def test_an_export_to_a_full_disk_says_so(mounted: Mounted) -> None:
+    (mounted.point / "f").write_bytes(random.Random(9).randbytes(3 * MIB))
+    mounted.umount()
+    small = mounted.base / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small)], check=True)
+    try:
+        done = mounted.run("export", mounted.volume, "/", small / "out", "--key-file", mounted.key, check=False)
+        refused(done, 6, str(small / "out"), "No space left")
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_disk_inside_a_mount_of_ours_is_refused_before_the_daemon_waits_for_itself(mounted: Mounted) -> None:
+    (mounted.point / "disk").mkdir()
+    (mounted.base / "link").symlink_to(mounted.point / "disk")
+    for path in (mounted.point / "disk", mounted.point / "new", mounted.base / "link"):
+        refused(mounted.run("disk", "add", mounted.point, path, check=False), 6, "fuse.rustfsfs")
+    assert mounted.status()["healthy"]
+
+
+def test_one_directory_under_two_names_is_one_disk(tmp_path: Path) -> None:
+    one, again = tmp_path / "one", tmp_path / "again"
+    one.mkdir()
+    again.mkdir()
+    base = Mounted(tmp_path)
+    subprocess.run(["mount", "--bind", str(one), str(again)], check=True)
+    try:
+        done = base.run("format", base.volume, "--key-file", base.key, "--disk", one, "--disk", again, check=False)
+        refused(done, 2, "already")
+    finally:
+        subprocess.run(["umount", str(again)], check=True)
+    assert os.listdir(one) == []
+
+
+def test_a_volume_on_an_overlay_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    for name in ("lower", "upper", "work", "merged", "mnt"):
+        (tmp_path / name).mkdir()
+    folders = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    done = subprocess.run(["mount", "-t", "overlay", "none", "-o", folders, str(tmp_path / "merged")], check=False)
+    if done.returncode:
+        pytest.skip("this kernel mounts no overlay here")
+    base = Mounted(tmp_path)
+    try:
+        merged = tmp_path / "merged"
+        refused(base.run("format", merged / "v", "--key-file", base.key, check=False), 6, "overlay")
+        assert os.listdir(merged) == []
+    finally:
+        subprocess.run(["umount", str(tmp_path / "merged")], check=True)
+
+
+def test_a_mount_point_inside_a_disk_is_refused(tmp_path: Path) -> None:
+    base, disk = Mounted(tmp_path), tmp_path / "disk"
+    base.format("--disk", disk)
+    (disk / "mnt").mkdir()
+    refused(mount_on(base, disk / "mnt"), 2, str(disk))
+    refused(mount_on(base, base.volume / "journal"), 2, str(base.volume))
+
+
+def dead(mounted: Mounted) -> None:
+    """SIGKILL the daemon, and leave its mount where it is."""
+    watch = os.pidfd_open(mounted.pid)
+    os.kill(mounted.pid, signal.SIGKILL)
+    select.select([watch], [], [], 30)
+    os.close(watch)
+
+
+def test_a_dead_mount_stands_for_its_volume(mounted: Mounted) -> None:
+    (mounted.point / "f").write_bytes(b"there")
+    dead(mounted)
+    shown = mounted.run("status", mounted.point, "--key-file", mounted.key).stdout
+    assert "unclean" in shown and "rustfsfs mount" in shown
+    assert mounted.run("cat", mounted.point, "/f", "--key-file", mounted.key).stdout == "there"
+    refused(mounted.run("seal", mounted.point, check=False), 4, "mount it first")
+    mounted.run("umount", mounted.point)
+
+
+def test_a_volume_still_used_after_a_lazy_unmount_says_so(mounted: Mounted) -> None:
+    with open(mounted.point / "open", "w") as file:
+        pid = mounted.pid
+        mounted.run("umount", "--lazy", mounted.point)
+        refused(mount_on(mounted, mounted.point), 5, "lazy unmount", str(pid))
+        watch = os.pidfd_open(pid)
+        file.write("x")
+    select.select([watch], [], [], 30)
+    os.close(watch)
+
+
+@pytest.mark.parametrize("name", ["back\\slash", "com,ma", "both\\,\\", "sp ace\ttab"])
+def test_a_volume_with_an_odd_name_is_found_by_its_mount_point(tmp_path: Path, name: str) -> None:
+    mounted = Mounted(tmp_path)
+    mounted.volume = tmp_path / name
+    mounted.format()
+    try:
+        mounted.mount("-o", "ro, noatime")
+        assert mounted.status()["volume"]["path"] == str(mounted.volume)
+        mounted.umount()
+        assert mounted.fsck() == []
+    finally:
+        mounted.clean_up()
+
+
+def test_a_mount_that_can_only_be_read_says_so_and_what_helps(mounted: Mounted) -> None:
+    mounted.umount()
+    old = {path.name: path.read_bytes() for path in mounted.volume.glob("metadata.db*")}
+    mounted.mount()
+    (mounted.point / "new").write_bytes(b"new")
+    mounted.seal()
+    mounted.umount()
+    for path in mounted.volume.glob("metadata.db*"):
+        path.unlink()
+    for name, data in old.items():
+        (mounted.volume / name).write_bytes(data)
+    key = ("--key-file", mounted.key)
+    done = mount_on(mounted, mounted.point)
+    assert done.returncode == 0
+    assert "rolled back" in done.stderr and "fsck" in done.stderr and "--restore-metadata" in done.stderr
+    refused(mounted.run("seal", mounted.point, check=False), 6, "rolled back")
+    assert any("--restore-metadata" in line for line in mounted.fsck())
+    mounted.umount()
+    assert any("--restore-metadata" in line for line in mounted.fsck())
+    assert "read-only: the metadata was rolled back" in mounted.run("status", mounted.volume, *key).stdout
+    assert "epoch" in mounted.run("fsck", mounted.volume, "--restore-metadata", *key).stdout
+    assert mount_on(mounted, mounted.point).stderr == ""
+    assert (mounted.point / "new").read_bytes() == b"new"
+
+
+def test_a_mount_that_nobody_waits_for_is_given_up(mounted: Mounted) -> None:
+    mounted.umount()
+    script = (
+        "import socket, sys; from rustfsfs.cli.mount import Teller; from rustfsfs.cli.secrets import read_secret;"
+        "from rustfsfs.mount import MountOptions, serve; ours, theirs = socket.socketpair(); ours.close();"
+        "serve(MountOptions(volume=sys.argv[1], mount_point=sys.argv[2], foreground=False, read_only=False,"
+        " config_path=None, options=frozenset(), degraded=False, skip_seq=None), read_secret(None, sys.argv[3], None),"
+        " Teller(theirs).ready)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, mounted.volume, mounted.point, mounted.key],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1].endswith("NobodyWaits: nobody waits for the mount any more; it is given up")
+    assert "Group" not in done.stderr
+    assert os.listdir(mounted.point) == [] and not os.path.ismount(mounted.point)
+    assert "clean" in mounted.run("status", mounted.volume, "--key-file", mounted.key).stdout
+
+
+def test_an_interrupted_mount_leaves_nothing_mounted(mounted: Mounted) -> None:
+    mounted.umount()
+    named = (str(path) for path in (mounted.volume, mounted.point, "--key-file", mounted.key))
+    command = [sys.executable, "-m", "rustfsfs", "mount", *named]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (mounted.volume / "lock").read_bytes():  # the daemon has begun, and is not ready yet
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    if process.returncode == 0:
+        assert os.path.ismount(mounted.point)
+        return
+    assert (process.returncode, said.strip()) == (130, "rustfsfs: interrupted")
+    mounted_since = subprocess.run(["flock", mounted.volume / "lock", "mountpoint", "-q", mounted.point], check=False)
+    assert mounted_since.returncode != 0
+    assert not any("Traceback" in log.read_text() for log in mounted.volume.glob("rustfsfs.log"))
+
+
+def test_an_unmount_without_a_tool_says_which(mounted: Mounted) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rustfsfs", "umount", str(mounted.point)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PATH": "/nowhere"},
+        check=False,
+    )
+    refused(done, 6, "umount is not on the PATH")
+
+
+def test_a_mount_of_another_user_is_named_as_such(mounted: Mounted) -> None:
+    script = (
+        "import os, sys\nfrom rustfsfs.cli import places\nfrom rustfsfs.errors import MachineTrouble\n"
+        "os.setuid(65534)\n"
+        "for path in sys.argv[1:]:\n"
+        "    try:\n        places.find(path)\n"
+        "    except MachineTrouble as exc:\n        print(exc)\n"
+    )
+    with tempfile.TemporaryDirectory() as shut:
+        done = subprocess.run(
+            [sys.executable, "-c", script, mounted.point, shut], capture_output=True, text=True, check=True
+        )
+    first, second = done.stdout.splitlines()
+    assert first == f"{mounted.point} was mounted by the user root; only that user and root can do this"
+    assert second == f"{shut} cannot be read (Permission denied)"
+
+
+def test_format_on_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    base = Mounted(tmp_path)
+    for size in ("16k", "48k", "80k"):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(small)], check=True)
+        try:
+            done = base.run("format", small / "v", "--key-file", base.key, check=False)
+            assert done.returncode == 6, (size, done)
+            assert os.listdir(small) == []
+        finally:
+            subprocess.run(["umount", str(small)], check=True)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import trio
 
-from rustfsfs.errors import UsageError
+from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.service.client import CallFailed, call
-from rustfsfs.service.control import Progress, run_control
+from rustfsfs.service.control import Progress, bind, run_control
 from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, parse_request
 
 
@@ -104,6 +104,12 @@ async def test_only_the_owner_may_ask_and_a_dead_socket_is_replaced(tmp_path: Pa
         stale.bind(str(tmp_path / NAME))
     mode = await serving(tmp_path, lambda: (tmp_path / NAME).stat().st_mode & 0o777)
     assert mode == 0o600
+
+
+async def test_a_directory_in_the_way_of_the_socket_is_named(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(MachineTrouble, match=f"{NAME} cannot be made"):
+        bind(str(tmp_path))
 
 
 async def test_the_sentence_of_the_mount_reaches_the_caller(tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""A metadata snapshot in the place of a lost database: for the worst day, so nothing that is left is overwritten."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rustfsfs.content.keys import Keys
+from rustfsfs.content.slots import VolumeHeader
+from rustfsfs.errors import DamagedVolume, RustfsfsError, UsageError
+from rustfsfs.meta import database
+from rustfsfs.meta.database import Metadata
+from rustfsfs.meta.soundness import is_sound
+from rustfsfs.store.headers import read_disk_header
+from rustfsfs.volume import snapshots
+from rustfsfs.volume.formatting import METADATA, Secret
+from rustfsfs.volume.header import listed_disks, unlocked
+from rustfsfs.volume.locking import locked
+from rustfsfs.volume.opening import open_metadata
+from rustfsfs.world import World, real_world
+
+SUFFIXES = ("", "-wal", "-shm")  # the files of one SQLite database
+
+
+def restore_metadata(path: str, secret: Secret) -> str:
+    """Put the newest good metadata snapshot in the place of a lost database; returns what was done, in a sentence.
+
+    What is left of the journal is replayed by the next open, as far as it continues the snapshot. The old database is
+    kept beside it. Raises UsageError (the database is sound, and as new as the disks), DamagedVolume (no snapshot
+    opens).
+    """
+    path = os.path.abspath(path)
+    world = real_world()
+    header, keys = unlocked(world, path, secret)
+    with locked(path, mount_point=None):
+        _refuse_sound(world, path, header, keys)
+        candidates = sorted(_snapshot_files(world, path), key=os.path.basename, reverse=True)
+        for candidate in candidates:
+            temporary = f"{path}/{METADATA}.new"
+            try:
+                found = _take(candidate, temporary, keys, _newest_epoch(world, path, header, keys))
+                if found is not None:
+                    _put_in_place(world, path, temporary)
+                    return f"the metadata is that of {found} (from {candidate})"
+            finally:
+                _remove(temporary)
+    raise DamagedVolume(f"no metadata snapshot of {path} opens; looked at {len(candidates)}")
+
+
+def _refuse_sound(world: World, path: str, header: VolumeHeader, keys: Keys) -> None:
+    """Going back to a snapshot loses what came after it, so a database that needs no help gets none."""
+    file = f"{path}/{METADATA}"
+    try:
+        metadata = open_metadata(world, file, keys)
+    except DamagedVolume:
+        return
+    try:
+        if is_sound(metadata) and metadata.running.epoch >= _newest_epoch(world, path, header, keys):
+            raise UsageError(f"the metadata is sound; nothing to restore (to go back all the same, move {file} away)")
+    finally:
+        metadata.close()
+
+
+def _newest_epoch(world: World, path: str, header: VolumeHeader, keys: Keys) -> int:
+    """The newest epoch that any disk has seen; 0 if none can be asked."""
+    newest = 0
+    for disk in [path, *listed_disks(world, path)]:
+        try:
+            newest = max(newest, read_disk_header(world.files, disk, keys=keys, uuid=header.uuid).epoch)
+        except (RustfsfsError, OSError):
+            continue
+    return newest
+
+
+def _snapshot_files(world: World, path: str) -> Iterator[str]:
+    for disk in [path, *listed_disks(world, path)]:
+        folder = f"{disk}/{snapshots.FOLDER}"
+        if world.files.exists(folder):
+            yield from (f"{folder}/{name}" for name in world.files.names(folder) if name.endswith(".db"))
+
+
+def _take(candidate: str, temporary: str, keys: Keys, newest_epoch: int) -> str | None:
+    """Copy a snapshot and make it ready; what it is in words, or None if it does not open."""
+    _copy_file(candidate, temporary)
+    try:
+        metadata = database.open_(temporary, keys.database)
+    except DamagedVolume:
+        return None
+    try:
+        if not is_sound(metadata):
+            return None
+        found = _words(metadata)
+        database.mark_restored(metadata, newest_epoch=newest_epoch)
+        return found
+    finally:
+        metadata.close()
+
+
+def _words(metadata: Metadata) -> str:
+    when = datetime.fromtimestamp(metadata.running.committed_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"epoch {metadata.running.epoch}, {when}"
+
+
+def _copy_file(source: str, target: str) -> None:
+    """A copy for its owner only, as every file of a volume is."""
+    _remove(target)
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as copy, open(source, "rb") as original:
+        shutil.copyfileobj(original, copy)
+
+
+def _put_in_place(world: World, path: str, temporary: str) -> None:
+    """Order: new file durable → old ones moved aside → new one renamed → directory durable."""
+    with open(temporary, "rb") as file:
+        world.files.sync(file.fileno())
+    base = f"{path}/{METADATA}"
+    aside = _free_name(f"{base}.damaged")
+    for suffix in reversed(SUFFIXES):
+        if os.path.exists(base + suffix):
+            os.replace(base + suffix, aside + suffix)
+    for suffix in SUFFIXES[1:]:
+        Path(temporary + suffix).unlink(missing_ok=True)
+    os.replace(temporary, base)
+    world.files.sync_dir(path)
+
+
+def _free_name(wanted: str) -> str:
+    """`wanted`, or with the first number that nothing there has: what was lost once is not lost twice."""
+    name, number = wanted, 1
+    while any(os.path.lexists(name + suffix) for suffix in SUFFIXES):
+        number += 1
+        name = f"{wanted}.{number}"
+    return name
+
+
+def _remove(path: str) -> None:
+    for suffix in SUFFIXES:
+        Path(path + suffix).unlink(missing_ok=True)

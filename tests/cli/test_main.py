@@ -1,0 +1,44 @@
+"""The end of every error: one sentence, one code."""
+
+from typing import Any
+
+import pytest
+
+from rustfsfs.cli import exits
+from rustfsfs.cli.main import report
+from rustfsfs.cli.mount import DaemonFailed
+from rustfsfs.cli.status import describe
+
+COUNTS = ("files", "directories", "logical_bytes", "hot_bytes", "unique_bytes", "stored_bytes", "dead_bytes")
+
+
+def test_a_bug_of_a_daemon_names_one_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(DaemonFailed("a bug; the traceback is in /v/rustfsfs.log", exits.BUG)) == exits.BUG
+    assert capsys.readouterr().err == "rustfsfs: a bug; the traceback is in /v/rustfsfs.log\n"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "says"),
+    [
+        pytest.param(2.0, "2.00 times smaller by deduplication", id="smaller"),
+        pytest.param(0.5, "2.00 times larger, nothing saved by deduplication", id="larger"),
+        pytest.param(0.0, "0 B\n", id="nothing sealed"),
+        pytest.param(None, "0 B\n", id="nothing"),
+    ],
+)
+def test_a_ratio_in_words(ratio: float | None, says: str) -> None:
+    shown: dict[str, Any] = {
+        "volume": {"path": "/v", "uuid": "u", "state": "unclean", "pid": None, "mount_point": None},
+        "journal": {"bytes": 0, "bytes_max": 0},
+        "cache": {"ram_bytes": 0, "ram_bytes_max": 0},
+        "epoch": {"last_ns": 0},
+        "disks": [],
+        "tasks": [],
+        "metadata_bytes": 0,
+        "healthy": True,
+        "dedup_ratio": ratio,
+        "compression_ratio": None,
+        **dict.fromkeys(COUNTS, 0),
+    }
+    assert f"Unique     0 B, {says}" in describe(shown) or f"Unique     {says}" in describe(shown)
+    assert "rustfsfs mount brings everything back" in describe(shown)
