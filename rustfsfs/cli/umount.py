@@ -7,9 +7,9 @@ import click
 
 from rustfsfs.cli import exits, places
 from rustfsfs.cli.mount import detach_dead
-from rustfsfs.errors import InUse, NotAVolume
+from rustfsfs.errors import InUse, MachineTrouble, NotAVolume
 from rustfsfs.service import mounts
-from rustfsfs.volume.locking import holder
+from rustfsfs.volume.locking import holder, last_trouble
 
 NAMED_MAX = 10  # processes in one message
 
@@ -37,10 +37,21 @@ def command(mountpoint: str, lazy: bool) -> int:
         _detach(point, lazy=lazy)
         if daemon is not None and not lazy:
             _wait_until_gone(daemon)
+            _report_end(there.source)
     finally:
         if daemon is not None:
             os.close(daemon)
     return exits.DONE
+
+
+def _report_end(volume: str) -> None:
+    """Raises MachineTrouble if the daemon could not close the volume in good order."""
+    trouble = last_trouble(volume)
+    if trouble is not None:
+        raise MachineTrouble(
+            f"{volume} is unmounted, but was not closed in good order ({trouble});"
+            " nothing is lost: the next mount recovers it"
+        )
 
 
 def _watch(pid: int) -> int | None:

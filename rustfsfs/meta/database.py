@@ -16,6 +16,7 @@ import apsw
 from rustfsfs.errors import DamagedVolume, NoSpace, StoreUnavailable
 from rustfsfs.meta import dbapi, schema
 
+SHM_TROUBLE = (apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP)  # the -shm file finds no room: a full disk
 Bindings = Sequence[int | float | str | bytes | None]
 
 FILE_PRAGMAS = """
@@ -193,7 +194,9 @@ def no_space_said() -> Iterator[None]:
     """A full disk under the database is NoSpace, as elsewhere."""
     try:
         yield
-    except apsw.FullError as exc:
+    except (apsw.FullError, apsw.IOError) as exc:
+        if isinstance(exc, apsw.IOError) and getattr(exc, "extendedresult", 0) not in SHM_TROUBLE:
+            raise
         raise NoSpace(f"the metadata cannot grow ({exc})") from exc
 
 

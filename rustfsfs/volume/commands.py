@@ -62,7 +62,7 @@ async def _why_not(volume: Volume) -> str | None:
                     for window in windows:
                         alone = sealing.Batch()
                         alone.add(window)
-                        await sealing.seal_batch(volume, alone)
+                        await sealing.read_and_cut(volume, alone.windows)
             except (DamagedData, StoreError) as exc:
                 named = paths.paths_of_fork(volume.metadata, fork)
                 return f"{', '.join(named) or 'a file without a name'}: {exc}"

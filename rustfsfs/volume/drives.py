@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -13,7 +14,7 @@ from rustfsfs.meta.disks import DiskRow
 from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import DiskHeader, read_disk_header, write_disk_header, write_volume_header
 from rustfsfs.units import DiskNo
-from rustfsfs.volume import collecting, epochs, packing, snapshots
+from rustfsfs.volume import collecting, directories, epochs, packing, snapshots
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import DISKS
 from rustfsfs.volume.header import find_header
@@ -51,12 +52,17 @@ async def add(volume: Volume, path: str) -> int:
     Order: its headers durable → AddDisk op → COMMIT. Raises UsageError, InUse (not empty), MachineTrouble.
     """
     path = os.path.realpath(path)
+    directories.check_name(path)
+    await trio.to_thread.run_sync(directories.check_file_system, path)
+    await volume.gate.opened()
     rows = disks.all_(volume.metadata)
     if any(row.disk in volume.disks and row.directory(volume.path) == path for row in rows):
         raise UsageError(f"{path} is a disk of this volume already")
     moved = await trio.to_thread.run_sync(_missing_disk_at, volume, path, rows)
     if moved is not None:
         return await _moved(volume, moved, path)
+    others = [row.directory(volume.path) for row in rows]
+    await trio.to_thread.run_sync(partial(directories.check_new_disk, path, volume=volume.path, others=others))
     number = max((row.disk for row in rows), default=0) + 1
     uuid = volume.world.random_bytes(16)
     await trio.to_thread.run_sync(_prepare, volume, path, number, uuid)
@@ -86,8 +92,6 @@ def _prepare(volume: Volume, path: str, number: int, uuid: bytes) -> None:
     try:
         if not files.exists(path):
             files.mkdir(path)
-        if [name for name in files.names(path) if name != "lost+found"]:
-            raise InUse(f"{path} is not empty; name an empty or new directory")
         header = DiskHeader(volume_uuid=volume.header.uuid, disk_uuid=uuid, number=number, epoch=0)
         files.mkdir(f"{path}/packs")
         write_volume_header(files, path, find_header(volume.world, volume.path))

@@ -9,7 +9,8 @@ import json
 import os
 import select
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from rustfsfs.errors import InUse, MachineTrouble
 from rustfsfs.volume import mountinfo
@@ -18,27 +19,48 @@ NAME = "lock"
 TRIES, PAUSE_S = 20, 0.01
 
 
+@dataclass
+class Lock:
+    """While it is held. `trouble`, if set, is left in the file for whoever waits for the end: `umount`."""
+
+    trouble: str | None = None
+
+
 @contextmanager
-def locked(path: str, *, mount_point: str | None, read_only: bool = False) -> Iterator[None]:
+def locked(path: str, *, mount_point: str | None, read_only: bool = False) -> Iterator[Lock]:
     """Hold the lock of the volume at `path`. Raises InUse naming the process, MachineTrouble (it cannot be written).
 
     The kernel lets go when the process ends, however it ends; the file stays.
     """
+    lock = Lock()
     if read_only and os.statvfs(path).f_flag & os.ST_RDONLY:
         with _shared(path):
-            yield
+            yield lock
         return
     fd = _open(path)
     try:
         _take(fd, fcntl.LOCK_EX, path)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps({"pid": os.getpid(), "mount_point": mount_point}).encode(), 0)
+        _say(fd, {"pid": os.getpid(), "mount_point": mount_point})
         try:
-            yield
+            yield lock
         finally:
-            os.ftruncate(fd, 0)  # so that no dead process is ever named
+            _say(fd, {"trouble": lock.trouble} if lock.trouble else {})  # so that no dead process is ever named
     finally:
         os.close(fd)
+
+
+def _say(fd: int, what: dict[str, object]) -> None:
+    """On a full disk there may be no room even for this; the lock holds all the same."""
+    os.ftruncate(fd, 0)
+    if what:
+        with suppress(OSError):
+            os.pwrite(fd, json.dumps(what).encode(), 0)
+
+
+def last_trouble(path: str) -> str | None:
+    """Why the process that held the lock last did not end in good order, if it could say."""
+    found = holder(path).get("trouble")
+    return found if isinstance(found, str) else None
 
 
 def _open(path: str) -> int:
@@ -59,7 +81,7 @@ def _take(fd: int, how: int, path: str) -> None:
             return
         except BlockingIOError as exc:
             found = holder(path)
-            if found or not left:
+            if found.get("pid") or not left:
                 raise InUse(_who(path, found)) from exc
             select.select([], [], [], PAUSE_S)
 

@@ -73,7 +73,7 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
     header, keys = unlocked(world, how.path, how.secret)
     is_frozen = how.read_only and world.files.space(how.path).read_only
     with (
-        locked(how.path, mount_point=how.mount_point, read_only=how.read_only),
+        locked(how.path, mount_point=how.mount_point, read_only=how.read_only) as lock,
         frozen.writable(f"{how.path}/{METADATA}", is_frozen=is_frozen) as database_path,
         ExitStack() as disk_locks,
     ):
@@ -84,7 +84,7 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
             yield volume
         finally:
             with trio.CancelScope(shield=True):
-                await _close(volume, read_only=how.read_only)
+                lock.trouble = await _close(volume, read_only=how.read_only)
 
 
 async def _open(
@@ -336,14 +336,19 @@ async def _last_snapshot(volume: Volume) -> None:
         log.error("no metadata snapshot was taken at unmount: %s", exc)
 
 
-async def _close(volume: Volume, *, read_only: bool) -> None:
+async def _close(volume: Volume, *, read_only: bool) -> str | None:
+    """Everything committed, packs closed. Returns why not, if not: then the next opening recovers the volume."""
+    trouble = None
     try:
         if not read_only and volume.health.read_only_reason is None:
-            await packing.close_full(volume, everything=True)
-            await _last_snapshot(volume)
-            await epochs.commit(volume, clean=True)
+            with database.no_space_said():
+                await packing.close_full(volume, everything=True)
+                await _last_snapshot(volume)
+                await epochs.commit(volume, clean=True)
+            if not volume.metadata.running.clean:
+                trouble = "its last COMMIT failed; the log says why"
     except (RustfsfsError, OSError) as exc:
-        log.error("the volume was not closed in good order, the next mount recovers it: %s", exc)
+        trouble = str(exc)
     finally:
         await volume.barriers.aclose()
         volume.journal.close()
@@ -351,3 +356,6 @@ async def _close(volume: Volume, *, read_only: bool) -> None:
             volume.metadata.run("ROLLBACK")
         volume.reader.close()
         volume.metadata.close()
+    if trouble is not None:
+        log.error("the volume was not closed in good order, the next mount recovers it: %s", trouble)
+    return trouble

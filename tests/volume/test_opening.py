@@ -8,7 +8,7 @@ import pytest
 from rustfsfs.errors import DamagedData, MachineTrouble
 from rustfsfs.meta import chunks
 from rustfsfs.units import ROOT
-from rustfsfs.volume import ballast, epochs, names, reading, recording, writing
+from rustfsfs.volume import ballast, epochs, locking, names, reading, recording, writing
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import Space
 from tests.crash.disk import CrashFiles
@@ -105,3 +105,15 @@ async def test_a_replay_that_failed_is_never_committed(tmp_path: Path) -> None:
 def spoil_journal(home: InMemory, volume: Volume) -> None:
     (path,) = [path for path in home.files._names if f"/journal/{volume.journal.segments[-1]:016x}" in path]
     home.files._inodes[home.files._names[path]].live.write(4096, b"\xff" * 10_000)
+
+
+async def test_an_end_in_disorder_is_told_to_who_waits_for_it(tmp_path: Path) -> None:
+    home = InMemory(tmp_path)
+    async with home.opened() as volume:
+        new_file(volume, b"f")
+        home.files.failing["sync"] = [errno.EIO] * 50
+    home.files.failing.clear()
+    assert locking.last_trouble(str(home.path))
+    async with home.opened():
+        pass
+    assert locking.last_trouble(str(home.path)) is None
