@@ -4,6 +4,7 @@ import errno
 import logging
 import logging.handlers
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -87,10 +88,17 @@ def serve(options: MountOptions, secret: Secret, ready: Ready) -> None:
     try:
         os.umask(0)
         os.chdir("/")
+        raise_file_limit()
         trio.run(_serve, options, config, secret, ready)
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def raise_file_limit() -> None:
+    """Each disk keeps up to 256 packs open, the journal a file for each segment: 1 024 in all would not do."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def check_machine(options: MountOptions) -> None:

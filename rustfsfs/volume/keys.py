@@ -18,7 +18,7 @@ from rustfsfs.content.slots import (
     usable_slots,
 )
 from rustfsfs.errors import MachineTrouble, UsageError, WrongKey
-from rustfsfs.store.headers import write_volume_header
+from rustfsfs.store.headers import DISK_HEADER, write_volume_header
 from rustfsfs.volume.formatting import NONCE_SIZE, SALT_SIZE, Secret
 from rustfsfs.volume.header import find_header, listed_disks
 from rustfsfs.volume.notices import notice
@@ -99,6 +99,11 @@ def _write(world: World, path: str, header: VolumeHeader, master: bytes) -> None
     except OSError as exc:
         raise MachineTrouble(f"{path}/header cannot be written ({exc.strerror})") from exc
     for disk in listed_disks(world, path):
+        if not world.files.exists(f"{disk}/{DISK_HEADER}"):
+            notice.warning(
+                "the disk %s is missing: its copy of the header keeps the old key slots until it is back", disk
+            )
+            continue
         try:
             write_volume_header(world.files, disk, data)
         except OSError as exc:
