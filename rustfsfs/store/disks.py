@@ -52,8 +52,7 @@ class LocalDisk:
         path = self.pack_path(pack)
         folder = path.rpartition("/")[0]
         with _translated(path):
-            self._files.mkdir(f"{self.path}/{FOLDER}")
-            self._files.mkdir(folder)
+            self._files.mkdir(folder)  # the one above is as durable as the disk's header, which came after it
             fd = self._files.create(path)
         header = layout.encode_header(pack, volume_uuid=self._volume_uuid, disk_uuid=self.uuid)
         writer = PackWriter(self, fd, pack, folder)
@@ -216,7 +215,6 @@ class PackWriter:
                 if not self._name_is_durable:
                     self._files.sync_dir(self._folder)
                     self._files.sync_dir(f"{self._disk.path}/{FOLDER}")
-                    self._files.sync_dir(self._disk.path)
                     self._name_is_durable = True
         except (NoSpace, StoreUnavailable):
             self._failed = True

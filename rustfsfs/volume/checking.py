@@ -86,14 +86,29 @@ def check_data(
         if disk is None:
             continue
         bad = [(chunk, place, why) for chunk, place, why in _bad_frames(metadata, row, disk, keys, uuid)]
-        if bad:
+        why_directory = _trouble_of_directory(metadata, row, disk)
+        if bad or why_directory is not None:
             step(done, len(rows), "verifying packs")
+        if why_directory is not None and chunks.find_pack(metadata, row.pack, row.disk) is not None:
+            yield f"pack {row.pack} on disk {row.disk}: {why_directory}: its frames are readable all the same"
         for chunk, place, why in bad:
             if place in chunks.places(metadata, chunk):
                 for path in paths.paths_of_chunk(metadata, chunk) or ["no file"]:
                     yield f"pack {row.pack} on disk {row.disk}, chunk {chunk}: {why}: {path}"
     step(len(rows), len(rows), "verifying packs")
     yield from _check_hot(metadata, journal, step)
+
+
+def _trouble_of_directory(metadata: Metadata, row: Pack, disk: PackStore) -> str | None:
+    """Does the directory of a closed pack name all that lives in it? It is needed when the database is lost."""
+    if not row.closed:
+        return None
+    try:
+        named = {(entry.offset, entry.chunk_id) for entry in disk.read_directory(PackNo(row.pack))}
+    except (DamagedData, StoreError) as exc:
+        return f"its directory: {exc}"
+    live = {(place.offset, bytes(chunk.chunk_id)) for chunk, place in chunks.live_in(metadata, row.pack, row.disk)}
+    return None if live <= named else "its directory lacks frames that live in it"
 
 
 def _bad_frames(

@@ -113,6 +113,8 @@ class CrashFiles:
         self._durable_names: dict[str, int] = {}
         self._pending_names: list[Naming] = []
         self._folders: set[str] = {"/"}
+        self._pending_folders: set[str] = set()  # made, and their parents not synced since
+        self.new_folders_may_vanish = False  # else a folder is durable at once: for tests that are not about that
         self._fds: dict[int, int] = {}
         self._read_only: set[int] = set()
         self._next = 100
@@ -148,7 +150,8 @@ class CrashFiles:
         Each disk is for looking at until the next one is asked for.
         """
         twin = CrashFiles() if start is None else start.copy()
-        twin._folders = set(self._folders)
+        if start is None:
+            twin._folders = set(self._folders)
         done = 0
         for number in range(first, last + 1):
             for again in self.log[done:number]:
@@ -159,13 +162,20 @@ class CrashFiles:
     def power_loss(self, choose: "Chooser") -> "CrashFiles":
         """A disk as it might be after the cut; nothing on it is unsynced any more."""
         left = CrashFiles()
-        left._folders = set(self._folders)
+        left.new_folders_may_vanish = self.new_folders_may_vanish
         left._next = self._next + 10_000
+        lost: list[str] = []
+        for folder in sorted(self._pending_folders):
+            if not folder.startswith(tuple(lost)) and not choose.pick((True, False)):
+                lost.append(folder + "/")
+        left._folders = {folder for folder in self._folders if not f"{folder}/".startswith(tuple(lost))}
         names = dict(self._durable_names)
         for naming in self._pending_names:
             if choose.pick((True, False)):
                 _rename(names, naming.paths)
         for path, number in names.items():
+            if path.startswith(tuple(lost)):
+                continue
             inode = self._inodes[number]
             contents = inode.durable.copy()
             for change in inode.lost + inode.pending:
@@ -207,7 +217,7 @@ class CrashFiles:
 
     def digest(self) -> bytes:
         """Names one state: two disks with the same names and durable contents have the same."""
-        hashed = hashlib.blake2b(digest_size=16)
+        hashed = hashlib.blake2b("\0".join(sorted(self._folders)).encode(), digest_size=16)
         for path in sorted(self._durable_names):
             hashed.update(path.encode() + b"\0")
             self._inodes[self._durable_names[path]].durable.update(hashed)
@@ -309,6 +319,7 @@ class CrashFiles:
         for naming in [naming for naming in self._pending_names if naming.folder == path.rstrip("/")]:
             _rename(self._durable_names, naming.paths)
             self._pending_names.remove(naming)
+        self._pending_folders -= {folder for folder in self._pending_folders if os.path.dirname(folder) == path}
 
     def truncate(self, fd: int, size_bytes: int) -> None:
         number, change = self._writable(fd), Change(-1, b"", size_bytes)
@@ -332,12 +343,19 @@ class CrashFiles:
         return sorted(found - {""})
 
     def mkdir(self, path: str) -> None:
-        """Parents come by themselves, and all are durable at once: none is made where that could hide a fault."""
+        """Parents come by themselves unless new folders may vanish."""
         if path in self._names:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        if self.new_folders_may_vanish and path not in self._folders:
+            self._need_folder(path)
+            self._do_or_raise("mkdir", lambda disk: disk._mkdir(path))
         while path not in self._folders:
             self._folders.add(path)
             path = os.path.dirname(path)
+
+    def _mkdir(self, path: str) -> None:
+        self._folders.add(path)
+        self._pending_folders.add(path)
 
     def rename(self, old: str, new: str) -> None:
         if old not in self._names:

@@ -20,7 +20,7 @@ import trio
 from rustfsfs.config import Config
 from rustfsfs.content.slots import SlotKind
 from rustfsfs.errors import RustfsfsError
-from rustfsfs.meta import entries, inodes
+from rustfsfs.meta import database, entries, inodes
 from rustfsfs.units import KIB, ROOT, Nanoseconds
 from rustfsfs.volume import (
     attributes,
@@ -37,6 +37,7 @@ from rustfsfs.volume import (
     writing,
     xattrs,
 )
+from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import World
@@ -63,10 +64,17 @@ def world_on(files: CrashFiles, seed: int) -> World:
     )
 
 
-def new_disk(path: Path) -> CrashFiles:
-    """A disk with a fresh volume at `path`; SQLite's part of it really lies there."""
+def empty_disk(path: Path) -> CrashFiles:
+    """With the directory that becomes the volume."""
     files = CrashFiles()
     files.mkdir(str(path))
+    files.new_folders_may_vanish = True
+    return files
+
+
+def new_disk(path: Path) -> CrashFiles:
+    """A disk with a fresh volume at `path`; SQLite's part of it really lies there."""
+    files = empty_disk(path)
     path.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formatting, "SEGMENT_SIZE_MIN", SEGMENT_BYTES)
@@ -157,6 +165,21 @@ def within_a_seal(step: str) -> Callable[[Volume], Awaitable[None]]:
     return run
 
 
+def within_an_epoch(step: str) -> Callable[[Volume], Awaitable[None]]:
+    """The step happens while COMMIT waits for the journal, before the gate is shut."""
+
+    async def run(volume: Volume) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(epochs.commit, volume)
+            for _ in range(2):
+                await trio.lowlevel.checkpoint()
+            await volume.gate.opened()
+            await STEPS[step](volume)
+        await durability.barrier(volume)
+
+    return run
+
+
 async def write_new(volume: Volume, name: bytes, data: bytes) -> None:
     await volume.gate.opened()
     row = names.create(volume, ROOT, name, mode=FILE, uid=0, gid=0)
@@ -187,11 +210,13 @@ STEPS: dict[str, Callable[[Volume], Awaitable[object]]] = {
     "same again": lambda v: writing.write(v, inode_of(v, b"c"), 0, NOISE[:40_000]),  # as b: a dedup hit
     "bury": collecting.bury,
 }
+LATER = {"create later": sync_verb(lambda v: names.create(v, ROOT, b"later", mode=FILE, uid=0, gid=0))}
 WITHIN = ("write", "overwrite", "truncate", "truncate to nothing", "unlink", "bury", "epoch")
 STEPS |= {f"{step} within a seal": within_a_seal(step) for step in WITHIN}
+STEPS |= {f"{step} within an epoch": within_an_epoch(step) for step in ("write", "create", "unlink")}
 INVISIBLE = {"fsync", "seal", "seal batch", "epoch", "collect", "snapshot", "bury", "bury within a seal"}
 INVISIBLE |= {"epoch within a seal"}
-FLOORS = {name for name in STEPS if name.endswith("within a seal")} | INVISIBLE - {"collect", "bury"}
+FLOORS = {name for name in STEPS if " within " in name} | INVISIBLE - {"collect", "bury"}
 ONCE = ("create", "mkdir", "rmdir", "link")
 A_GONE, B_GONE = {"rename", "rename over"}, {"unlink"}
 NEEDS_A = {"write", "append", "rename", "rename over"}
@@ -199,7 +224,7 @@ NEEDS_B = {"overwrite", "truncate", "truncate to nothing", "link", "unlink", "se
 
 
 def base(step: str) -> str:
-    return step.removesuffix(" within a seal")
+    return step.partition(" within ")[0]
 
 
 def is_possible(steps: tuple[str, ...]) -> bool:
@@ -234,6 +259,8 @@ class Story:
     after: list[Tree] = field(default_factory=list)  # after each step
     first: int = 0  # the first action of the story proper
     last: int = 0
+    first_inode: int = 0  # numbers this life may have given out: from here on,
+    next_inode: int = 0  # below this
     image: bytes = b""  # the database at the end, in clear, with its open transaction
 
     def possible(self, cut: int) -> list[Tree]:
@@ -264,8 +291,10 @@ def told(path: Path, steps: tuple[str, ...], *, faults: Faults | None = None, we
 
 
 def told_after(path: Path, left: CrashFiles, steps: tuple[str, ...]) -> Story:
-    """The next life: recover what a cut left, and run the steps there."""
+    """The next life: recover what a cut or a kill left, and run the steps there."""
     vfs.put_files(left, path)
+    left.log.clear()
+    left.actions, left.die_at = 0, None
     story = Story(path, left.copy(), left)
     trio.run(_tell, story, steps, {}, None, nothing_first)
     return story
@@ -286,7 +315,7 @@ async def _tell(
     try:
         async with opened_volume(world_on(files, 1000 + files.seed), opening(story.path)) as volume:
             await first(volume)
-            story.first = files.actions
+            story.first, story.first_inode = files.actions, volume.numbers.inode
             story.trees.append((story.first, await tree(volume)))
             story.floors.append((story.first, 1))
             files.failing = {action: list(planned) for action, planned in faults.items()}
@@ -295,7 +324,7 @@ async def _tell(
                 story.after.append(story.trees[-1][1])
             await volume.gate.opened()
             assert await tree(volume) == story.trees[-1][1], "something acknowledged disappeared from the running mount"
-            story.image = image(volume)
+            story.image, story.next_inode = image(volume), volume.numbers.inode
             story.last = files.actions
             files.die_at = story.last  # closing is not part of the story
     except* (PowerLoss, RustfsfsError, apsw.Error, OSError):
@@ -317,7 +346,7 @@ async def _take(story: Story, volume: Volume, step: str, wanted: Tree | None) ->
     """One step, and what is true since. It may fail if it is known what it was `wanted` to do."""
     began, failed = story.files.actions, False
     try:
-        await STEPS[step](volume)
+        await (STEPS | LATER)[step](volume)
     except* (RustfsfsError, OSError):
         failed = True
         if wanted is None:
@@ -327,7 +356,7 @@ async def _take(story: Story, volume: Volume, step: str, wanted: Tree | None) ->
         await volume.gate.opened()
         now = await tree(volume)
         if now != story.trees[-1][1]:  # the sealing around it failed
-            assert step.endswith("within a seal"), step
+            assert " within " in step, step
             story.trees.append((began, now))
         return
     if step not in INVISIBLE:
@@ -414,6 +443,66 @@ class Explored:
         return found
 
 
+def explore_kill(story: Story, explored: Explored, *, limit: int, seed: int, steps: tuple[str, ...]) -> None:
+    """The process is killed at the end of the story, and nothing is lost; the power is cut in the next life.
+
+    What recovery builds on must be durable before it does: the pages that the first life wrote may not be yet (I1).
+    """
+    before = story.possible(story.last)
+    story.files.seed = 5
+    after = told_after(story.path, story.files, steps)
+    assert after.trees[0][1] == story.trees[-1][1], "a kill lost something acknowledged"
+    for cut, disk in after.files.cuts(0, after.last, after.start):
+        possible = after.possible(cut) if cut >= after.first else []
+        for left in disk.states(limit=limit, seed=seed + cut):
+            left.seed = cut
+            explored.judge(story.path, left, [*before, *possible] if cut < after.first else possible, (cut, "kill"))
+
+
+def explore_snapshots(story: Story, *, limit: int = 6) -> None:
+    """Wherever the power is cut: the newest snapshot on the disk, restored, finds everything that it names (I5)."""
+    trees = [state for _began, state in story.trees]
+    looked = set[bytes]()
+    for cut, disk in story.cuts():
+        for left in disk.states(limit=limit, seed=cut):
+            folder = f"{story.path}/snapshots"
+            found = [name for name in left.names(folder) if name.endswith(".db")] if left.exists(folder) else []
+            if found and left.digest() not in looked:
+                looked.add(left.digest())
+                restored = trio.run(_restore, story.path, left, f"{folder}/{found[-1]}")
+                assert restored.findings == [], (cut, restored.findings)
+                assert restored.tree in trees, (cut, difference(restored.tree, trees))
+    assert looked, "no snapshot was ever there"
+
+
+async def _restore(path: Path, disk: CrashFiles, snapshot: str) -> Found:
+    """As `fsck --restore-metadata`, then opened without a change."""
+    data = disk.pread(disk.open(snapshot), disk.size(snapshot), 0)
+    for name in (f"{path}/metadata.db", f"{path}/metadata.db-wal"):
+        disk.unlink(name)
+    fd = disk.create(f"{path}/metadata.db")
+    disk.pwrite(fd, data, 0)
+    vfs.put_files(disk, path)
+    world = world_on(disk, 9)
+    _header, keys = unlocked(world, str(path), Key())
+    metadata = database.open_(f"{path}/metadata.db", keys.database, vfs=world.sqlite_vfs)
+    database.mark_restored(metadata, newest_epoch=0)
+    metadata.close()
+    async with opened_volume(world, replace(opening(path), read_only=True)) as volume:
+        return Found(await tree(volume), list(_findings(volume)), None)
+
+
+def explore_format(path: Path, explored: Explored, *, limit: int, seed: int) -> None:
+    """Format cut off anywhere leaves no volume, or a whole one (VOLUME/header comes last)."""
+    files = new_disk(path)
+    for cut, disk in files.cuts(0, files.actions, empty_disk(path)):
+        for left in disk.states(limit=limit, seed=seed + cut):
+            if left.exists(f"{path}/header"):
+                explored.judge(path, left, [{}], (cut, "format"))
+            else:
+                assert cut < files.actions, "format returned, and there is no volume"
+
+
 def difference(found: Tree, possible: list[Tree]) -> str:
     """How a state differs from the likest of those it may be, in few words."""
     likest = min(possible, key=lambda tree: len(set(tree) ^ set(found)))
@@ -449,4 +538,5 @@ def explore_recovery(story: Story, explored: Explored, *, limit: int, seed: int,
         living = left.power_loss(Everything())
         living.seed = 77 + cut
         after = told_after(story.path, living, steps)
+        assert after.first_inode >= story.next_inode, "an inode number is given out twice"
         explore(after, explored, limit=limit, seed=seed + cut)

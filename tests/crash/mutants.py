@@ -1,0 +1,256 @@
+"""Mutants: the code without one of its syncs, or with two steps in a wrong order. The suite catches every one.
+
+Every call of `sync`, `sync_dir` and `barrier` in the packages that write to disks is found in their source, so none
+can be forgotten; orderings are listed by hand. A mutant lives in a process of its own:
+
+    python -m tests.crash.mutants NAME     exit 0: caught; 1: it survived; 2: there is no such mutant
+"""
+
+import ast
+import hashlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("world.py", "journal", "store", "meta", "volume", "tasks")
+SYNCS = {"sync", "sync_dir", "barrier"}
+
+# site -> why no power cut of this suite can miss it
+EXEMPT = {
+    "volume/restoring.py:_put_in_place:sync": "works on real files, of a volume that is not open: test_restoring",
+    "volume/restoring.py:_put_in_place:sync_dir": "the same",
+    "volume/durability.py:barrier:barrier": "the verb that all others call: its callers are mutants themselves",
+    "volume/epochs.py:commit:barrier": "shortens the time the gate is shut; the one inside the gate is what counts",
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old` becomes `new` in a module, once. For a sync: the statement at `line` becomes `pass`."""
+
+    name: str
+    path: str  # below rustfsfs/
+    line: int = 0
+    old: str = ""
+    new: str = ""
+
+
+ORDERINGS = (
+    Mutant(
+        "snapshots are deleted before the others are recorded",
+        "volume/snapshots.py",
+        old="    rows = {row.disk: row for row in disks.all_(volume.metadata)}\n",
+        new="    await trio.to_thread.run_sync(delete_others, volume, {s.epoch for s in kept}, dict(volume.disks))\n"
+        "    rows = {row.disk: row for row in disks.all_(volume.metadata)}\n    return\n",
+    ),
+    Mutant(
+        "packs go before their rows are committed",
+        "volume/collecting.py",
+        old="if seq <= min(volume.activity.committed_seq, oldest_seq)",
+        new="if seq <= oldest_seq",
+    ),
+    Mutant(
+        "packs go although a snapshot names them",
+        "volume/collecting.py",
+        old="if seq <= min(volume.activity.committed_seq, oldest_seq)",
+        new="if seq <= volume.activity.committed_seq",
+    ),
+    Mutant(
+        "segments are dropped that extents name",
+        "volume/epochs.py",
+        old="named = set(disks.hot_segments(metadata))",
+        new="named = set[int]()",
+    ),
+    Mutant(
+        "segments are dropped that a snapshot names",
+        "volume/epochs.py",
+        old="        named.update(snapshot.segments)\n",
+        new="        pass\n",
+    ),
+    Mutant(
+        "the header of a life's first segment does not name the cut",
+        "journal/journal.py",
+        old="        self._cuts.append(Cut(self.appended_seq, self._tag, self._number + 1))\n",
+        new="        self._cuts.append(Cut(1 << 61, self._tag, self._number + 1))\n",
+    ),
+    Mutant(
+        "a failed file is synced again and called good",
+        "journal/journal.py",
+        old="        if job.failed:\n            self._rewrite(job)\n",
+        new="",
+    ),
+    Mutant(
+        "a failed append lets the next record follow in the same file",
+        "journal/journal.py",
+        old="        file.failed = True\n        try:\n            self._roll()\n",
+        new="        try:\n            pass\n",
+    ),
+    Mutant(
+        "the cut of a failed append is named only by the next record",
+        "journal/journal.py",
+        old="        file.failed = True\n        try:\n            self._roll()\n",
+        new="        file.failed = True\n        try:\n            pass\n",
+    ),
+    Mutant(
+        "the Seal op replaces what was overwritten meanwhile",
+        "content/ranges.py",
+        old="def replace_unchanged(",
+        new="def replace_unchanged(current, sources, sealed):\n    return [sealed]\n\n\ndef _replace_unchanged(",
+    ),
+    Mutant(
+        "a dedup hit is not looked up again in the turn that records it",
+        "volume/sealing.py",
+        old="        known = _usable(volume, piece.chunk_id)\n",
+        new="        known = _seen.get(piece.chunk_id)\n",
+    ),
+    Mutant(
+        "inode numbers are not reserved ahead",
+        "volume/opening.py",
+        old="inode=running.inode_limit if unclean else running.next_inode",
+        new="inode=running.next_inode",
+    ),
+    Mutant(
+        "a published header is not written aside first",
+        "world.py",
+        old='    temporary = path + ".new"\n',
+        new="    temporary = path\n",
+    ),
+    Mutant(
+        "recovery counts records beyond a named cut",
+        "journal/recovery.py",
+        old="            if seq > void_above:\n                break\n",
+        new="",
+    ),
+)
+
+
+def syncs() -> Iterator[Mutant]:
+    """One mutant for every call in the source."""
+    for package in PACKAGES:
+        where = ROOT / "rustfsfs" / package
+        for path in sorted(where.rglob("*.py")) if where.is_dir() else [where]:
+            relative = str(path.relative_to(ROOT / "rustfsfs"))
+            yield from _syncs_in(relative, path.read_text())
+
+
+def _syncs_in(relative: str, source: str) -> Iterator[Mutant]:
+    counts: dict[str, int] = {}
+    for site, line in _sites(relative, source):
+        counts[site] = counts.get(site, 0) + 1
+        number = f" {counts[site]}" if counts[site] > 1 else ""
+        if site + number not in EXEMPT:
+            yield Mutant(f"without {site}{number}", relative, line=line)
+
+
+def sites_in(relative: str, source: str) -> list[str]:
+    """`path:function:call` of every sync in a module."""
+    return [site for site, _line in _sites(relative, source)]
+
+
+def _sites(relative: str, source: str) -> Iterator[tuple[str, int]]:
+    for function in ast.walk(ast.parse(source)):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for statement in _own_statements(function):
+                called = _called(statement)
+                if called in SYNCS:
+                    yield f"{relative}:{function.name}:{called}", statement.lineno
+
+
+def _own_statements(function: ast.AST) -> Iterator[ast.Expr]:
+    for node in ast.iter_child_nodes(function):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if isinstance(node, ast.Expr):
+            yield node
+        yield from _own_statements(node)
+
+
+def _called(statement: ast.Expr) -> str | None:
+    """The name of what is called in a statement that is nothing but a call, by `_try` too."""
+    call = statement.value.value if isinstance(statement.value, ast.Await) else statement.value
+    if not isinstance(call, ast.Call):
+        return None
+    for argument in call.args:
+        if isinstance(argument, ast.Lambda) and isinstance(argument.body, ast.Call):
+            call = argument.body
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr
+    return call.func.id if isinstance(call.func, ast.Name) else None
+
+
+def mutants() -> dict[str, Mutant]:
+    return {mutant.name: mutant for mutant in [*syncs(), *ORDERINGS]}
+
+
+def source_of(mutant: Mutant) -> str:
+    """The mutated module. Raises LookupError if the code has changed under the mutant."""
+    source = (ROOT / "rustfsfs" / mutant.path).read_text()
+    if mutant.line:
+        tree = ast.parse(source)
+        found = [n for n in ast.walk(tree) if isinstance(n, ast.Expr) and n.lineno == mutant.line]
+        lines = source.splitlines(keepends=True)
+        start, end, indent = mutant.line - 1, found[0].end_lineno or mutant.line, found[0].col_offset
+        lines[start:end] = [" " * indent + "pass\n"]
+        return "".join(lines)
+    if source.count(mutant.old) != 1:
+        raise LookupError(f"{mutant.name}: {mutant.path} holds its text {source.count(mutant.old)} times")
+    mutated = source.replace(mutant.old, mutant.new)
+    if "_seen" in mutant.new:
+        mutated = mutated.replace(
+            "def _usable(", "_seen = {}\n\n\ndef _usable(volume, wanted):\n"
+            "    found = _really_usable(volume, wanted)\n    _seen.setdefault(wanted, found)\n    return found\n\n\n"
+            "def _really_usable("
+        )  # fmt: skip
+    return mutated
+
+
+def digest_of(mutant: Mutant) -> str:
+    """Names the mutated module as it is now: another text is another mutant."""
+    return hashlib.sha256(source_of(mutant).encode()).hexdigest()[:16]
+
+
+class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives the mutated module when it is imported."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._name = "rustfsfs." + mutant.path.removesuffix(".py").replace("/", ".")
+        self._code = compile(source_of(mutant), mutant.path, "exec")
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        return importlib.util.spec_from_loader(fullname, self) if fullname == self._name else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        code: CodeType = self._code
+        exec(code, module.__dict__)
+
+
+def is_caught(mutant: Mutant) -> bool:
+    """Run the stories until one fails."""
+    sys.meta_path.insert(0, _Importer(mutant))
+    from tests.crash import hunt
+
+    logging.getLogger("rustfsfs").disabled = True
+    with tempfile.TemporaryDirectory() as folder:
+        return hunt.fails(Path(folder))
+
+
+def main() -> int:
+    found = mutants().get(sys.argv[1])
+    if found is None:
+        print(f"there is no mutant {sys.argv[1]!r}")
+        return 2
+    return 0 if is_caught(found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
