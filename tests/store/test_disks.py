@@ -33,6 +33,7 @@ def disk_on(files: Files, path: str) -> LocalDisk:
 @pytest.fixture(params=["a real disk", "the double"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> LocalDisk:
     if request.param == "a real disk":
+        (tmp_path / "packs").mkdir()
         return disk_on(RealFiles(), str(tmp_path))
     files = CrashFiles()
     files.mkdir("/disk")
@@ -141,6 +142,7 @@ def test_a_synced_frame_survives_every_power_cut() -> None:
 
 
 def test_more_packs_are_read_than_files_are_kept_open(tmp_path: Path) -> None:
+    (tmp_path / "packs").mkdir()
     disk = disk_on(RealFiles(), str(tmp_path))
     for number in range(1, 301):
         disk.create_pack(PackNo(number)).close()
