@@ -130,7 +130,7 @@ def decode_header(data: bytes) -> VolumeHeader:
         raise NewerFormat(f"the volume has format {version}, this rustfsfs knows {FORMAT}; install a newer one")
     try:
         fields = msgspec.msgpack.decode(area[_AREA_HEAD.size : _AREA_HEAD.size + length], type=_Parameters)
-    except msgspec.DecodeError as exc:
+    except (msgspec.MsgspecError, ValueError) as exc:
         raise DamagedVolume("the volume header is damaged") from exc
     slots = tuple(_decode_slot(number, data) for number in range(SLOT_COUNT))
     values = {name: getattr(fields, name) for name in _Parameters.__struct_fields__}
@@ -147,7 +147,7 @@ def _decode_slot(number: int, data: bytes) -> Slot | DamagedSlot | None:
     _magic, length = _SLOT_HEAD.unpack_from(area)
     try:
         record = msgspec.msgpack.decode(area[_SLOT_HEAD.size : _SLOT_HEAD.size + length], type=_SlotRecord)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, ValueError):
         return DamagedSlot(number)
     return Slot(
         number=number,

@@ -22,11 +22,13 @@ from pyfuse3 import (
 from rustfsfs.errors import FileTooLarge, NoSuchEntry, RustfsfsError
 from rustfsfs.fuse import attrs
 from rustfsfs.fuse.errnos import errno_of
+from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import FILE_SIZE_MAX
 from rustfsfs.volume import admission, attributes, durability, handles, listing, names, reading, writing, xattrs
 from rustfsfs.volume.volume import Volume, log
 
 PAGE = 200  # entries asked of SQLite at once
+DOTS = (b".", b"..")
 GROWTH = 1024  # bytes a new name is reckoned to take
 O_NOATIME = getattr(os, "O_NOATIME", 0)
 T = TypeVar("T")
@@ -99,31 +101,35 @@ class Operations(pyfuse3.Operations):
         self._noxattr = noxattr
         self.enable_acl = not noxattr
 
+    def _given(self, row: Attributes) -> EntryAttributes:
+        """An entry in a reply: the kernel knows the inode once more."""
+        return attrs.entry(handles.given(self._volume, row))
+
     # --- names ---------------------------------------------------------------------------------------------------
 
     @replies
     async def lookup(self, parent: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         try:
-            return attrs.entry(names.lookup(self._volume, parent, name))
+            return self._given(names.lookup(self._volume, parent, name))
         except NoSuchEntry:
             return attrs.absent()
 
     @replies
     @grows
     async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
-        return attrs.entry(names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid, rdev=rdev))
+        return self._given(names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid, rdev=rdev))
 
     @replies
     @grows
     async def mkdir(self, parent: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
-        return attrs.entry(names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid))
+        return self._given(names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid))
 
     @replies
     @grows
     async def symlink(self, parent: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
         mode = 0o120777
         row = names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid, target=target)
-        return attrs.entry(row)
+        return self._given(row)
 
     @replies
     @grows
@@ -132,12 +138,12 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         row = names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid)
         handles.opened(self._volume, row.inode)
-        return FileInfo(fh=row.inode, keep_cache=True), attrs.entry(row)
+        return FileInfo(fh=row.inode, keep_cache=True), self._given(row)
 
     @replies
     @grows
     async def link(self, inode: int, parent: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
-        return attrs.entry(names.link(self._volume, inode, parent, name))
+        return self._given(names.link(self._volume, inode, parent, name))
 
     @replies
     @frees
@@ -270,6 +276,8 @@ class Operations(pyfuse3.Operations):
         for name, cookie, row in listing.page(self._volume, fh, offset, PAGE):
             if not pyfuse3.readdir_reply(token, name, attrs.entry(row), cookie):
                 return
+            if name not in DOTS:  # the kernel does not count those
+                handles.given(self._volume, row)
 
     @replies
     async def releasedir(self, fh: int) -> None:
@@ -280,6 +288,5 @@ class Operations(pyfuse3.Operations):
         await durability.barrier(self._volume)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        """Node ids are inode numbers, never reused: nothing is counted, and only inodes without a name matter."""
-        for inode, _lookups in inode_list:
-            handles.forgotten(self._volume, inode)
+        for inode, lookups in inode_list:
+            handles.forgotten(self._volume, inode, lookups)

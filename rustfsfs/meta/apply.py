@@ -311,7 +311,7 @@ def _drop_pack(metadata: Metadata, op: ops.DropPack, at: ops.Address) -> None:
 
 
 def _deleted(metadata: Metadata, op: ops.Deleted, at: ops.Address) -> None:
-    metadata.run_many("DELETE FROM doomed WHERE pack = ? AND disk = ?", op.packs)
+    chunks.forget_doomed(metadata, op.packs)
 
 
 def _mark_chunks(metadata: Metadata, op: ops.MarkChunks, at: ops.Address) -> None:
@@ -333,6 +333,7 @@ def _add_disk(metadata: Metadata, op: ops.AddDisk, at: ops.Address) -> None:
 
 
 def _remove_disk(metadata: Metadata, op: ops.RemoveDisk, at: ops.Address) -> None:
+    chunks.forget_doomed(metadata, [(pack, disk) for pack, disk, _seq in chunks.doomed(metadata) if disk == op.disk])
     disks.remove(metadata, op.disk)
 
 

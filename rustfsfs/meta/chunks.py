@@ -1,6 +1,6 @@
 """Rows of `chunks`, `places`, `packs`, `doomed`, `maybe_dead`: what is sealed, and where it lies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rustfsfs.meta.database import Metadata
@@ -155,12 +155,23 @@ def drop_pack(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:
     if found is None or found.live_bytes:
         return
     metadata.run("DELETE FROM packs WHERE pack = ? AND disk = ?", (pack, disk))
-    metadata.run("INSERT INTO doomed VALUES (?, ?, ?)", (pack, disk, seq))
+    metadata.run("INSERT INTO doomed VALUES (?, ?, ?, ?)", (pack, disk, seq, found.size_bytes))
     metadata.running.pack_bytes -= found.size_bytes
+    metadata.running.doomed_bytes += found.size_bytes
 
 
 def doomed(metadata: Metadata) -> list[tuple[int, int, int]]:
-    return [(pack, disk, seq) for pack, disk, seq in metadata.rows("SELECT * FROM doomed ORDER BY pack, disk")]
+    return [
+        (pack, disk, seq) for pack, disk, seq in metadata.rows("SELECT pack, disk, seq FROM doomed ORDER BY pack, disk")
+    ]
+
+
+def forget_doomed(metadata: Metadata, packs: Iterable[tuple[int, int]]) -> None:
+    """Their files are gone, or are nobody's business any more."""
+    for pack, disk in packs:
+        found = metadata.rows("SELECT size_bytes FROM doomed WHERE pack = ? AND disk = ?", (pack, disk))
+        metadata.run("DELETE FROM doomed WHERE pack = ? AND disk = ?", (pack, disk))
+        metadata.running.doomed_bytes -= sum(size_bytes for (size_bytes,) in found)
 
 
 def add_dead(metadata: Metadata, place: Place) -> None:

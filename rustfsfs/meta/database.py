@@ -55,10 +55,12 @@ class Running:
     unique_bytes: int = 0  # plain bytes of chunks
     stored_bytes: int = 0  # bytes of their frames, all copies
     pack_bytes: int = 0  # bytes of all packs' frames, dead ones too
+    doomed_bytes: int = 0  # bytes of dropped packs whose files are still there
 
     @property
     def dead_bytes(self) -> int:
-        return self.pack_bytes - self.stored_bytes
+        """What nothing needs, and is yet on the disks."""
+        return self.pack_bytes - self.stored_bytes + self.doomed_bytes
 
 
 class Metadata:

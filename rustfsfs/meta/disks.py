@@ -37,9 +37,7 @@ def add(metadata: Metadata, disk: int, uuid: bytes, path: str) -> None:
 
 
 def remove(metadata: Metadata, disk: int) -> None:
-    """Nothing lives there any more; files that still await their deletion do so without us."""
     metadata.run("DELETE FROM disks WHERE disk = ?", (disk,))
-    metadata.run("DELETE FROM doomed WHERE disk = ?", (disk,))
 
 
 def change(metadata: Metadata, disk: int, *, epoch: int, draining: bool, path: str) -> None:

@@ -82,6 +82,7 @@ CREATE TABLE doomed (                   -- rows gone, file not yet (I5)
     pack INTEGER NOT NULL,
     disk INTEGER NOT NULL,
     seq  INTEGER NOT NULL,              -- a snapshot older than this still names it
+    size_bytes INTEGER NOT NULL,        -- of its frames
     PRIMARY KEY (pack, disk)
 ) WITHOUT ROWID;
 CREATE TABLE maybe_dead (chunk INTEGER PRIMARY KEY);  -- lost an extent; Collect looks whether any is left

@@ -34,14 +34,17 @@ def fits(volume: Volume, size_bytes: int) -> bool:
 
 
 def look(volume: Volume) -> None:
-    """Free space as the disks say now, each less a reserve for metadata; how much of it all copies together can use."""
+    """Free space as the disks say now, each less a reserve for metadata; how much of it all copies together can use.
+
+    With fewer disks there than copies (`--degraded`), as many copies are made as there are disks.
+    """
     draining = {row.disk for row in disks.all_(volume.metadata) if row.draining}
     free: list[int] = []
     for number, disk in volume.disks.items():
         if number not in draining:
             space = disk.space()
             free.append(max(0, space.free_bytes - min(RESERVE_MAX, int(space.total_bytes * RESERVE_SHARE))))
-    volume.room.free_bytes = usable_bytes(free, copies=volume.header.copies)
+    volume.room.free_bytes = usable_bytes(free, copies=min(volume.header.copies, max(1, len(free))))
     volume.room.looked_s = trio.current_time()
 
 
@@ -50,6 +53,7 @@ async def admit(volume: Volume, size_bytes: int) -> None:
     if volume.journal.unsynced_bytes > UNSYNCED_MAX:
         await volume.barriers.admit()
     await _slow_down(volume, size_bytes)
+    await volume.gate.opened()
     if trio.current_time() - volume.room.looked_s > LOOK_EVERY_S:
         look(volume)
     if not fits(volume, size_bytes):
@@ -108,6 +112,7 @@ async def _make_room(volume: Volume, size_bytes: int) -> None:
             await collecting.make_room(volume)
         finally:
             volume.room.waiting -= 1
+    await volume.gate.opened()
     look(volume)
     if not fits(volume, size_bytes):
         raise NoSpace("the disks are full")

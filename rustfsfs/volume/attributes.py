@@ -108,7 +108,7 @@ def touch_by(volume: Volume, inode: int) -> None:
 def space(volume: Volume) -> FileSystemSpace:
     """What statfs shows: the real disks, less what is reserved and what hot data will still take."""
     found = [disk.space() for disk in volume.disks.values()]
-    copies = volume.header.copies
+    copies = min(volume.header.copies, max(1, len(found)))  # as admission reckons
     total = usable_bytes([space.total_bytes for space in found], copies=copies)
     free = usable_bytes([space.free_bytes for space in found], copies=copies)
     free = max(0, free - volume.metadata.running.hot_bytes)

@@ -64,7 +64,8 @@ async def _why_not(volume: Volume) -> str | None:
                         alone.add(window)
                         await sealing.read_and_cut(volume, alone.windows)
             except (DamagedData, StoreError) as exc:
-                named = paths.paths_of_fork(volume.metadata, fork)
+                await epochs.commit(volume)  # so that the file is found, however new it is
+                named = await paths.of_fork(volume, fork)
                 return f"{', '.join(named) or 'a file without a name'}: {exc}"
     return None
 

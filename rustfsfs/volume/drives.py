@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import InUse, MachineTrouble, RustfsfsError, UsageError
+from rustfsfs.errors import InUse, MachineTrouble, NoSpace, RustfsfsError, UsageError
 from rustfsfs.meta import chunks, disks
 from rustfsfs.meta.disks import DiskRow
 from rustfsfs.store.disks import LocalDisk
@@ -53,24 +53,25 @@ async def add(volume: Volume, path: str) -> int:
     """
     path = os.path.realpath(path)
     directories.check_name(path)
-    await trio.to_thread.run_sync(directories.check_file_system, path)
-    await volume.gate.opened()
-    rows = disks.all_(volume.metadata)
-    if any(row.disk in volume.disks and row.directory(volume.path) == path for row in rows):
-        raise UsageError(f"{path} is a disk of this volume already")
-    moved = await trio.to_thread.run_sync(_missing_disk_at, volume, path, rows)
-    if moved is not None:
-        return await _moved(volume, moved, path)
-    others = [row.directory(volume.path) for row in rows]
-    await trio.to_thread.run_sync(partial(directories.check_new_disk, path, volume=volume.path, others=others))
-    number = max((row.disk for row in rows), default=0) + 1
-    uuid = volume.world.random_bytes(16)
-    await trio.to_thread.run_sync(_prepare, volume, path, number, uuid)
-    await volume.gate.opened()
-    record(volume, ops.AddDisk(disk=number, uuid=uuid, path=path))
-    volume.disks[number] = _disk(volume, path, number, uuid)
-    await epochs.commit(volume)
-    write_list(volume)
+    async with volume.collect_lock:  # disks come and go one at a time, and not while packs move
+        await trio.to_thread.run_sync(directories.check_file_system, path)
+        await volume.gate.opened()
+        rows = disks.all_(volume.metadata)
+        if any(row.disk in volume.disks and row.directory(volume.path) == path for row in rows):
+            raise UsageError(f"{path} is a disk of this volume already")
+        moved = await trio.to_thread.run_sync(_missing_disk_at, volume, path, rows)
+        if moved is not None:
+            return await _moved(volume, moved, path)
+        others = [row.directory(volume.path) for row in rows]
+        await trio.to_thread.run_sync(partial(directories.check_new_disk, path, volume=volume.path, others=others))
+        number = max((row.disk for row in rows), default=0) + 1
+        uuid = volume.world.random_bytes(16)
+        await trio.to_thread.run_sync(_prepare, volume, path, number, uuid)
+        await volume.gate.opened()
+        record(volume, ops.AddDisk(disk=number, uuid=uuid, path=path))
+        volume.disks[number] = _disk(volume, path, number, uuid)
+        await epochs.commit(volume)
+        await write_list(volume)
     await snapshots.take(volume)
     return number
 
@@ -92,6 +93,7 @@ def _prepare(volume: Volume, path: str, number: int, uuid: bytes) -> None:
     try:
         if not files.exists(path):
             files.mkdir(path)
+        volume.disk_locks.take(path)
         header = DiskHeader(volume_uuid=volume.header.uuid, disk_uuid=uuid, number=number, epoch=0)
         files.mkdir(f"{path}/packs")
         write_volume_header(files, path, find_header(volume.world, volume.path))
@@ -115,32 +117,33 @@ def _missing_disk_at(volume: Volume, path: str, rows: Sequence[DiskRow]) -> Disk
 
 
 async def _moved(volume: Volume, row: DiskRow, path: str) -> int:
+    volume.disk_locks.take(path)
     await volume.gate.opened()
     record(volume, ops.SetDisk(disk=row.disk, epoch=row.epoch, draining=bool(row.draining), path=path))
     volume.disks[row.disk] = _disk(volume, path, row.disk, row.uuid)
     volume.health.missing_disks.pop(row.disk, None)
     await epochs.commit(volume)
-    write_list(volume)
+    await write_list(volume)
     return row.disk
 
 
 async def remove(volume: Volume, path: str, *, progress: Progress = no_progress) -> None:
     """Move everything off a disk, then forget it. Cut off, it goes on where it was when called again.
 
-    Of a disk that is missing, the chunks' other copies are stored once more. Raises UsageError (no such disk, or the
-    last one), NoSpace (the others cannot take it), MachineTrouble (a frame cannot be read: nothing is forgotten).
+    Of a disk that is missing, the chunks' other copies are stored once more. Raises UsageError (no such disk, or too
+    few are left), NoSpace (the others cannot take it: it stays a disk like the others), MachineTrouble (a frame cannot
+    be read: nothing is forgotten).
     """
-    rows = {row.directory(volume.path): row for row in disks.all_(volume.metadata)}
-    row = rows.get(path) or rows.get(os.path.realpath(path))
-    if row is None:
-        raise UsageError(f"{path} is no disk of this volume; it has: {', '.join(rows)}")
-    others = [other for other in rows.values() if other.disk != row.disk and other.disk in volume.disks]
-    if len(others) < volume.header.copies:
-        raise UsageError(f"{path} cannot be removed: {volume.header.copies} other disks are needed; add one first")
     async with volume.collect_lock:
         await volume.gate.opened()
+        row = _removable(volume, path)
         record(volume, ops.SetDisk(disk=row.disk, epoch=0, draining=True, path=row.path))
-        await _empty(volume, row.disk, path, progress)
+        try:
+            await _empty(volume, row.disk, path, progress)
+        except NoSpace:
+            await volume.gate.opened()
+            record(volume, ops.SetDisk(disk=row.disk, epoch=0, draining=False, path=row.path))
+            raise
         await packing.close_full(volume, everything=True)
         await epochs.commit(volume)
         await snapshots.take(volume, keep=1)
@@ -150,7 +153,21 @@ async def remove(volume: Volume, path: str, *, progress: Progress = no_progress)
         volume.disks.pop(row.disk, None)
         volume.health.missing_disks.pop(row.disk, None)
         await epochs.commit(volume)
-    write_list(volume)
+        await write_list(volume)
+        if row.path != disks.OWN:
+            volume.disk_locks.release(row.directory(volume.path))
+
+
+def _removable(volume: Volume, path: str) -> DiskRow:
+    """The disk at a path, if enough others are left for all copies. Raises UsageError."""
+    rows = {row.directory(volume.path): row for row in disks.all_(volume.metadata)}
+    row = rows.get(path) or rows.get(os.path.realpath(path))
+    if row is None:
+        raise UsageError(f"{path} is no disk of this volume; it has: {', '.join(rows)}")
+    others = [other for other in rows.values() if other.disk != row.disk and other.disk in volume.disks]
+    if sum(not other.draining for other in others) < volume.header.copies:
+        raise UsageError(f"{path} cannot be removed: {volume.header.copies} other disks are needed; add one first")
+    return row
 
 
 async def _empty(volume: Volume, disk: int, path: str, progress: Progress) -> None:
@@ -170,10 +187,14 @@ async def _empty(volume: Volume, disk: int, path: str, progress: Progress) -> No
             done, left = done + 1, left - 1
 
 
-def write_list(volume: Volume) -> None:
+async def write_list(volume: Volume) -> None:
     """The text file that names the disks when the database cannot; written when it differs."""
+    await volume.gate.opened()
     paths = "".join(row.path + "\n" for row in disks.all_(volume.metadata)).encode()
-    name, files = f"{volume.path}/{DISKS}", volume.world.files
+    await trio.to_thread.run_sync(_write_list, volume.world.files, f"{volume.path}/{DISKS}", paths)
+
+
+def _write_list(files: Files, name: str, paths: bytes) -> None:
     if not files.exists(name) or _contents(files, name) != paths:
         publish(files, name, paths)
 

@@ -5,6 +5,7 @@ directory, through O_PATH, below a bind mount, or between two steps of a path lo
 """
 
 from rustfsfs.meta import inodes
+from rustfsfs.meta.inodes import Attributes
 from rustfsfs.volume.volume import Volume
 
 
@@ -26,14 +27,24 @@ def closed(volume: Volume, inode: int) -> None:
 
 
 def last_name_removed(volume: Volume, inode: int) -> None:
-    """The inode is an orphan now; the front end still knows it."""
-    volume.handles.nameless[inode] = True
+    """The inode is an orphan now; the front end may still know it."""
+    volume.handles.nameless[inode] = volume.handles.lookups.count(inode) > 0
     volume.handles.touched.pop(inode, None)
+    _free_if_unused(volume, inode)
 
 
-def forgotten(volume: Volume, inode: int) -> None:
-    """The front end knows an inode no more. Never raises."""
-    if inode in volume.handles.nameless:
+def given(volume: Volume, row: Attributes) -> Attributes:
+    """The front end knows the inode once more; returns the row."""
+    volume.handles.lookups.add(row.inode)
+    return row
+
+
+def forgotten(volume: Volume, inode: int, count: int) -> None:
+    """The front end forgets so many of the times it was given the inode. Never raises.
+
+    What it was given meanwhile counts on: such a message may come late.
+    """
+    if not volume.handles.lookups.forget(inode, count) and inode in volume.handles.nameless:
         volume.handles.nameless[inode] = False
         _free_if_unused(volume, inode)
 

@@ -100,27 +100,40 @@ def _shared(path: str) -> Iterator[None]:
         os.close(fd)
 
 
-@contextmanager
-def locked_disk(path: str, *, is_shared: bool = False) -> Iterator[None]:
-    """Hold a disk's directory: two volumes, one perhaps a copy of the other, must never write to the same packs.
+class DiskLocks:
+    """The disks' directories, held: two volumes, one perhaps a copy of the other, never write to the same packs."""
 
-    is_shared   nobody can write there
+    def __init__(self) -> None:
+        self._held: dict[str, int] = {}  # path -> descriptor
 
-    Raises InUse. A disk that is no real directory (a test's double) has no lock.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        yield
-        return
-    try:
+    def take(self, path: str, *, is_shared: bool = False) -> None:
+        """Raises InUse. A disk that is no real directory (a test's double) has no lock.
+
+        is_shared   nobody can write there
+        """
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return
         try:
             fcntl.flock(fd, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as exc:
+            os.close(fd)
             raise InUse(f"the disk {path} is in use by another volume; is this volume a copy of that one?") from exc
-        yield
-    finally:
-        os.close(fd)
+        self._held[path] = fd
+
+    def release(self, path: str) -> None:
+        """Fine if it is not held."""
+        fd = self._held.pop(path, None)
+        if fd is not None:
+            os.close(fd)
+
+    def __enter__(self) -> "DiskLocks":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for path in list(self._held):
+            self.release(path)
 
 
 def is_locked(path: str) -> bool:

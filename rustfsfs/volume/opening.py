@@ -40,12 +40,13 @@ from rustfsfs.volume import ballast, drives, epochs, finishing, frozen, packing,
 from rustfsfs.volume.formatting import JOURNAL, METADATA, Secret, journal_limit
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.header import keep_alike, unlocked
-from rustfsfs.volume.locking import locked, locked_disk
+from rustfsfs.volume.locking import DiskLocks, locked
 from rustfsfs.volume.recording import turn_read_only
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
 from rustfsfs.world import World
 
 RESTORED_NOW, RESTORED_BEFORE = 1, 2  # Running.restored
+SEGMENTS_MIN = 4  # of the journal's limit: one is always in use, and writers are slowed from 60 %
 OPENING_BYTES = 32 * MIB  # a WAL, pack directories, headers
 READERS = 4  # worker threads for reads; cores are few, disks may queue
 
@@ -75,7 +76,7 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
     with (
         locked(how.path, mount_point=how.mount_point, read_only=how.read_only) as lock,
         frozen.writable(f"{how.path}/{METADATA}", is_frozen=is_frozen) as database_path,
-        ExitStack() as disk_locks,
+        DiskLocks() as disk_locks,
     ):
         if not how.read_only:
             ballast.make_room_to_open(world.files, how.path, 2 * header.segment_bytes + OPENING_BYTES)
@@ -88,7 +89,7 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
 
 
 async def _open(
-    world: World, how: Opening, header: VolumeHeader, keys: Keys, database_path: str, disk_locks: ExitStack
+    world: World, how: Opening, header: VolumeHeader, keys: Keys, database_path: str, disk_locks: DiskLocks
 ) -> Volume:
     with ExitStack() as undo:
         metadata = open_metadata(world, database_path, keys)
@@ -156,7 +157,7 @@ async def _assemble(
     keys: Keys,
     metadata: Metadata,
     undo: ExitStack,
-    disk_locks: ExitStack,
+    disk_locks: DiskLocks,
 ) -> Volume:
     stores, missing, newer = find_disks(world, how.path, header, keys, metadata)
     if missing and not (how.degraded or how.read_only):
@@ -168,7 +169,7 @@ async def _assemble(
         raise MachineTrouble(f"{how.path} is on a read-only file system; mount with --read-only")
     unclean = not metadata.running.clean
     for store in stores.values():
-        disk_locks.enter_context(locked_disk(store.path, is_shared=how.read_only and store.space().read_only))
+        disk_locks.take(store.path, is_shared=how.read_only and store.space().read_only)
     journal, reason = await trio.to_thread.run_sync(_recover, world, how, header, keys, metadata)
     undo.callback(journal.close)
     running = metadata.running
@@ -189,6 +190,7 @@ async def _assemble(
         barriers=Barriers(journal),
         gate=Gate(),
         disks=stores,
+        disk_locks=disk_locks,
         writers={},
         pack_lock=trio.Lock(),
         seal_lock=trio.Lock(),
@@ -198,7 +200,10 @@ async def _assemble(
         flights=Flights(),
         readers=trio.CapacityLimiter(READERS),
         sealers=trio.CapacityLimiter(2),
-        journal_limit_bytes=how.config.journal.limit_bytes or journal_limit(world.files.space(how.path).total_bytes),
+        journal_limit_bytes=max(
+            how.config.journal.limit_bytes or journal_limit(world.files.space(how.path).total_bytes),
+            SEGMENTS_MIN * header.segment_bytes,
+        ),
         numbers=Numbers(
             inode=running.inode_limit if unclean else running.next_inode,
             chunk=_next(metadata, "SELECT max(chunk) FROM chunks"),
@@ -322,7 +327,7 @@ async def _make_ready(volume: Volume) -> None:
     if volume.health.read_only_reason is not None:
         raise MachineTrouble(f"the volume cannot be written: {volume.health.read_only_reason}")
     await finishing.finish_packs(volume)
-    drives.write_list(volume)
+    await drives.write_list(volume)
     folders = {volume.path, *(store.path for store in volume.disks.values())}
     await trio.to_thread.run_sync(keep_alike, volume.world, folders, volume.header, volume.keys)
     volume.handles.free.extend(inodes.orphans(volume.metadata))  # nobody has anything open yet

@@ -97,8 +97,8 @@ async def _abandon(volume: Volume, chosen: Sequence[int]) -> None:
 
     What no row names goes at once: rounds that fail again and again must leave neither bytes nor descriptors behind.
     """
-    await volume.gate.opened()
     for disk in chosen:
+        await volume.gate.opened()
         writer = volume.writers.pop(disk, None)
         if writer is None:
             continue

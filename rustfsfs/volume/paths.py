@@ -19,6 +19,16 @@ async def of_chunk(volume: Volume, chunk: int) -> list[str]:
     return await trio.to_thread.run_sync(_of_chunk, volume, chunk)
 
 
+async def of_fork(volume: Volume, fork: int) -> list[str]:
+    """Paths of the file that has a fork, as of the last COMMIT."""
+    return await trio.to_thread.run_sync(_of_fork, volume, fork)
+
+
+def _of_fork(volume: Volume, fork: int) -> list[str]:
+    with reading_apart(volume) as metadata:
+        return paths_of_fork(metadata, fork)
+
+
 def _of_chunk(volume: Volume, chunk: int) -> list[str]:
     with reading_apart(volume) as metadata:
         return paths_of_chunk(metadata, chunk)

@@ -27,6 +27,7 @@ async def reap(volume: Volume) -> int:
         await trio.lowlevel.checkpoint()
     if steps:
         volume.wishes.collect.set()
+        volume.room.made_s = -1e9  # whoever finds the disk full may look again at once
     return steps
 
 

@@ -16,6 +16,8 @@ from rustfsfs.journal.journal import Journal
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store.base import PackAppender, PackStore
 from rustfsfs.volume.gate import Gate
+from rustfsfs.volume.locking import DiskLocks
+from rustfsfs.volume.lookups import Lookups
 from rustfsfs.world import World
 
 log = logging.getLogger("rustfsfs")
@@ -77,6 +79,7 @@ class Handles:
     """Which inodes are in use, and what was read of them."""
 
     counts: dict[int, int] = field(default_factory=dict)  # inode -> open handles
+    lookups: Lookups = field(default_factory=Lookups)  # of the front end
     nameless: dict[int, bool] = field(default_factory=dict)  # inode without a name -> does the front end know it?
     free: deque[int] = field(default_factory=deque)  # inodes without a name that nobody uses: the reaper's
     touched: dict[int, int] = field(default_factory=dict)  # inode -> atime_ns not recorded yet
@@ -120,6 +123,7 @@ class Volume:
     barriers: Barriers
     gate: Gate
     disks: dict[int, PackStore]  # those that are there
+    disk_locks: DiskLocks
     writers: dict[int, PackAppender]  # disk -> its open pack; the sealer's and collector's, under `pack_lock`
     pack_lock: trio.Lock
     seal_lock: trio.Lock  # one sealer at a time

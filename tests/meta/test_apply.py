@@ -170,6 +170,8 @@ def test_a_chunk_goes_only_when_no_extent_names_it(bench: Bench) -> None:
     assert chunks.find(bench.metadata, 1) is None
     bench.do(ops.DropPack(1, 1))
     assert [(pack, disk) for pack, disk, _seq in chunks.doomed(bench.metadata)] == [(1, 1)]
+    assert bench.metadata.running.dead_bytes == 80, "its file is still there"
+    bench.do(ops.Deleted([(1, 1)]))
     assert bench.metadata.running.dead_bytes == 0
 
 

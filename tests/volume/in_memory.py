@@ -79,7 +79,8 @@ class InMemory:
 
     def opened(self, **how: Any) -> AbstractAsyncContextManager[Volume]:
         self.lives += 1
-        opening = Opening(path=str(self.path), secret=Key(), config=Config(), **how)
+        how.setdefault("config", Config())
+        opening = Opening(path=str(self.path), secret=Key(), **how)
         return opened_volume(world_on(self.files, self.lives), opening)
 
     @asynccontextmanager

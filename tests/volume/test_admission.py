@@ -6,10 +6,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from rustfsfs.config import Config, Journal
 from rustfsfs.errors import NoSpace
-from rustfsfs.volume import admission
+from rustfsfs.meta import chunks
+from rustfsfs.units import MIB
+from rustfsfs.volume import admission, collecting, snapshots
 from rustfsfs.volume.volume import Volume
-from tests.volume.in_memory import new_volume
+from tests.volume.in_memory import InMemory, new_file, new_volume, put
 
 
 def at_its_limit(volume: Volume, extra_bytes: int = 0) -> None:
@@ -66,3 +69,26 @@ async def test_a_journal_full_of_what_only_a_snapshot_names_asks_for_another(
         with trio.move_on_after(5):
             await admission.admit(volume, 4096)
         assert volume.wishes.snapshot.is_set()
+
+
+async def test_a_full_disk_whose_dead_packs_only_snapshots_name_makes_room(tmp_path: Path) -> None:
+    """They are no pack's dead bytes any more, but files that wait for the snapshots to go."""
+    async with new_volume(tmp_path) as volume:
+        inode = new_file(volume, b"f")
+        await put(volume, inode)
+        await snapshots.take(volume)
+        await snapshots.take(volume)
+        await put(volume, inode)
+        await collecting.collect(volume, live_share=0.5)
+        assert chunks.doomed(volume.metadata)
+        before = len(volume.disks[1].packs())
+        volume.room.looked_s, volume.room.free_bytes = trio.current_time(), 0
+        await admission.admit(volume, 4096)
+        assert chunks.doomed(volume.metadata) == []
+        assert len(volume.disks[1].packs()) < before
+
+
+async def test_the_smallest_limit_that_can_be_set_still_takes_writes(tmp_path: Path) -> None:
+    home = InMemory(tmp_path)
+    async with home.opened(config=Config(journal=Journal(limit_bytes=64 * MIB))) as volume:
+        assert volume.journal_limit_bytes >= 4 * volume.header.segment_bytes

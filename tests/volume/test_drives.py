@@ -1,14 +1,17 @@
 """Disks come, go, move and fail; what lies on them stays readable, in as many copies as before."""
 
+import fcntl
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+import trio
 
 from rustfsfs.content.slots import SlotKind
-from rustfsfs.errors import MachineTrouble
+from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.meta import chunks, disks
-from rustfsfs.volume import drives, keys, packing, reading
+from rustfsfs.volume import admission, attributes, drives, keys, packing, reading
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
@@ -160,3 +163,65 @@ def test_a_disk_of_one_mounted_volume_opens_for_no_copy_of_it(tmp_path: Path) ->
         assert done.returncode == 5 and "another volume" in done.stderr, done
     finally:
         first.clean_up()
+
+
+async def test_disks_come_and_go_one_at_a_time(tmp_path: Path) -> None:
+    home = InMemory(tmp_path, disk_count=3, copies=2)
+    refused: list[str] = []
+
+    async with home.opened() as volume:
+
+        async def remove(path: Path) -> None:
+            try:
+                await drives.remove(volume, str(path))
+            except UsageError as exc:
+                refused.append(str(exc))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drives.add, volume, str(tmp_path / "e1"))
+            nursery.start_soon(drives.add, volume, str(tmp_path / "e2"))
+        assert [row.disk for row in disks.all_(volume.metadata)] == [1, 2, 3, 4, 5]
+        async with trio.open_nursery() as nursery:
+            for disk in [*home.disks, tmp_path / "e1", tmp_path / "e2"]:
+                nursery.start_soon(remove, disk)
+        left = disks.all_(volume.metadata)
+        assert (len(left), len(refused)) == (2, 2)
+        assert not any(row.draining for row in left)
+
+
+async def test_without_one_of_two_disks_writing_goes_on_with_one_copy(tmp_path: Path) -> None:
+    home = InMemory(tmp_path, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        await put(volume, new_file(volume, b"f"))
+    home.files.unlink(f"{home.disks[1]}/rustfsfs-disk")
+    async with home.opened(degraded=True) as volume:
+        await admission.admit(volume, 1 << 20)
+        data = await put(volume, new_file(volume, b"g"))
+        assert bytes(await reading.read(volume, 3, 0, 1 << 20)) == data
+        assert attributes.space(volume).free_blocks > 0
+
+
+@pytest.mark.slow  # formats and mounts
+@pytest.mark.fuse
+def test_a_disk_is_locked_from_its_coming_to_its_going(tmp_path: Path) -> None:
+    base = Mounted(tmp_path)
+
+    def is_locked(path: Path) -> bool:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    try:
+        base.format()
+        base.mount()
+        base.run("disk", "add", base.point, tmp_path / "d")
+        assert is_locked(tmp_path / "d")
+        base.run("disk", "remove", base.point, tmp_path / "d")
+        assert not is_locked(tmp_path / "d")
+    finally:
+        base.clean_up()
