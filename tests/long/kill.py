@@ -21,6 +21,7 @@ from tests.mounted import Mounted
 
 CYCLES = 1000
 WRITERS = 3
+HOT_S_MAX = 10.0  # how long hot data is waited for
 CHECK_EVERY = 25  # cycles: fsck --data
 
 
@@ -63,7 +64,9 @@ def cycle(mounted: Mounted, number: int, seed: int) -> int:
     load = Load(mounted, number, seed)
     load.start()
     time.sleep(0.2 + draw.random() * 1.2)
-    hot = mounted.status()["hot_bytes"]
+    deadline_s = time.monotonic() + HOT_S_MAX
+    while not (hot := mounted.status()["hot_bytes"]) and time.monotonic() < deadline_s:
+        pass  # a seal has just ended; the writers go on
     mounted.kill()
     load.join()
     count = sum(writer.count for writer in load.writers)

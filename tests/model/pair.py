@@ -2,12 +2,13 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.model.actor import Actor
+from tests.model.operations import Draw
 from tests.mounted import Mounted
 
 COMPARE_EVERY = 40
@@ -62,6 +63,28 @@ class Pair:
     def close(self) -> None:
         self.reference.close()
         self.actor.close()
+
+
+def walk(pair: Pair, draw: Draw, steps: int, compared: Callable[[int], bool] = lambda _count: True) -> None:
+    """So many operations on both, with looks and disturbances between, and a check of the volume at the end.
+
+    compared   called with the operations since the last look, when all was the same; False ends the walk
+    """
+    for number in range(1, steps + 1):
+        operation = draw.operation()
+        while is_known_to_differ(operation):
+            operation = draw.operation()
+        pair.do(operation)
+        if number % COMPARE_EVERY == 0:
+            pair.compare()
+            if not compared(COMPARE_EVERY):
+                break
+        if number % DISTURB_EVERY == 0:
+            pair.disturb(number // DISTURB_EVERY)
+            pair.compare()
+    pair.mounted.umount()
+    findings = pair.mounted.fsck("--data")
+    assert findings == [], findings[:5]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.model.operations import Draw
-from tests.model.pair import COMPARE_EVERY, DISTURB_EVERY, Pair, is_known_to_differ, paired
+from tests.model.pair import Pair, paired, walk
 
 pytestmark = [pytest.mark.fuse, pytest.mark.slow]
 STEPS = 1200
@@ -32,16 +32,4 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_mount_behaves_like_ext4(pair: Pair, seed: int) -> None:
-    draw = Draw(seed)
-    for number in range(1, STEPS + 1):
-        operation = draw.operation()
-        while is_known_to_differ(operation):
-            operation = draw.operation()
-        pair.do(operation)
-        if number % COMPARE_EVERY == 0:
-            pair.compare()
-        if number % DISTURB_EVERY == 0:
-            pair.disturb(number // DISTURB_EVERY)
-            pair.compare()
-    pair.mounted.umount()
-    assert pair.mounted.fsck("--data") == []
+    walk(pair, Draw(seed), STEPS)
