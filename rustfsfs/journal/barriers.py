@@ -87,16 +87,22 @@ class Barriers:
     def _work(self) -> None:
         assert self._token is not None
         while (job := self._jobs.get()) is not None:
-            job.run()
+            bug: Exception | None = None
             try:
-                self._token.run_sync_soon(self._land, job)
+                job.run()
+            except Exception as exc:  # without an answer everybody would wait for ever
+                bug = exc
+            try:
+                self._token.run_sync_soon(self._land, job, bug)
             except trio.RunFinishedError:
                 return
 
-    def _land(self, job: SyncJob) -> None:
+    def _land(self, job: SyncJob, bug: Exception | None) -> None:
         self._running = None
         self._note(trio.current_time() - self._started_s)
         try:
+            if bug is not None:
+                raise bug
             self._journal.finish(job)
         except JournalFailed:
             pass  # `journal.failed` is set: every waiter sees it and says so

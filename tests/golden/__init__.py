@@ -1,0 +1,1 @@
+"""Volumes as released versions made them: each opens in every later one. They are never edited or made again."""
