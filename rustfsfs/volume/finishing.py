@@ -8,7 +8,6 @@ from rustfsfs.meta import chunks
 from rustfsfs.store.base import PackStore
 from rustfsfs.store.layout import DirectoryEntry
 from rustfsfs.units import PackNo
-from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
@@ -30,7 +29,6 @@ async def finish_packs(volume: Volume) -> None:
             log.error("pack %d on disk %s could not be closed: %s", row.pack, store.path, exc)
             continue
         record(volume, ops.ClosePack(pack=row.pack, disk=row.disk, size_bytes=size_bytes))
-    await barrier(volume)
     known = {(row.pack, row.disk) for row in chunks.packs(volume.metadata)}
     known |= {(pack, disk) for pack, disk, _seq in chunks.doomed(volume.metadata)}
     for number, store in volume.disks.items():

@@ -148,7 +148,6 @@ def _fill(world: World, path: str, places: Sequence[str], header: VolumeHeader, 
     paths = [OWN if disk == path else disk for disk in places]
     publish(world.files, f"{path}/{DISKS}", "".join(disk + "\n" for disk in paths).encode())
     _make_database(world, f"{path}/{METADATA}", keys.database, list(zip(paths, uuids, strict=True)))
-    world.files.sync_dir(path)
     write_volume_header(world.files, path, encoded)
 
 

@@ -100,7 +100,6 @@ async def keep_none(volume: Volume) -> None:
     async with volume.snapshot_lock:
         await volume.gate.opened()
         record(volume, ops.KeepSnapshots(snapshots=[]))
-        await barrier(volume)
         await trio.to_thread.run_sync(delete_others, volume, set(), dict(volume.disks))
 
 

@@ -258,6 +258,7 @@ class Story:
     floors: list[tuple[int, int]] = field(default_factory=list)  # (actions when it was durable, trees that stay)
     doubts: list[tuple[int, int, Tree]] = field(default_factory=list)  # (began, answered EIO, as if it had happened)
     after: list[Tree] = field(default_factory=list)  # after each step
+    ended: list[tuple[str, int]] = field(default_factory=list)  # (step, actions when it returned)
     first: int = 0  # the first action of the story proper
     last: int = 0
     first_inode: int = 0  # numbers this life may have given out: from here on,
@@ -323,6 +324,7 @@ async def _tell(
             for number, step in enumerate(steps):
                 await _take(story, volume, step, None if well is None else well.after[number])
                 story.after.append(story.trees[-1][1])
+                story.ended.append((step, files.actions))
             await volume.gate.opened()
             assert await tree(volume) == story.trees[-1][1], "something acknowledged disappeared from the running mount"
             story.image, story.next_inode = image(volume), volume.numbers.inode
@@ -461,15 +463,24 @@ def explore_kill(story: Story, explored: Explored, *, limit: int, seed: int, ste
 
 
 def explore_snapshots(story: Story, *, limit: int = 6) -> None:
-    """Wherever the power is cut: the newest snapshot on the disk, restored, finds everything that it names (I5)."""
+    """Wherever the power is cut: the newest snapshot on the disk, restored, finds everything that it names (I5).
+
+    And once there was one, there is one for ever, also after the next life has begun.
+    """
     trees = [state for _began, state in story.trees]
+    since = min(actions for step, actions in story.ended if step == "snapshot")
     looked = set[bytes]()
     for cut, disk in story.cuts():
         for left in disk.states(limit=limit, seed=cut):
             folder = f"{story.path}/snapshots"
             found = [name for name in left.names(folder) if name.endswith(".db")] if left.exists(folder) else []
+            assert found or cut < since, (cut, "the snapshots are gone")
             if found and left.digest() not in looked:
                 looked.add(left.digest())
+                living = left.copy()
+                opened_again(story.path, living)
+                still = [name for name in living.names(folder) if name.endswith(".db")]
+                assert still or cut < since, (cut, "the next life deleted the last snapshot")
                 restored = trio.run(_restore, story.path, left, f"{folder}/{found[-1]}")
                 assert restored.findings == [], (cut, restored.findings)
                 assert restored.tree in trees, (cut, difference(restored.tree, trees))

@@ -2,6 +2,7 @@
 
 import os
 import random
+import threading
 from pathlib import Path
 
 SIZES = [10, 4096, 70_000, 300_000]
@@ -16,11 +17,12 @@ class Writer:
         self.files: dict[str, bytes] = {}
         self.pending: set[str] = set()
         self.count = 0
+        self.stop = threading.Event()
 
     def run(self) -> None:
-        """Until the mount is gone."""
+        """Until the mount is gone, or it is told to stop."""
         try:
-            while True:
+            while not self.stop.is_set():
                 self.step()
         except OSError:
             return
