@@ -51,6 +51,10 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     def run_snapshots() -> None:
         explore_snapshots(told(new(), ("snapshot", "truncate to nothing", "seal", "collect", "snapshot", "write")))
 
+    def run_older_snapshots() -> None:
+        explore_snapshots(told(new(), ("snapshot", "truncate to nothing", "collect quietly", "mkdir")), limit=3)
+        explore_snapshots(told(new(), ("write", "snapshot", "roll", "seal", "epoch", "mkdir", "epoch")), limit=2)
+
     def run_replay() -> None:
         story = told(new(), ("write", "overwrite"))
         assert replayed(story.path, story.files.power_loss(Everything())) == story.image
@@ -68,7 +72,9 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield cut("create", "mkdir", "fsync", faults={"sync": [None, errno.EIO]})
     yield "format", run_format
     yield "kill", run_kill
+    yield cut("truncate to nothing", "drop", "delete doomed")
     yield "snapshots", run_snapshots
+    yield "older snapshots", run_older_snapshots
     yield cut("snapshot", "truncate to nothing", "collect")
     yield "recovery", run_recovery("write", "setxattr", "chmod")
     yield cut("truncate to nothing", "seal", "collect", "snapshot")

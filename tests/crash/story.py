@@ -32,6 +32,7 @@ from rustfsfs.volume import (
     formatting,
     names,
     reading,
+    reaping,
     sealing,
     snapshots,
     writing,
@@ -134,7 +135,33 @@ async def nothing_more(_sealed_bytes: int) -> None:
 
 
 async def collect(volume: Volume) -> None:
+    await reaping.reap(volume)
     await collecting.collect_now(volume, live_share=0.9)
+
+
+async def collect_quietly(volume: Volume) -> None:
+    """As the background task: what a snapshot names stays."""
+    await reaping.reap(volume)
+    await collecting.collect(volume, live_share=0.9)
+
+
+async def bury(volume: Volume) -> None:
+    await reaping.reap(volume)
+    await collecting.bury(volume)
+
+
+async def drop(volume: Volume) -> None:
+    """Dead packs lose their rows, and nothing is committed."""
+    await bury(volume)
+    await collecting._drop_empty(volume)
+
+
+async def roll(volume: Volume) -> None:
+    """The journal goes on in its next segment."""
+    before = volume.journal.segments[-1]
+    while volume.journal.segments[-1] == before:
+        await volume.gate.opened()
+        await writing.write(volume, inode_of(volume, b"c"), 0, NOISE[:100_000])
 
 
 def sync_verb(work: Callable[[Volume], object]) -> Callable[[Volume], Awaitable[None]]:
@@ -209,15 +236,27 @@ STEPS: dict[str, Callable[[Volume], Awaitable[object]]] = {
     "collect": collect,
     "snapshot": snapshots.take,
     "same again": lambda v: writing.write(v, inode_of(v, b"c"), 0, NOISE[:40_000]),  # as b: a dedup hit
-    "bury": collecting.bury,
+    "bury": bury,
 }
-LATER = {"create later": sync_verb(lambda v: names.create(v, ROOT, b"later", mode=FILE, uid=0, gid=0))}
+LATER: dict[str, Callable[[Volume], Awaitable[object]]] = {
+    "collect quietly": collect_quietly,
+    "drop": drop,
+    "delete doomed": collecting.delete_doomed,
+    "roll": roll,
+    "create later": sync_verb(lambda v: names.create(v, ROOT, b"later", mode=FILE, uid=0, gid=0)),
+}
 WITHIN = ("write", "overwrite", "truncate", "truncate to nothing", "unlink", "bury", "epoch")
 STEPS |= {f"{step} within a seal": within_a_seal(step) for step in WITHIN}
 STEPS |= {f"{step} within an epoch": within_an_epoch(step) for step in ("write", "create", "unlink")}
 INVISIBLE = {"fsync", "seal", "seal batch", "epoch", "collect", "snapshot", "bury", "bury within a seal"}
-INVISIBLE |= {"epoch within a seal"}
-FLOORS = {name for name in STEPS if " within " in name} | INVISIBLE - {"collect", "bury"}
+INVISIBLE |= {"epoch within a seal", "collect quietly", "drop", "delete doomed"}
+FLOORS = {name for name in STEPS if " within " in name} | INVISIBLE - {
+    "collect",
+    "collect quietly",
+    "bury",
+    "drop",
+    "delete doomed",
+}
 ONCE = ("create", "mkdir", "rmdir", "link")
 A_GONE, B_GONE = {"rename", "rename over"}, {"unlink"}
 NEEDS_A = {"write", "append", "rename", "rename over"}
