@@ -52,7 +52,10 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
         explore_snapshots(told(new(), ("snapshot", "truncate to nothing", "seal", "collect", "snapshot", "write")))
 
     def run_older_snapshots() -> None:
-        explore_snapshots(told(new(), ("snapshot", "truncate to nothing", "collect quietly", "mkdir")), limit=3)
+        no_journal = ("roll", "seal", "epoch", "mkdir", "epoch")  # behind the snapshot, that could make up for it
+        explore_snapshots(
+            told(new(), ("seal", "snapshot", "truncate to nothing", "collect quietly", *no_journal)), limit=2
+        )
         explore_snapshots(told(new(), ("write", "snapshot", "roll", "seal", "epoch", "mkdir", "epoch")), limit=2)
 
     def run_replay() -> None:
@@ -64,7 +67,7 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield cut("write", "seal batch", "epoch", "overwrite")
     yield cut("overwrite", "epoch", "create")
     yield cut("chmod", "write within an epoch", "create")
-    yield cut("unlink", "same again", "bury within a seal")
+    yield cut("unlink", "reap", "same again", "bury within a seal")
     yield cut("write within a seal", "epoch")
     yield cut("write", "fsync", faults={"sync": [errno.EIO]})
     yield cut("write", "overwrite", "fsync", faults={"pwrite": [errno.EIO]})

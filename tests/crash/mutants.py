@@ -207,7 +207,7 @@ def source_of(mutant: Mutant) -> str:
     if "_seen" in mutant.new:
         mutated = mutated.replace(
             "def _usable(", "_seen = {}\n\n\ndef _usable(volume, wanted):\n"
-            "    found = _really_usable(volume, wanted)\n    _seen.setdefault(wanted, found)\n    return found\n\n\n"
+            "    found = _really_usable(volume, wanted)\n    _seen[wanted] = found\n    return found\n\n\n"
             "def _really_usable("
         )  # fmt: skip
     return mutated

@@ -145,14 +145,10 @@ async def collect_quietly(volume: Volume) -> None:
     await collecting.collect(volume, live_share=0.9)
 
 
-async def bury(volume: Volume) -> None:
-    await reaping.reap(volume)
-    await collecting.bury(volume)
-
-
 async def drop(volume: Volume) -> None:
     """Dead packs lose their rows, and nothing is committed."""
-    await bury(volume)
+    await reaping.reap(volume)
+    await collecting.bury(volume)
     await collecting._drop_empty(volume)
 
 
@@ -236,27 +232,23 @@ STEPS: dict[str, Callable[[Volume], Awaitable[object]]] = {
     "collect": collect,
     "snapshot": snapshots.take,
     "same again": lambda v: writing.write(v, inode_of(v, b"c"), 0, NOISE[:40_000]),  # as b: a dedup hit
-    "bury": bury,
+    "bury": collecting.bury,
 }
 LATER: dict[str, Callable[[Volume], Awaitable[object]]] = {
     "collect quietly": collect_quietly,
     "drop": drop,
     "delete doomed": collecting.delete_doomed,
     "roll": roll,
+    "reap": reaping.reap,
     "create later": sync_verb(lambda v: names.create(v, ROOT, b"later", mode=FILE, uid=0, gid=0)),
 }
 WITHIN = ("write", "overwrite", "truncate", "truncate to nothing", "unlink", "bury", "epoch")
 STEPS |= {f"{step} within a seal": within_a_seal(step) for step in WITHIN}
 STEPS |= {f"{step} within an epoch": within_an_epoch(step) for step in ("write", "create", "unlink")}
 INVISIBLE = {"fsync", "seal", "seal batch", "epoch", "collect", "snapshot", "bury", "bury within a seal"}
-INVISIBLE |= {"epoch within a seal", "collect quietly", "drop", "delete doomed"}
-FLOORS = {name for name in STEPS if " within " in name} | INVISIBLE - {
-    "collect",
-    "collect quietly",
-    "bury",
-    "drop",
-    "delete doomed",
-}
+INVISIBLE |= {"epoch within a seal", "collect quietly", "drop", "delete doomed", "reap"}
+NO_BARRIER = {"collect", "collect quietly", "bury", "drop", "delete doomed", "reap"}
+FLOORS = {name for name in STEPS if " within " in name} | INVISIBLE - NO_BARRIER
 ONCE = ("create", "mkdir", "rmdir", "link")
 A_GONE, B_GONE = {"rename", "rename over"}, {"unlink"}
 NEEDS_A = {"write", "append", "rename", "rename over"}

@@ -20,7 +20,7 @@ PAIRS = random.Random(4).sample(sequences(2), 24)
 CHOSEN = [
     ("seal", "overwrite", "seal", "collect"),
     ("unlink", "collect", "seal"),
-    ("unlink", "same again", "bury within a seal"),
+    ("unlink", "reap", "same again", "bury within a seal"),
 ]
 SEQUENCES = [*sequences(1), *PAIRS, *CHOSEN]
 
