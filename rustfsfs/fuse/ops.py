@@ -238,9 +238,9 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & os.O_TRUNC and await writing.empty_at_open(self._volume, inode, attrs.caller(ctx)):
             pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)  # its mode changed, and open's reply cannot say so
-        handles.opened(self._volume, inode)
+        row = handles.opened(self._volume, inode)
         if flags & os.O_ACCMODE != os.O_WRONLY and not flags & O_NOATIME:
-            attributes.touch_by(self._volume, inode)
+            attributes.touch(self._volume, row)
         return FileInfo(fh=inode, keep_cache=True)
 
     @replies  # pyfuse3 takes any buffer, its annotation only bytes

@@ -172,7 +172,7 @@ class Journal:
         file.failed = True
         try:
             self._roll()
-        except NoSpace as exc:
+        except (NoSpace, OSError) as exc:
             log.warning("the journal's next segment waits: %s", exc)
 
     def _roll(self) -> SegmentFile:

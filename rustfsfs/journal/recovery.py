@@ -4,7 +4,7 @@ Every file is synced first, its pages dropped, and then read, so that what is re
 writes to no existing file; the segment it begins names the cut, and what lies beyond a named cut never counts again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -208,17 +208,17 @@ def start(
     segment_bytes: int,
     random_bytes: Callable[[int], bytes],
     epoch: int,
-    named_segment: int = 0,
+    named: Collection[int] = (),
 ) -> Journal:
     """A journal that goes on behind the cut, in a new segment whose header names it; durable on return.
 
-    Old segments stay, readable, until they can be dropped. `named_segment`: the greatest that metadata names, so that a
-    lost file's number is not used for another. Raises NoSpace.
+    Old segments stay, readable, until they can be dropped. `named`: those that metadata and its snapshots name, so that
+    none of them goes, nor a lost file's number is used for another. Raises NoSpace.
     """
-    number = max([named_segment, *(file.name.segment for file in found.files)])
+    number = max([0, *named, *(file.name.segment for file in found.files)])
     for path in found.unusable:
         files.unlink(path)
-    _drop_spare(files, found)
+    _drop_spare(files, found, named)
     journal = _journal(
         files,
         folder,
@@ -238,18 +238,24 @@ def start(
     return journal
 
 
-def _drop_spare(files: Files, found: Scan) -> None:
+def _drop_spare(files: Files, found: Scan, named: Collection[int]) -> None:
     """Segments that were prepared and never used go first: on a full disk their room is what recovery needs.
 
-    Keeps: of the newest cut, one header that names it.
+    Keeps: of the newest cut, one header that names it; whatever rows name, and whatever is damaged rather than empty:
+    the data of a record opens without its op.
     """
     cuts = [(file.header.cut.segment, file.last_seq > 0, file.name) for file in found.files if file.header.cut]
     keeper = max(cuts, default=(0, False, None))[-1]
     for file in list(found.files):
-        if not file.last_seq and file.header.cut is not None and file.name != keeper and not file.header.first_seq:
+        if file.name.segment not in named and file.name != keeper and file.header.cut and _is_unused(files, file):
             found.files.remove(file)
             files.close(file.fd)
             files.unlink(file.path)
+
+
+def _is_unused(files: Files, file: SegmentFile) -> bool:
+    """Not one record was ever begun in it, however it looks now."""
+    return segments.first_position(files, file, files.size(file.path)) is None
 
 
 def open_read_only(files: Files, folder: str, found: Scan, *, key: bytes, uuid: bytes) -> Journal:

@@ -99,6 +99,7 @@ def _prepare(volume: Volume, path: str, number: int, uuid: bytes) -> None:
         write_volume_header(files, path, find_header(volume.world, volume.path))
         write_disk_header(volume.world, path, header, keys=volume.keys)
     except OSError as exc:
+        volume.disk_locks.release(path)
         raise MachineTrouble(f"{path} cannot be used ({exc.strerror})") from exc
 
 

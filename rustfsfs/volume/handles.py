@@ -9,11 +9,12 @@ from rustfsfs.meta.inodes import Attributes
 from rustfsfs.volume.volume import Volume
 
 
-def opened(volume: Volume, inode: int) -> None:
-    """One handle more. Raises NoSuchInode."""
-    inodes.get(volume.metadata, inode)
+def opened(volume: Volume, inode: int) -> Attributes:
+    """One handle more; returns what was opened. Raises NoSuchInode."""
+    row = inodes.get(volume.metadata, inode)
     counts = volume.handles.counts
     counts[inode] = counts.get(inode, 0) + 1
+    return row
 
 
 def closed(volume: Volume, inode: int) -> None:

@@ -282,7 +282,7 @@ def _recover(
         segment_bytes=header.segment_bytes,
         random_bytes=world.random_bytes,
         epoch=running.epoch,
-        named_segment=max(disks.hot_segments(metadata), default=0),
+        named={*disks.hot_segments(metadata), *(n for one in disks.snapshots(metadata) for n in one.segments)},
     )
     return journal, None
 

@@ -57,8 +57,9 @@ async def _take(volume: Volume, keep: int) -> None:
             try:
                 published = await trio.to_thread.run_sync(_write_everywhere, volume, made, dict(volume.disks))
                 await volume.gate.opened()
-                kept = [*disks.snapshots(volume.metadata), made]
-                del kept[:-keep]
+                # the same epoch again, if every COMMIT since has failed: it takes the older one's place
+                kept = [one for one in disks.snapshots(volume.metadata) if one.epoch != made.epoch]
+                kept = [*kept, made][-keep:]
                 record(volume, ops.KeepSnapshots(snapshots=[(s.epoch, s.seq, s.segments) for s in kept]))
             finally:
                 volume.pins.snapshot_seq = 1 << 62

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Collection
 
 from rustfsfs import ops
 from rustfsfs.journal import recovery
@@ -28,7 +29,7 @@ def scan(files: CrashFiles, *, last_seq: int = 0, watermark: int = 0, skip_seq: 
 
 
 def start(
-    files: CrashFiles, found: Scan | None = None, *, segment_bytes: int = SEGMENT_BYTES, named_segment: int = 0
+    files: CrashFiles, found: Scan | None = None, *, segment_bytes: int = SEGMENT_BYTES, named: Collection[int] = ()
 ) -> Journal:
     """A life that goes on behind what was found; the first life of a disk if nothing is said."""
     return recovery.start(
@@ -40,7 +41,7 @@ def start(
         segment_bytes=segment_bytes,
         random_bytes=random.Random(next(_lives)).randbytes,
         epoch=0,
-        named_segment=named_segment,
+        named=named,
     )
 
 

@@ -74,7 +74,7 @@ def test_a_lost_segments_number_is_not_used_for_another() -> None:
     """Else rows that name it would read what happens to lie at the same place now."""
     files = disk()
     found = scan(files, last_seq=50, watermark=50)
-    assert append(start(files, found, named_segment=17), b"op").segment == 18
+    assert append(start(files, found, named={17}), b"op").segment == 18
 
 
 def test_a_life_never_writes_to_a_file_of_an_earlier_one() -> None:
@@ -390,3 +390,19 @@ def test_reading_only_changes_nothing() -> None:
         journal.next_address(1, 0)
     journal.close()
     assert (files.names(FOLDER), files.actions) == (before[0], before[1] + 1), "one sync: what it reads is durable"
+
+
+def test_unused_segments_make_room_and_a_damaged_one_is_not_taken_for_unused() -> None:
+    """The data of a record opens without its op, and committed extents may name it."""
+    files = disk()
+    journal = start(files)
+    first = append(journal, b"op", b"d" * 1000)
+    while (address := append(journal, b"op", b"x" * 1000)).segment == first.segment:
+        pass
+    journal.prepare()
+    barrier(journal)
+    seq, unused = journal.appended_seq, path_of(files, address.segment + 1)
+    spoil_op(files, address)
+    living = start(files, scan(files, last_seq=seq, watermark=seq))
+    assert living.read(address.segment, address.data_position, 1000, 0, 1000) == b"x" * 1000
+    assert not files.exists(unused)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rustfsfs.errors import DamagedData, MachineTrouble
-from rustfsfs.meta import chunks
+from rustfsfs.meta import chunks, disks
 from rustfsfs.units import ROOT
-from rustfsfs.volume import ballast, epochs, locking, names, reading, recording, writing
+from rustfsfs.volume import ballast, durability, epochs, locking, names, reading, recording, snapshots, writing
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import Space
 from tests.crash.disk import CrashFiles
@@ -117,3 +117,17 @@ async def test_an_end_in_disorder_is_told_to_who_waits_for_it(tmp_path: Path) ->
     async with home.opened():
         pass
     assert locking.last_trouble(str(home.path)) is None
+
+
+async def test_a_snapshot_of_the_same_epoch_takes_the_place_of_the_older_one(tmp_path: Path) -> None:
+    """When every COMMIT since has failed, as on a full disk."""
+    home = InMemory(tmp_path)
+    async with home.opened() as volume:
+        new_file(volume, b"f")
+        await snapshots.take(volume)
+        await durability.barrier(volume)
+        epoch = volume.metadata.running.epoch
+        home.files.failing["sync"] = [errno.EIO]  # of the WAL: the journal has nothing to sync
+        await snapshots.take(volume)
+        assert volume.health.read_only_reason is None
+        assert [snapshot.epoch for snapshot in disks.snapshots(volume.metadata)] == [epoch]
