@@ -8,13 +8,12 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 import trio
 
 from rustfsfs import ops
-from rustfsfs.content import codec
 from rustfsfs.errors import DamagedData, NoSpace, PackMissing, StoreError
 from rustfsfs.meta import chunks, disks
 from rustfsfs.meta.chunks import Chunk
 from rustfsfs.store.base import PackStore
 from rustfsfs.tiers.collect import PackFacts, plan_collection
-from rustfsfs.volume import ballast, epochs, packing, snapshots
+from rustfsfs.volume import ballast, epochs, packing, reading, snapshots
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
@@ -224,28 +223,13 @@ def _read_all(volume: Volume, sources: Sequence[Source]) -> dict[int, bytes]:
     good: dict[int, bytes] = {}
     for source in sources:
         for store, place in source.readable:
-            frame = read_frame(volume, source.chunk, store, place)
-            if frame is not None:
-                good[source.chunk.chunk] = frame
+            number = source.chunk.chunk
+            try:
+                good[number], _plain = reading.verified(volume, source.chunk, store, place)
                 break
+            except (DamagedData, StoreError) as exc:
+                log.error("pack %d on disk %d, chunk %d cannot be moved: %s", place.pack, place.disk, number, exc)
     return good
-
-
-def read_frame(volume: Volume, chunk: Chunk, store: PackStore, place: ops.Place) -> bytes | None:
-    """One frame as it lies there, verified; None, and logged, if it is damaged or cannot be read. Blocking."""
-    try:
-        frame = store.read(place.pack, place.offset, place.stored_bytes)
-        codec.open_frame(
-            frame,
-            chunk_id=chunk.chunk_id,
-            plain_bytes=chunk.plain_bytes,
-            keys=volume.keys,
-            uuid=volume.header.uuid,
-        )
-    except (DamagedData, StoreError) as exc:
-        log.error("pack %d on disk %d, chunk %d cannot be moved: %s", place.pack, place.disk, chunk.chunk, exc)
-        return None
-    return frame
 
 
 async def _move(volume: Volume, frames: Sequence[Frame], pack: int, disk: int, avoid: frozenset[int]) -> None:

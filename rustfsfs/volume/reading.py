@@ -152,19 +152,25 @@ def read_frame(volume: Volume, found: chunks.Chunk, places: Sequence[tuple[PackS
     trouble: Exception | None = None
     for disk, place in places:
         try:
-            frame = disk.read(place.pack, place.offset, place.stored_bytes)
-            return codec.open_frame(
-                frame,
-                chunk_id=found.chunk_id,
-                plain_bytes=found.plain_bytes,
-                keys=volume.keys,
-                uuid=volume.header.uuid,
-            )
+            return verified(volume, found, disk, place)[1]
         except (DamagedData, StoreError) as exc:
             log.warning("chunk %d, disk %d, pack %d: %s", found.chunk, place.disk, place.pack, exc)
             trouble = exc
     assert trouble is not None
     raise trouble
+
+
+def verified(volume: Volume, found: chunks.Chunk, disk: PackStore, place: ops.Place) -> tuple[bytes, bytes]:
+    """(frame, plain bytes) of a chunk at one place. Blocking. Raises DamagedData, StoreError."""
+    frame = disk.read(place.pack, place.offset, place.stored_bytes)
+    plain = codec.open_frame(
+        frame,
+        chunk_id=found.chunk_id,
+        plain_bytes=found.plain_bytes,
+        keys=volume.keys,
+        uuid=volume.header.uuid,
+    )
+    return frame, plain
 
 
 async def _report_damage(volume: Volume, found: chunks.Chunk, exc: DamagedData) -> None:
