@@ -35,6 +35,11 @@ class Collect(msgspec.Struct, frozen=True, kw_only=True):
     live_share: float = 0.5
 
 
+class Scrub(msgspec.Struct, frozen=True, kw_only=True):
+    interval_s: float = 30 * 86400.0  # 0: never
+    rate_bytes_s: int = 8 * MIB
+
+
 class Snapshots(msgspec.Struct, frozen=True, kw_only=True):
     interval_s: float = 3600.0
 
@@ -48,6 +53,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cache: Cache = Cache()
     seal: Seal = Seal()
     collect: Collect = Collect()
+    scrub: Scrub = Scrub()
     snapshots: Snapshots = Snapshots()
     log: Log = Log()
 
@@ -88,6 +94,10 @@ def _limit(value: Any) -> int:
 
 def _seconds(value: Any) -> float:
     return parse_duration(_text(value))
+
+
+def _interval(value: Any) -> float:
+    return 0.0 if value == "never" else parse_duration(_text(value))
 
 
 def _share(value: Any) -> float:
@@ -142,6 +152,20 @@ KEYS: tuple[Key, ...] = (
         _share,
         "A pack is rewritten when less than this share of it is still needed.",
     ),
+    Key(
+        "scrub.interval",
+        "interval_s",
+        '"30d"',
+        _interval,
+        "How often everything stored is read, verified and, where another copy is good, mended. never: not by itself.",
+    ),
+    Key(
+        "scrub.rate",
+        "rate_bytes_s",
+        '"8MiB"',
+        _size_between(MIB, 1 << 40),
+        "How much of it is read a second, in the background.",
+    ),
     Key("snapshots.interval", "interval_s", '"1h"', _seconds, "How often the metadata is copied to every disk."),
     Key("log.level", "level", '"info"', _level, "debug, info, warning or error."),
 )
@@ -150,6 +174,7 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "cache": Cache,
     "seal": Seal,
     "collect": Collect,
+    "scrub": Scrub,
     "snapshots": Snapshots,
     "log": Log,
 }

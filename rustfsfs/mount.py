@@ -26,6 +26,7 @@ from rustfsfs.tasks.collector import run_collector
 from rustfsfs.tasks.damage import run_damage
 from rustfsfs.tasks.epochs import run_epochs
 from rustfsfs.tasks.reaper import run_reaper
+from rustfsfs.tasks.scrubber import run_scrubber
 from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.tasks.segments import run_segments
 from rustfsfs.tasks.snapshots import run_snapshots
@@ -55,6 +56,7 @@ TASKS: dict[str, Task] = {
     "sealer": run_sealer,
     "reaper": run_reaper,
     "collector": run_collector,
+    "scrubber": run_scrubber,
     "snapshots": run_snapshots,
 }
 READING_TASKS: dict[str, Task] = {"damage": run_damage}

@@ -288,10 +288,22 @@ class SetDisk(Op, tag=26, frozen=True):
     path: str
 
 
+class Scrubbed(Op, tag=27, frozen=True):
+    """How far scrubbing is: the pass under way, and when the last whole one ended (0: none yet)."""
+
+    begun_ns: int  # 0: none is under way
+    ended_ns: int
+    disk: int  # the last pack it has verified
+    pack: int
+    verified_bytes: int  # of frames, in the pass under way, or else in the last one
+    found: int  # pieces of damage in it,
+    repaired: int  # and how many of them are no more
+
+
 AnyOp = (
     Create | Link | Unlink | Rmdir | Rename | SetAttributes | Truncate | Write | SetXattr | RemoveXattr | Release
     | Reap | Trim | Seal | Collect | Move | ClosePack | DropPack | Deleted | MarkChunks | Reserve | Touched
-    | AddDisk | RemoveDisk | KeepSnapshots | SetDisk
+    | AddDisk | RemoveDisk | KeepSnapshots | SetDisk | Scrubbed
 )  # fmt: skip
 
 

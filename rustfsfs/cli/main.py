@@ -22,6 +22,7 @@ COMMANDS = {
     "seal": "seal all hot data into packs now",
     "collect": "free what nothing needs, now",
     "fsck": "check a volume, changing nothing",
+    "scrub": "verify everything that is stored, and mend it",
     "key": "list, add or remove keys",
     "disk": "list, add or remove disks",
     "cat": "print a file of an unmounted volume",

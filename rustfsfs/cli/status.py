@@ -54,6 +54,7 @@ def describe(shown: dict[str, Any]) -> str:
         ("Cache", f"{format_size(shown['cache']['ram_bytes'])} of {format_size(shown['cache']['ram_bytes_max'])}"),
         *(("Disk", _disk(disk)) for disk in shown["disks"]),
         *(("Failing", f"{task['name']}: {task['error']}") for task in shown["tasks"] if task["error"]),
+        ("Scrubbed", _scrubbed(shown)),
         ("Health", _health(shown)),
     ]
     lines = [f"{name:<10} {text}" for name, text in rows]
@@ -93,8 +94,21 @@ def _disk(disk: dict[str, Any]) -> str:
     return f"{disk['path']}: {format_size(disk['stored_bytes'])} stored, {free} of {total} free"
 
 
+def _scrubbed(shown: dict[str, Any]) -> str:
+    """When everything stored was last verified, and what was found."""
+    scrub = shown["scrub"]
+    text = _when(scrub["ended_ns"])
+    if scrub["begun_ns"]:
+        text += f", now at {format_size(scrub['verified_bytes'])} of {format_size(shown['stored_bytes'])}"
+    if scrub["found"]:
+        text += f"; {scrub['found']} damaged, {scrub['repaired']} of them repaired"
+    return text
+
+
 def _health(shown: dict[str, Any]) -> str:
     reason = shown["volume"].get("read_only")
     if reason:
         return f"read-only: {reason}"
+    if shown["damaged_chunks"]:
+        return f"{_count(shown['damaged_chunks'], 'chunk is', 'chunks are')} damaged: fsck --data names the files"
     return "good" if shown["healthy"] else "needs a look: see above"

@@ -315,7 +315,8 @@ def _deleted(metadata: Metadata, op: ops.Deleted, at: ops.Address) -> None:
 
 
 def _mark_chunks(metadata: Metadata, op: ops.MarkChunks, at: ops.Address) -> None:
-    metadata.run_many("UPDATE chunks SET good = ? WHERE chunk = ?", [(int(op.good), chunk) for chunk in op.chunks])
+    for chunk in op.chunks:
+        chunks.mark(metadata, chunk, good=op.good)
 
 
 def _reserve(metadata: Metadata, op: ops.Reserve, at: ops.Address) -> None:
@@ -349,6 +350,13 @@ def _keep_snapshots(metadata: Metadata, op: ops.KeepSnapshots, at: ops.Address) 
     )
 
 
+def _scrubbed(metadata: Metadata, op: ops.Scrubbed, at: ops.Address) -> None:
+    running = metadata.running
+    running.scrub_begun_ns, running.scrub_ended_ns = op.begun_ns, op.ended_ns
+    running.scrub_disk, running.scrub_pack = op.disk, op.pack
+    running.scrub_bytes, running.scrub_found, running.scrub_repaired = op.verified_bytes, op.found, op.repaired
+
+
 _APPLY: dict[type, Callable[[Metadata, Any, ops.Address], None]] = {
     ops.Create: _create,
     ops.Link: _link,
@@ -376,4 +384,5 @@ _APPLY: dict[type, Callable[[Metadata, Any, ops.Address], None]] = {
     ops.RemoveDisk: _remove_disk,
     ops.KeepSnapshots: _keep_snapshots,
     ops.SetDisk: _set_disk,
+    ops.Scrubbed: _scrubbed,
 }

@@ -145,6 +145,7 @@ TOTALS: dict[str, str] = {
     "unique_bytes": "SELECT coalesce(sum(plain_bytes), 0) FROM chunks",
     "stored_bytes": "SELECT coalesce(sum(stored_bytes), 0) FROM places",
     "pack_bytes": "SELECT coalesce(sum(size_bytes), 0) FROM packs",
+    "bad_chunks": "SELECT count(*) FROM chunks WHERE good = 0",
     "doomed_bytes": "SELECT coalesce(sum(size_bytes), 0) FROM doomed",
 }
 

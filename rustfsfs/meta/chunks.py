@@ -46,17 +46,24 @@ def places(metadata: Metadata, chunk: int) -> list[Place]:
 def add(metadata: Metadata, new: NewChunk) -> None:
     """A chunk, or new places of a known one (healed, or stored again). Packs must be known."""
     known = find(metadata, new.chunk)
+    lies: set[tuple[int, int]] = set()
     if known is None:
         metadata.run("INSERT INTO chunks VALUES (?, ?, ?, 1)", (new.chunk, new.chunk_id, new.plain_bytes))
         metadata.running.unique_bytes += new.plain_bytes
+        metadata.running.next_chunk = max(metadata.running.next_chunk, new.chunk + 1)
         # nothing may come to name it, should every range of the Seal have changed meanwhile
         metadata.run("INSERT OR IGNORE INTO maybe_dead VALUES (?)", (new.chunk,))
     elif not known.good:
-        metadata.run("UPDATE chunks SET good = 1 WHERE chunk = ?", (new.chunk,))
+        mark(metadata, new.chunk, good=True)
         for place in places(metadata, new.chunk):
             remove_place(metadata, new.chunk, place)
+    else:
+        lies = {(place.disk, place.pack) for place in places(metadata, new.chunk)}
     for place in new.places:
-        add_place(metadata, new.chunk, place)
+        if (place.disk, place.pack) in lies:  # found there already, when the index was rebuilt
+            add_dead(metadata, place)
+        else:
+            add_place(metadata, new.chunk, place)
 
 
 def add_place(metadata: Metadata, chunk: int, place: Place) -> None:
@@ -86,8 +93,16 @@ def collect(metadata: Metadata, chunks: Sequence[int]) -> None:
             continue
         for place in places(metadata, chunk):
             remove_place(metadata, chunk, place)
+        if not found.good:
+            mark(metadata, chunk, good=True)
         metadata.run("DELETE FROM chunks WHERE chunk = ?", (chunk,))
         metadata.running.unique_bytes -= found.plain_bytes
+
+
+def mark(metadata: Metadata, chunk: int, *, good: bool) -> None:
+    """A chunk was found damaged, or seen good again. Nothing happens to one that is known to be so."""
+    metadata.run("UPDATE chunks SET good = ?1 WHERE chunk = ?2 AND good != ?1", (int(good), chunk))
+    metadata.running.bad_chunks += -metadata.changed() if good else metadata.changed()
 
 
 def is_named(metadata: Metadata, chunk: int) -> bool:
@@ -120,6 +135,12 @@ def empty_packs(metadata: Metadata, limit: int) -> list[Pack]:
     """Packs in which nothing lives."""
     sql = "SELECT * FROM packs WHERE live_bytes = 0 ORDER BY pack, disk LIMIT ?"
     return [Pack._make(row) for row in metadata.rows(sql, (limit,))]
+
+
+def packs_behind(metadata: Metadata, after: tuple[int, int], limit: int) -> list[Pack]:
+    """Packs in the order of (disk, pack), those behind `after`: at most `limit`."""
+    sql = "SELECT * FROM packs WHERE (disk, pack) > (?, ?) ORDER BY disk, pack LIMIT ?"
+    return [Pack._make(row) for row in metadata.rows(sql, (*after, limit))]
 
 
 def packs_on(metadata: Metadata, disk: int, limit: int) -> list[Pack]:

@@ -46,6 +46,7 @@ class Running:
     watermark: int = 0  # durable seq known at COMMIT
     inode_limit: int = 2  # numbers below may have been given out
     next_inode: int = 2  # where numbering goes on after a clean stop
+    next_chunk: int = 1  # chunk numbers are never given out twice: an old row names the old content or nothing
     clean: int = 0  # 1: this COMMIT was the last of an orderly stop
     restored: int = 0  # 1: came back from a snapshot just now; 2: and was committed since. Unnamed packs are kept
     files: int = 0  # inodes that are not directories
@@ -56,6 +57,14 @@ class Running:
     stored_bytes: int = 0  # bytes of their frames, all copies
     pack_bytes: int = 0  # bytes of all packs' frames, dead ones too
     doomed_bytes: int = 0  # bytes of dropped packs whose files are still there
+    bad_chunks: int = 0  # chunks found damaged, not seen good since
+    scrub_begun_ns: int = 0  # as `ops.Scrubbed` says
+    scrub_ended_ns: int = 0
+    scrub_disk: int = 0
+    scrub_pack: int = 0
+    scrub_bytes: int = 0
+    scrub_found: int = 0
+    scrub_repaired: int = 0
 
     @property
     def dead_bytes(self) -> int:
@@ -223,6 +232,11 @@ def mark_restored(metadata: Metadata, *, newest_epoch: int) -> None:
     metadata.run("BEGIN IMMEDIATE")
     write_running(metadata)
     metadata.run("COMMIT")
+    settle(metadata)
+
+
+def settle(metadata: Metadata) -> None:
+    """All that was committed lies in the one file, so that it can be renamed."""
     metadata.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
@@ -232,7 +246,7 @@ def copied(db: apsw.Connection, temporary: str, key: bytes, *, step: int) -> Ite
     By way of the file `temporary`, which is gone afterwards. Raises NoSpace, StoreUnavailable.
     """
     try:
-        _remove(temporary)
+        remove_files(temporary)
         target = apsw.Connection(temporary)
         try:
             _unlock(target, key)
@@ -249,9 +263,10 @@ def copied(db: apsw.Connection, temporary: str, key: bytes, *, step: int) -> Ite
     except apsw.Error as exc:
         raise StoreUnavailable(f"the metadata could not be copied ({exc})") from exc
     finally:
-        _remove(temporary)
+        remove_files(temporary)
 
 
-def _remove(path: str) -> None:
+def remove_files(path: str) -> None:
+    """A database that nobody has open, and what SQLite left beside it."""
     for suffix in ("", "-journal", "-wal", "-shm"):
         Path(path + suffix).unlink(missing_ok=True)

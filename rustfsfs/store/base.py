@@ -57,6 +57,10 @@ class PackStore(Protocol):
         """What the pack's own directory names. Raises DamagedData (none, or damaged), PackMissing, StoreUnavailable."""
         ...
 
+    def check_header(self, pack: PackNo | int) -> None:
+        """Raises DamagedData (it is damaged, or another pack's), PackMissing, StoreUnavailable."""
+        ...
+
     def scan_frames(self, pack: PackNo | int) -> list[DirectoryEntry]:
         """The frames of a pack by their own headers, up to the first that does not open."""
         ...

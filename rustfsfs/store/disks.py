@@ -132,6 +132,10 @@ class LocalDisk:
         data = self.read(pack, offset, length)
         return layout.decode_directory(data, pack=pack, offset=offset, key=self._keys.directory, uuid=self._volume_uuid)
 
+    def check_header(self, pack: PackNo | int) -> None:
+        if layout.decode_header(self.read(pack, 0, layout.HEADER_SIZE)) != (pack, self._volume_uuid, self.uuid):
+            raise DamagedData(f"{self.pack_path(pack)} has the header of another pack")
+
     def scan_frames(self, pack: PackNo | int) -> list[DirectoryEntry]:
         entries, offset, size = [], layout.HEADER_SIZE, self.pack_size(pack)
         while offset + codec.HEADER_SIZE <= size:

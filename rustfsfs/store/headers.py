@@ -10,7 +10,7 @@ from rustfsfs.content.slots import HEADER_SIZE
 from rustfsfs.errors import DamagedData, NotAVolume
 from rustfsfs.world import Files, World, opened, publish
 
-DISK_HEADER, VOLUME_HEADER = "rustfsfs-disk", "header"
+DISK_HEADER, DISK_HEADER_COPY, VOLUME_HEADER = "rustfsfs-disk", "rustfsfs-disk.copy", "header"
 MAGIC = b"rfdisk\x00\x01"
 SALT_SIZE = 24
 SIZE_MAX = 4096
@@ -25,21 +25,40 @@ class DiskHeader:
 
 
 def write_disk_header(world: World, path: str, header: DiskHeader, *, keys: Keys) -> None:
-    """Sealed, at DISK/rustfsfs-disk; the old one stays until the new one is durable. Raises OSError."""
+    """Sealed, at DISK/rustfsfs-disk and in a copy beside it: no disk is lost for the rot of one sector.
+
+    Each old one stays until its new one is durable, the copy until the first is. Raises OSError.
+    """
     salt = world.random_bytes(SALT_SIZE)
     body = msgspec.msgpack.encode((header.disk_uuid, header.number, header.epoch))
     sealed = Aead(derive(keys.disk_header, salt)).seal(bytes(NONCE_SIZE), body, MAGIC + header.volume_uuid)
     publish(world.files, f"{path}/{DISK_HEADER}", MAGIC + salt + sealed)
+    publish(world.files, f"{path}/{DISK_HEADER_COPY}", MAGIC + salt + sealed)
 
 
 def read_disk_header(files: Files, path: str, *, keys: Keys, uuid: bytes) -> DiskHeader:
-    """Raises NotAVolume (no header: nothing mounted there?), DamagedData (damaged, or of another volume), OSError."""
-    name = f"{path}/{DISK_HEADER}"
+    """The header of a disk, or its copy where that alone opens.
+
+    Raises NotAVolume (no header: nothing mounted there?), DamagedData (damaged, or of another volume), OSError.
+    """
+    try:
+        return read_one_disk_header(files, path, DISK_HEADER, keys=keys, uuid=uuid)
+    except (NotAVolume, DamagedData, OSError):
+        try:
+            return read_one_disk_header(files, path, DISK_HEADER_COPY, keys=keys, uuid=uuid)
+        except (NotAVolume, DamagedData, OSError):
+            pass
+        raise
+
+
+def read_one_disk_header(files: Files, path: str, file: str, *, keys: Keys, uuid: bytes) -> DiskHeader:
+    """The header in one of a disk's two files. Raises as `read_disk_header`."""
+    name = f"{path}/{file}"
     try:
         with opened(files, name) as fd:
             data = files.pread(fd, SIZE_MAX, 0)
     except (FileNotFoundError, NotADirectoryError) as exc:
-        raise NotAVolume(f"there is no {DISK_HEADER} in it; is the disk mounted?") from exc
+        raise NotAVolume(f"there is no {file} in it; is the disk mounted?") from exc
     if data[: len(MAGIC)] != MAGIC:
         raise DamagedData(f"{name} is damaged")
     salt, sealed = data[len(MAGIC) : len(MAGIC) + SALT_SIZE], data[len(MAGIC) + SALT_SIZE :]

@@ -86,21 +86,28 @@ def check_data(
         if disk is None:
             continue
         bad = [(chunk, place, why) for chunk, place, why in _bad_frames(metadata, row, disk, keys, uuid)]
-        why_directory = _trouble_of_directory(metadata, row, disk)
-        if bad or why_directory is not None:
+        why_ends = _trouble_of_ends(metadata, row, disk)
+        if bad or why_ends is not None:
             step(done, len(rows), "verifying packs")
-        if why_directory is not None and chunks.find_pack(metadata, row.pack, row.disk) is not None:
-            yield f"pack {row.pack} on disk {row.disk}: {why_directory}: its frames are readable all the same"
+        if why_ends is not None and chunks.find_pack(metadata, row.pack, row.disk) is not None:
+            yield f"pack {row.pack} on disk {row.disk}: {why_ends}: its frames are readable all the same"
         for chunk, place, why in bad:
             if place in chunks.places(metadata, chunk):
                 for path in paths.paths_of_chunk(metadata, chunk) or ["no file"]:
                     yield f"pack {row.pack} on disk {row.disk}, chunk {chunk}: {why}: {path}"
     step(len(rows), len(rows), "verifying packs")
-    yield from _check_hot(metadata, journal, step)
+    yield from check_hot(metadata, journal, step)
 
 
-def _trouble_of_directory(metadata: Metadata, row: Pack, disk: PackStore) -> str | None:
-    """Does the directory of a closed pack name all that lives in it? It is needed when the database is lost."""
+def _trouble_of_ends(metadata: Metadata, row: Pack, disk: PackStore) -> str | None:
+    """Is a pack's header its own, and does a closed one's directory name all that lives in it?
+
+    Both are needed when the database is lost.
+    """
+    try:
+        disk.check_header(PackNo(row.pack))
+    except (DamagedData, StoreError) as exc:
+        return f"its header: {exc}"
     if not row.closed:
         return None
     try:
@@ -126,7 +133,8 @@ def _bad_frames(
 _HOT = "SELECT fork, offset, length, segment, base, skip, total FROM extents"
 
 
-def _check_hot(metadata: Metadata, journal: Journal, step: Progress) -> Iterator[str]:
+def check_hot(metadata: Metadata, journal: Journal, step: Progress) -> Iterator[str]:
+    """Read and verify every hot piece. `step` as for `check_data`."""
     after, done = (0, -1), 0
     while True:
         step(done, max(done, 1), "verifying hot data")

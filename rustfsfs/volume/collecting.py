@@ -3,17 +3,16 @@
 Order: live frames durable in another pack → Move op → DropPack op → COMMIT → no snapshot names it → file deleted.
 """
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import DamagedData, NoSpace, PackMissing, StoreError
+from rustfsfs.errors import NoSpace, PackMissing, StoreError
 from rustfsfs.meta import chunks, disks
-from rustfsfs.meta.chunks import Chunk
 from rustfsfs.store.base import PackStore
 from rustfsfs.tiers.collect import PackFacts, plan_collection
-from rustfsfs.volume import ballast, epochs, packing, reading, snapshots
+from rustfsfs.volume import ballast, epochs, moving, packing, snapshots
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
@@ -180,12 +179,9 @@ async def empty_pack(volume: Volume, pack: int, disk: int, *, avoid: frozenset[i
     behind, bad = -1, 0
     while live := chunks.live_in(volume.metadata, pack, disk, behind=behind, limit=FRAMES_PER_OP):
         behind = live[-1][1].offset
-        sources = [Source(volume, chunk, place) for chunk, place in live]
-        frames = await trio.to_thread.run_sync(_read_all, volume, sources, limiter=volume.sealers)
-        for group in _by_other_disks(sources, frames):
-            async with volume.pack_lock:
-                await _move(volume, group, pack, disk, avoid)
-        await packing.close_full(volume)
+        sources = [moving.Source(volume, chunk, place) for chunk, place in live]
+        frames = await moving.read_all(volume, sources)
+        await moving.move(volume, sources, frames, avoid=avoid)
         bad += len(live) - len(frames)
         await volume.gate.opened()
     if bad:
@@ -193,54 +189,6 @@ async def empty_pack(volume: Volume, pack: int, disk: int, *, avoid: frozenset[i
         return False
     record(volume, ops.DropPack(pack=pack, disk=disk))
     return True
-
-
-class Source:
-    """A live frame of a pack, and where else the same chunk lies."""
-
-    def __init__(self, volume: Volume, chunk: Chunk, place: ops.Place) -> None:
-        self.chunk = chunk
-        self.place = place
-        others = [other for other in chunks.places(volume.metadata, chunk.chunk) if other != place]
-        self.other_disks = frozenset(other.disk for other in others)
-        self.readable = packing.present(volume, [place, *others])
-
-
-Frame = tuple[Source, bytes]
-
-
-def _by_other_disks(sources: Sequence[Source], frames: dict[int, bytes]) -> Iterator[list[Frame]]:
-    """Frames that may go to the same disk: copies of one chunk must lie on different ones."""
-    groups: dict[frozenset[int], list[Frame]] = {}
-    for source in sources:
-        if source.chunk.chunk in frames:
-            groups.setdefault(source.other_disks, []).append((source, frames[source.chunk.chunk]))
-    yield from groups.values()
-
-
-def _read_all(volume: Volume, sources: Sequence[Source]) -> dict[int, bytes]:
-    """Frames by chunk, each verified: damage is not copied on. Those that open nowhere are left out. Blocking."""
-    good: dict[int, bytes] = {}
-    for source in sources:
-        for store, place in source.readable:
-            number = source.chunk.chunk
-            try:
-                good[number], _plain = reading.verified(volume, source.chunk, store, place)
-                break
-            except (DamagedData, StoreError) as exc:
-                log.error("pack %d on disk %d, chunk %d cannot be moved: %s", place.pack, place.disk, number, exc)
-    return good
-
-
-async def _move(volume: Volume, frames: Sequence[Frame], pack: int, disk: int, avoid: frozenset[int]) -> None:
-    """Copy frames to the open pack of one disk, the same if it may be, and record where they are now."""
-    avoid |= frames[0][0].other_disks
-    target = disk if disk not in avoid and disk in volume.disks else None
-    pairs = [(bytes(source.chunk.chunk_id), frame) for source, frame in frames]
-    stored = await packing.store_copy(volume, pairs, target=target, avoid=avoid)
-    await volume.gate.opened()
-    moves = [(int(source.chunk.chunk), disk, pack, stored[bytes(source.chunk.chunk_id)]) for source, _frame in frames]
-    record(volume, ops.Move(packs=packing.packs_of([[place] for *_old, place in moves]), moves=moves))
 
 
 async def delete_doomed(volume: Volume) -> int:

@@ -7,7 +7,7 @@ import trio
 
 from rustfsfs.errors import DamagedData, NoSpace, StoreError, UsageError
 from rustfsfs.meta import disks
-from rustfsfs.volume import checking, collecting, drives, epochs, packing, paths, sealing
+from rustfsfs.volume import checking, collecting, drives, epochs, packing, paths, scrubbing, sealing
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.recording import ensure_writable
 from rustfsfs.volume.status import status
@@ -87,6 +87,22 @@ async def fsck(volume: Volume, args: dict[str, Any], progress: Progress) -> dict
     return {"findings": findings if trouble is None else [trouble, *findings]}
 
 
+async def scrub(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Read and verify everything, and mend it if asked; `{"findings", "found", "repaired", "verified_bytes"}`."""
+    repair, rate_bytes_s = args.get("repair", False), args.get("rate_bytes_s", 0)
+    if not isinstance(repair, bool) or not isinstance(rate_bytes_s, int) or rate_bytes_s < 0:
+        raise UsageError("repair is true or false, the rate a number of bytes a second")
+    if repair:
+        ensure_writable(volume)
+    done = await scrubbing.scrub(volume, repair=repair, rate_bytes_s=rate_bytes_s, progress=progress)
+    return {
+        "findings": done.lines,
+        "found": done.found,
+        "repaired": done.repaired,
+        "verified_bytes": done.verified_bytes,
+    }
+
+
 def _check(volume: Volume, data: bool, progress: Progress) -> list[str]:
     """Blocking, for hours on a large volume: it looks at a newer COMMIT with every step, and ends when cancelled."""
     stores = dict(volume.disks)
@@ -134,6 +150,7 @@ COMMANDS: dict[str, Command] = {
     "seal": seal,
     "collect": collect,
     "fsck": fsck,
+    "scrub": scrub,
     "disk_list": disk_list,
     "disk_add": disk_add,
     "disk_remove": disk_remove,

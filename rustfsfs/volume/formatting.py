@@ -14,7 +14,14 @@ from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.meta import database
 from rustfsfs.meta.apply import apply
 from rustfsfs.meta.disks import OWN
-from rustfsfs.store.headers import DISK_HEADER, VOLUME_HEADER, DiskHeader, write_disk_header, write_volume_header
+from rustfsfs.store.headers import (
+    DISK_HEADER,
+    DISK_HEADER_COPY,
+    VOLUME_HEADER,
+    DiskHeader,
+    write_disk_header,
+    write_volume_header,
+)
 from rustfsfs.units import GIB, KIB, MIB, ROOT
 from rustfsfs.volume.directories import check_empty, check_file_system, check_name, check_new_disk
 from rustfsfs.world import World, publish
@@ -26,6 +33,7 @@ JOURNAL = "journal"
 OUR_NAMES = (
     "packs",
     DISK_HEADER,
+    DISK_HEADER_COPY,
     VOLUME_HEADER,
     JOURNAL,
     CONFIG,

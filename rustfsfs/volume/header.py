@@ -1,6 +1,6 @@
 """The volume's header and its copies: found, mended from each other, kept alike. Bytes are `content.slots`' work."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rustfsfs.content.keys import Keys, derive_keys
 from rustfsfs.content.slots import (
@@ -83,6 +83,38 @@ def keep_alike(world: World, folders: Iterable[str], header: VolumeHeader, keys:
                 write_volume_header(world.files, folder, data)
         except OSError as exc:
             log.warning("the copy of the volume's header on %s is not the newest: %s", folder, exc)
+
+
+def troubles(world: World, folders: Sequence[str], keys: Keys) -> dict[str, str]:
+    """What is wrong with the copies of the header, by folder; VOLUME's own first, which the others are to be like."""
+    found: dict[str, str] = {}
+    first: bytes | None = None
+    for folder in folders:
+        try:
+            data = read_volume_header(world.files, folder)
+            decoded = decode_header(data)
+            check_header(data, mac_key=keys.header_mac)
+        except OpeningError as exc:
+            found[folder] = str(exc)
+            continue
+        if any(isinstance(slot, DamagedSlot) for slot in decoded.slots):
+            found[folder] = "a key slot is damaged"
+            continue
+        first = first or data
+        if data != first:
+            found[folder] = "it is not like the other copies"
+    return found
+
+
+def mend(world: World, folders: Sequence[str], known: VolumeHeader, keys: Keys) -> None:
+    """Write damaged copies anew, as a whole one is, or else `known`, the header as it was when the volume was opened.
+
+    Blocking; trouble with a copy is logged.
+    """
+    bad = troubles(world, folders, keys)
+    good = [folder for folder in folders if folder not in bad]
+    header = decode_header(read_volume_header(world.files, good[0])) if good else known
+    keep_alike(world, bad, header, keys)
 
 
 def _copy_at(world: World, folder: str) -> bytes:

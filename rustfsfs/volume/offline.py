@@ -15,7 +15,7 @@ from rustfsfs.errors import UsageError
 from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import MIB, ROOT
-from rustfsfs.volume import checking, drives, reading
+from rustfsfs.volume import checking, commands, drives, reading
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.exporting import export_tree
 from rustfsfs.volume.formatting import CONFIG, Secret
@@ -70,6 +70,17 @@ def fsck(path: str, secret: Secret, *, data: bool, progress: Progress = no_progr
         return findings
 
     return _run(path, secret, work, read_only=True)
+
+
+def scrub(path: str, secret: Secret, args: dict[str, Any], *, progress: Progress = no_progress) -> dict[str, Any]:
+    """As the call `scrub` of a mounted volume."""
+
+    async def work(volume: Volume) -> dict[str, Any]:
+        found: dict[str, Any] = await commands.scrub(volume, args, progress)
+        found["findings"] = [*(f"disk {why}" for why in volume.health.missing_disks.values()), *found["findings"]]
+        return found
+
+    return _run(path, secret, work, read_only=not args["repair"])
 
 
 def cat(path: str, secret: Secret, file: str, write: Callable[[bytes], object]) -> None:

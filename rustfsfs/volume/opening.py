@@ -195,6 +195,7 @@ async def _assemble(
         pack_lock=trio.Lock(),
         seal_lock=trio.Lock(),
         collect_lock=trio.Lock(),
+        scrub_lock=trio.Lock(),
         snapshot_lock=trio.Lock(),
         cache=TwoQueueCache(how.config.cache.ram_bytes),
         flights=Flights(),
@@ -206,7 +207,7 @@ async def _assemble(
         ),
         numbers=Numbers(
             inode=running.inode_limit if unclean else running.next_inode,
-            chunk=_next(metadata, "SELECT max(chunk) FROM chunks"),
+            chunk=max(running.next_chunk, _next(metadata, "SELECT max(chunk) FROM chunks")),
             pack=max(
                 _next(metadata, "SELECT max(pack) FROM packs"),
                 _next(metadata, "SELECT max(pack) FROM doomed"),

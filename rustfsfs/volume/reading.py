@@ -3,7 +3,7 @@
 No byte leaves before its tag was verified (I12): the journal and the codec see to that.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 
 import trio
@@ -11,7 +11,7 @@ import trio
 from rustfsfs import ops
 from rustfsfs.content import codec
 from rustfsfs.content.ranges import Extent, clip
-from rustfsfs.errors import DamagedData, IsDirectory, StoreError, StoreUnavailable
+from rustfsfs.errors import DamagedData, IsDirectory, PackMissing, StoreError, StoreUnavailable
 from rustfsfs.meta import chunks, extents, inodes
 from rustfsfs.store.base import PackStore
 from rustfsfs.volume.attributes import touch
@@ -105,12 +105,18 @@ def pinned(volume: Volume, parts: Sequence[Extent]) -> Iterator[None]:
         if not part.segment
         for place in chunks.places(volume.metadata, part.base)
     }
+    with pinned_packs(volume, packs), volume.journal.pinned({part.segment for part in parts if part.segment}):
+        yield
+
+
+@contextmanager
+def pinned_packs(volume: Volume, packs: Set[tuple[int, int]]) -> Iterator[None]:
+    """None of the (pack, disk) is deleted inside the block."""
     held = volume.pins.packs
     for key in packs:
         held[key] = held.get(key, 0) + 1
     try:
-        with volume.journal.pinned({part.segment for part in parts if part.segment}):
-            yield
+        yield
     finally:
         for key in packs:
             held[key] -= 1
@@ -140,7 +146,7 @@ async def _load(volume: Volume, number: int) -> bytes:
         raise StoreUnavailable(f"the disk of chunk {number} is missing")
     try:
         plain = await trio.to_thread.run_sync(read_frame, volume, found, here, limiter=volume.readers)
-    except DamagedData as exc:
+    except (DamagedData, PackMissing) as exc:
         await _report_damage(volume, found, exc)
         raise
     volume.cache.put(number, plain, len(plain))
@@ -173,7 +179,7 @@ def verified(volume: Volume, found: chunks.Chunk, disk: PackStore, place: ops.Pl
     return frame, plain
 
 
-async def _report_damage(volume: Volume, found: chunks.Chunk, exc: DamagedData) -> None:
+async def _report_damage(volume: Volume, found: chunks.Chunk, exc: DamagedData | PackMissing) -> None:
     """Take the chunk out of deduplication until its bytes are seen again (I6), and have its paths logged, once."""
     await volume.gate.opened()
     if not found.good or found.chunk in volume.health.damaged_chunks:

@@ -35,16 +35,16 @@ def restore_metadata(path: str, secret: Secret) -> str:
     header, keys = unlocked(world, path, secret)
     with locked(path, mount_point=None):
         _refuse_sound(world, path, header, keys)
-        candidates = sorted(_snapshot_files(world, path), key=os.path.basename, reverse=True)
+        candidates = sorted(snapshot_files(world, path), key=os.path.basename, reverse=True)
         for candidate in candidates:
             temporary = f"{path}/{METADATA}.new"
             try:
                 found = _take(candidate, temporary, keys, _newest_epoch(world, path, header, keys))
                 if found is not None:
-                    _put_in_place(world, path, temporary)
+                    put_in_place(world, path, temporary)
                     return f"the metadata is that of {found} (from {candidate})"
             finally:
-                _remove(temporary)
+                database.remove_files(temporary)
     raise DamagedVolume(f"no metadata snapshot of {path} opens; looked at {len(candidates)}")
 
 
@@ -73,7 +73,7 @@ def _newest_epoch(world: World, path: str, header: VolumeHeader, keys: Keys) -> 
     return newest
 
 
-def _snapshot_files(world: World, path: str) -> Iterator[str]:
+def snapshot_files(world: World, path: str) -> Iterator[str]:
     for disk in [path, *listed_disks(world, path)]:
         folder = f"{disk}/{snapshots.FOLDER}"
         if world.files.exists(folder):
@@ -82,7 +82,7 @@ def _snapshot_files(world: World, path: str) -> Iterator[str]:
 
 def _take(candidate: str, temporary: str, keys: Keys, newest_epoch: int) -> str | None:
     """Copy a snapshot and make it ready; what it is in words, or None if it does not open."""
-    _copy_file(candidate, temporary)
+    copy_file(candidate, temporary)
     try:
         metadata = database.open_(temporary, keys.database)
     except DamagedVolume:
@@ -102,15 +102,15 @@ def _words(metadata: Metadata) -> str:
     return f"epoch {metadata.running.epoch}, {when}"
 
 
-def _copy_file(source: str, target: str) -> None:
+def copy_file(source: str, target: str) -> None:
     """A copy for its owner only, as every file of a volume is."""
-    _remove(target)
+    database.remove_files(target)
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as copy, open(source, "rb") as original:
         shutil.copyfileobj(original, copy)
 
 
-def _put_in_place(world: World, path: str, temporary: str) -> None:
+def put_in_place(world: World, path: str, temporary: str) -> None:
     """Order: new file durable → old ones moved aside → new one renamed → directory durable."""
     with open(temporary, "rb") as file:
         world.files.sync(file.fileno())
@@ -132,8 +132,3 @@ def _free_name(wanted: str) -> str:
         number += 1
         name = f"{wanted}.{number}"
     return name
-
-
-def _remove(path: str) -> None:
-    for suffix in SUFFIXES:
-        Path(path + suffix).unlink(missing_ok=True)

@@ -42,6 +42,13 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
             "number": running.epoch,
             "ops": running.last_seq - volume.activity.committed_seq,
         },
+        "scrub": {
+            "begun_ns": running.scrub_begun_ns,
+            "ended_ns": running.scrub_ended_ns,
+            "verified_bytes": running.scrub_bytes,
+            "found": running.scrub_found,
+            "repaired": running.scrub_repaired,
+        },
         "cache": {
             "ram_bytes": volume.cache.bytes,
             "ram_bytes_max": volume.config.cache.ram_bytes,
@@ -57,6 +64,8 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
         "pause_ms": pauses(health.pauses_ms),
         "healthy": health.read_only_reason in (None, READ_ONLY_ASKED)
         and not health.missing_disks
+        and not running.bad_chunks
+        and running.scrub_found <= running.scrub_repaired
         and not any(health.tasks.values()),
     }
 
@@ -72,6 +81,7 @@ def totals(running: Running) -> dict[str, Any]:
         "stored_bytes": running.stored_bytes,
         "hot_bytes": running.hot_bytes,
         "dead_bytes": running.dead_bytes,
+        "damaged_chunks": running.bad_chunks,
         "dedup_ratio": ratio(max(sealed, 0), unique_plain),
         "compression_ratio": ratio(unique_plain, running.stored_bytes),
     }

@@ -128,6 +128,7 @@ class Volume:
     pack_lock: trio.Lock
     seal_lock: trio.Lock  # one sealer at a time
     collect_lock: trio.Lock  # one who rewrites, drops and deletes packs at a time
+    scrub_lock: trio.Lock  # one who scrubs at a time
     snapshot_lock: trio.Lock  # one who makes or deletes snapshots at a time
     cache: TwoQueueCache[int, bytes]
     flights: Flights[int, bytes]

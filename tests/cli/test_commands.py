@@ -178,6 +178,7 @@ def test_a_missing_disk_is_named(tmp_path: Path) -> None:
     base = Mounted(tmp_path)
     base.format("--disk", tmp_path / "one", "--disk", tmp_path / "two")
     (tmp_path / "one" / "rustfsfs-disk").unlink()
+    (tmp_path / "one" / "rustfsfs-disk.copy").unlink()
     findings = base.fsck()
     assert any(str(tmp_path / "one") in line for line in findings)
 

@@ -9,7 +9,7 @@ from rustfsfs.cli.main import report
 from rustfsfs.cli.mount import DaemonFailed
 from rustfsfs.cli.status import describe
 
-COUNTS = ("files", "directories", "logical_bytes", "hot_bytes", "unique_bytes", "stored_bytes", "dead_bytes")
+COUNTS = ("files", "directories", "logical_bytes", "hot_bytes", "unique_bytes", "stored_bytes", "dead_bytes", "damaged_chunks")
 
 
 def test_a_bug_of_a_daemon_names_one_traceback(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,6 +32,7 @@ def test_a_ratio_in_words(ratio: float | None, says: str) -> None:
         "journal": {"bytes": 0, "bytes_max": 0},
         "cache": {"ram_bytes": 0, "ram_bytes_max": 0},
         "epoch": {"last_ns": 0},
+        "scrub": {"begun_ns": 0, "ended_ns": 0, "verified_bytes": 0, "found": 0, "repaired": 0},
         "disks": [],
         "tasks": [],
         "metadata_bytes": 0,

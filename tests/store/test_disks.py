@@ -163,7 +163,10 @@ def test_the_disk_header_says_whose_the_directory_is(tmp_path: Path) -> None:
         spoilt = bytearray(data)
         spoilt[at] ^= 1
         (tmp_path / "rustfsfs-disk").write_bytes(spoilt)
+        assert read_disk_header(RealFiles(), str(tmp_path), keys=KEYS, uuid=UUID) == header, "its copy"
+        (tmp_path / "rustfsfs-disk.copy").write_bytes(spoilt)
         with pytest.raises(DamagedData):
             read_disk_header(RealFiles(), str(tmp_path), keys=KEYS, uuid=UUID)
+        (tmp_path / "rustfsfs-disk.copy").write_bytes(data)
     with pytest.raises(NotAVolume):
         read_disk_header(RealFiles(), str(tmp_path / "nowhere"), keys=KEYS, uuid=UUID)

@@ -11,6 +11,7 @@ import trio
 from rustfsfs.content.slots import SlotKind
 from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.meta import chunks, disks
+from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
 from rustfsfs.volume import admission, attributes, drives, keys, packing, reading
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.volume import Volume
@@ -50,7 +51,7 @@ async def test_a_missing_disk_is_removed_by_way_of_the_other_copies(tmp_path: Pa
     home = InMemory(tmp_path, disk_count=3, copies=2)
     async with home.opened() as volume:
         data = await put_on(volume, b"f", (1, 3))
-    home.files.unlink(f"{home.disks[2]}/rustfsfs-disk")
+    take_away(home, home.disks[2])
     async with home.opened(degraded=True) as volume:
         await drives.remove(volume, str(home.disks[2]))
         assert copies_by_chunk(volume) == {(2, 2)}
@@ -61,11 +62,16 @@ async def test_a_missing_disk_is_removed_by_way_of_the_other_copies(tmp_path: Pa
         assert bytes(await reading.read(volume, 2, 0, 1 << 20)) == data
 
 
+def take_away(home: InMemory, disk: Path) -> None:
+    for name in (DISK_HEADER, DISK_HEADER_COPY):
+        home.files.unlink(f"{disk}/{name}")
+
+
 async def test_a_missing_disk_with_the_only_copy_is_not_forgotten(tmp_path: Path) -> None:
     home = InMemory(tmp_path, disk_count=2)
     async with home.opened() as volume:
         await put_on(volume, b"f", (2, 2))
-    home.files.unlink(f"{home.disks[1]}/rustfsfs-disk")
+    take_away(home, home.disks[1])
     async with home.opened(degraded=True) as volume:
         with pytest.raises(MachineTrouble, match="cannot be read"):
             await drives.remove(volume, str(home.disks[1]))
@@ -193,7 +199,7 @@ async def test_without_one_of_two_disks_writing_goes_on_with_one_copy(tmp_path: 
     home = InMemory(tmp_path, disk_count=2, copies=2)
     async with home.opened() as volume:
         await put(volume, new_file(volume, b"f"))
-    home.files.unlink(f"{home.disks[1]}/rustfsfs-disk")
+    take_away(home, home.disks[1])
     async with home.opened(degraded=True) as volume:
         await admission.admit(volume, 1 << 20)
         data = await put(volume, new_file(volume, b"g"))

@@ -1,0 +1,143 @@
+"""What is stored beside packs, verified: hot data, the database, its snapshots, the headers. Each finding is a line."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+import trio
+
+from rustfsfs.errors import DamagedData, DamagedVolume, NotAVolume
+from rustfsfs.meta import database, disks
+from rustfsfs.meta.soundness import is_sound
+from rustfsfs.store.base import PackStore
+from rustfsfs.store.headers import (
+    DISK_HEADER,
+    DISK_HEADER_COPY,
+    VOLUME_HEADER,
+    DiskHeader,
+    read_one_disk_header,
+    write_disk_header,
+)
+from rustfsfs.units import MIB
+from rustfsfs.volume import checking, header, paths, snapshots
+from rustfsfs.volume.mending import Findings
+from rustfsfs.volume.volume import Volume, log
+from rustfsfs.world import opened
+
+TEMPORARY = "metadata.check"  # in VOLUME, while a snapshot is verified
+Step = Callable[[], None]  # called between two pieces of work, in their thread: rests, and ends when cancelled
+
+
+def audit_metadata(volume: Volume, step: Step) -> list[str]:
+    """The database's pages and what its rows say of each other, and every hot piece. Blocking."""
+    with paths.reading_apart(volume) as metadata:
+
+        def between(_done: int, _total: int, _text: str) -> None:
+            metadata.run("COMMIT")  # an old read transaction would keep the WAL from ending
+            metadata.run("BEGIN")
+            step()
+
+        found = list(checking.check_metadata(metadata))
+        return [*found, *checking.check_hot(metadata, volume.journal, between)]
+
+
+async def audit_snapshots(volume: Volume, findings: Findings, *, repair: bool) -> None:
+    """Does every retained metadata snapshot open? Fresh ones take the place of all when one does not.
+
+    Raises StoreError, OSError: none could be taken.
+    """
+    await volume.gate.opened()
+    async with volume.snapshot_lock:
+        epochs = {snapshot.epoch for snapshot in disks.snapshots(volume.metadata)}
+        found = await trio.to_thread.run_sync(_bad_snapshots, volume, epochs, dict(volume.disks))
+    if found and repair:
+        await snapshots.take(volume, keep=1)
+    for line in found:
+        findings.add(line, repaired=repair)
+
+
+def _bad_snapshots(volume: Volume, epochs: set[int], stores: dict[int, PackStore]) -> list[str]:
+    """Blocking."""
+    found = []
+    for store in stores.values():
+        for epoch in sorted(epochs):
+            path = f"{store.path}/{snapshots.FOLDER}/{snapshots.file_name(epoch)}"
+            if volume.world.files.exists(path):  # a disk that was away, or full, has none of it
+                trouble = _trouble_of_snapshot(volume, path)
+                found += [f"metadata snapshot {path}: {trouble}"] if trouble else []
+    return found
+
+
+def _trouble_of_snapshot(volume: Volume, path: str) -> str | None:
+    """A copy is opened: SQLite makes files beside a database, and none may lie beside a snapshot."""
+    temporary = f"{volume.path}/{TEMPORARY}"
+    try:
+        database.remove_files(temporary)
+        with open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as copy:
+            for data in _contents(volume, path):
+                copy.write(data)
+        metadata = database.open_(temporary, volume.keys.database)
+        try:
+            return None if is_sound(metadata) else "it is damaged"
+        finally:
+            metadata.close()
+    except DamagedVolume:
+        return "it does not open"
+    except OSError as exc:
+        return f"it cannot be read ({exc.strerror})"
+    finally:
+        database.remove_files(temporary)
+
+
+def _contents(volume: Volume, path: str) -> Iterator[bytes]:
+    with opened(volume.world.files, path) as fd:
+        offset = 0
+        while data := volume.world.files.pread(fd, MIB, offset):
+            yield data
+            offset += len(data)
+
+
+async def audit_headers(volume: Volume, findings: Findings, *, repair: bool) -> None:
+    """The volume's header on every disk, and each disk's own, in both its files."""
+    await volume.gate.opened()
+    epochs = {row.disk: row.epoch for row in disks.all_(volume.metadata)}
+    stores = dict(volume.disks)
+    found = await trio.to_thread.run_sync(_bad_headers, volume, stores)
+    left = found
+    if found and repair:
+        left = await trio.to_thread.run_sync(_mend_headers, volume, stores, epochs)
+    for line in found:
+        findings.add(line, repaired=line not in left)
+
+
+def _folders(volume: Volume, stores: Mapping[int, PackStore]) -> list[str]:
+    return [volume.path, *(store.path for store in stores.values() if store.path != volume.path)]
+
+
+def _bad_headers(volume: Volume, stores: Mapping[int, PackStore]) -> list[str]:
+    """Blocking."""
+    bad = header.troubles(volume.world, _folders(volume, stores), volume.keys)
+    found = [f"{folder}/{VOLUME_HEADER}: {trouble}" for folder, trouble in bad.items()]
+    for store in stores.values():
+        for file in (DISK_HEADER, DISK_HEADER_COPY):
+            try:
+                read_one_disk_header(volume.world.files, store.path, file, keys=volume.keys, uuid=volume.header.uuid)
+            except (DamagedData, NotAVolume) as exc:
+                found.append(f"{store.path}/{file}: {exc}")
+            except OSError as exc:
+                found.append(f"{store.path}/{file}: it cannot be read ({exc.strerror})")
+    return found
+
+
+def _mend_headers(volume: Volume, stores: Mapping[int, PackStore], epochs: Mapping[int, int]) -> list[str]:
+    """Blocking; what is still wrong afterwards."""
+    header.mend(volume.world, _folders(volume, stores), volume.header, volume.keys)
+    for number, store in stores.items():
+        if any(line.startswith(f"{store.path}/{DISK_HEADER}") for line in _bad_headers(volume, {number: store})):
+            whole = DiskHeader(
+                volume_uuid=volume.header.uuid, disk_uuid=store.uuid, number=number, epoch=epochs.get(number, 0)
+            )
+            try:
+                write_disk_header(volume.world, store.path, whole, keys=volume.keys)
+            except OSError as exc:
+                log.warning("the header of disk %s cannot be written: %s", store.path, exc)
+    return _bad_headers(volume, stores)

@@ -1,0 +1,133 @@
+"""Scrubbing: everything that is stored is read and verified while the volume works, and mended where that can be.
+
+A pass goes through the packs in order, then through what lies beside them (`volume.auditing`). The background's pass
+is recorded, so that it goes on where it was after an unmount or a crash (DESIGN.md §2, op Scrubbed).
+"""
+
+from dataclasses import dataclass, field
+
+import trio
+
+from rustfsfs import ops
+from rustfsfs.meta import chunks
+from rustfsfs.meta.chunks import Pack
+from rustfsfs.tiers.pace import rest_s
+from rustfsfs.volume import auditing, epochs, mending
+from rustfsfs.volume.collecting import Progress, no_progress
+from rustfsfs.volume.mending import Findings
+from rustfsfs.volume.reading import pinned_packs
+from rustfsfs.volume.recording import now, record
+from rustfsfs.volume.volume import Volume
+
+BUSY_S = 0.1  # a request within this time means the foreground works
+PACKS_AT_ONCE = 200
+RECORD_EVERY_S = 60.0
+START = (0, -1)  # before the first (disk, pack)
+
+
+@dataclass(slots=True)
+class Pass:
+    """One going through everything. `rate_bytes_s`: 0 is as fast as it goes."""
+
+    repair: bool
+    rate_bytes_s: int
+    is_polite: bool  # rests while the foreground works
+    begun_ns: int
+    at: tuple[int, int] = START  # the last (disk, pack) verified
+    findings: Findings = field(default_factory=Findings)
+    recorded_s: float = -1e9  # trio's clock
+
+
+async def scrub(volume: Volume, *, repair: bool, rate_bytes_s: int, progress: Progress = no_progress) -> Findings:
+    """One whole pass, asked for by a person. Raises NoSpace, StoreError: something could not be stored anew."""
+    async with volume.scrub_lock:
+        await volume.gate.opened()
+        one = Pass(repair=repair, rate_bytes_s=rate_bytes_s, is_polite=False, begun_ns=now(volume))
+        await _finish(volume, one, progress)
+        return one.findings
+
+
+async def scrub_on(volume: Volume, *, rate_bytes_s: int) -> Findings:
+    """The rest of the background's pass, or a new one; what it can mend, it mends. Raises as `scrub`."""
+    async with volume.scrub_lock:
+        await volume.gate.opened()
+        running = volume.metadata.running
+        one = Pass(repair=True, rate_bytes_s=rate_bytes_s, is_polite=True, begun_ns=now(volume))
+        if running.scrub_begun_ns:
+            one.begun_ns, one.at = running.scrub_begun_ns, (running.scrub_disk, running.scrub_pack)
+            one.findings.found, one.findings.repaired = running.scrub_found, running.scrub_repaired
+            one.findings.verified_bytes = running.scrub_bytes
+        await _finish(volume, one, no_progress)
+        return one.findings
+
+
+async def _finish(volume: Volume, one: Pass, progress: Progress) -> None:
+    while rows := await _next_packs(volume, one.at):
+        for row in rows:
+            if row.disk in volume.disks:
+                await _scrub_pack(volume, one, row, progress)
+            one.at = row.disk, row.pack
+            await _record(volume, one)
+    await _scrub_the_rest(volume, one, progress)
+    await _record(volume, one, ended_ns=now(volume))
+    await epochs.commit(volume)
+
+
+async def _next_packs(volume: Volume, after: tuple[int, int]) -> list[Pack]:
+    await volume.gate.opened()
+    return chunks.packs_behind(volume.metadata, after, PACKS_AT_ONCE)
+
+
+async def _scrub_pack(volume: Volume, one: Pass, row: Pack, progress: Progress) -> None:
+    behind = -1
+    with pinned_packs(volume, {(row.pack, row.disk)}):
+        while True:
+            total_bytes = max(volume.metadata.running.stored_bytes, one.findings.verified_bytes)
+            progress(one.findings.verified_bytes, total_bytes, "scrubbing packs")
+            started_s = trio.current_time()
+            behind, size_bytes = await mending.verify_slice(volume, row, behind, one.findings, repair=one.repair)
+            if behind < 0:
+                break
+            await _rest(volume, one, size_bytes, trio.current_time() - started_s)
+    await mending.verify_ends(volume, row, one.findings, repair=one.repair)
+
+
+async def _scrub_the_rest(volume: Volume, one: Pass, progress: Progress) -> None:
+    progress(one.findings.verified_bytes, one.findings.verified_bytes, "checking metadata and hot data")
+    await auditing.audit_headers(volume, one.findings, repair=one.repair)
+    await auditing.audit_snapshots(volume, one.findings, repair=one.repair)
+    await epochs.commit(volume)
+
+    def step() -> None:
+        trio.from_thread.check_cancelled()
+        if one.is_polite:
+            trio.from_thread.run(trio.sleep, BUSY_S)
+
+    for line in await trio.to_thread.run_sync(auditing.audit_metadata, volume, step):
+        one.findings.add(line)
+
+
+async def _rest(volume: Volume, one: Pass, size_bytes: int, took_s: float) -> None:
+    is_busy = one.is_polite and trio.current_time() - volume.activity.last_request_s < BUSY_S
+    await trio.sleep(rest_s(size_bytes=size_bytes, took_s=took_s, rate_bytes_s=one.rate_bytes_s, is_busy=is_busy))
+
+
+async def _record(volume: Volume, one: Pass, *, ended_ns: int = 0) -> None:
+    """Where the pass is, once a minute, and its end. Where nothing may be changed, nothing is recorded."""
+    is_due = trio.current_time() - one.recorded_s >= RECORD_EVERY_S
+    await volume.gate.opened()
+    if volume.health.read_only_reason is not None or not (ended_ns or (one.is_polite and is_due)):
+        return
+    one.recorded_s = trio.current_time()
+    record(
+        volume,
+        ops.Scrubbed(
+            begun_ns=0 if ended_ns else one.begun_ns,
+            ended_ns=ended_ns or volume.metadata.running.scrub_ended_ns,
+            disk=one.at[0],
+            pack=one.at[1],
+            verified_bytes=one.findings.verified_bytes,
+            found=one.findings.found,
+            repaired=one.findings.repaired,
+        ),
+    )

@@ -1,0 +1,301 @@
+"""Scrubbing finds every kind of damage while the volume is open, and mends what has a good copy."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from rustfsfs.errors import DamagedData, PackMissing
+from rustfsfs.meta import chunks
+from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
+from rustfsfs.volume import checking, collecting, epochs, reading, scrubbing, snapshots, writing
+from rustfsfs.volume.mending import Findings
+from rustfsfs.volume.volume import Volume
+from tests.volume.in_memory import NOISE, InMemory, new_file, put, seal
+
+
+async def scrub(volume: Volume, *, repair: bool) -> Findings:
+    return await scrubbing.scrub(volume, repair=repair, rate_bytes_s=0)
+
+
+async def filled(volume: Volume) -> dict[int, bytes]:
+    """Three sealed files, in closed packs; forgotten by the cache."""
+    kept = {}
+    for name in (b"a", b"b", b"c"):
+        inode = new_file(volume, name)
+        kept[inode] = await put(volume, inode, 300_000)
+    await snapshots.take(volume)
+    forget(volume)
+    return kept
+
+
+def forget(volume: Volume) -> None:
+    for (chunk,) in volume.metadata.rows("SELECT chunk FROM chunks"):
+        volume.cache.remove(chunk)
+
+
+def flip(home: InMemory, path: str, at: int) -> None:
+    fd = home.files.open(path, write=True)
+    byte = home.files.pread(fd, 1, at)
+    home.files.pwrite(fd, bytes([byte[0] ^ 0x40]), at)
+    home.files.close(fd)
+
+
+def frames(volume: Volume, disk: int) -> list[tuple[str, int, int]]:
+    """(pack's path, offset, size) of all live frames on a disk."""
+    found = volume.metadata.rows(
+        "SELECT pack, offset, stored_bytes FROM places WHERE disk = ? ORDER BY pack, offset", (disk,)
+    )
+    return [(volume.disks[disk].pack_path(pack), offset, size) for pack, offset, size in found]  # type: ignore[attr-defined]
+
+
+async def read_all(volume: Volume, kept: dict[int, bytes]) -> bool:
+    forget(volume)
+    for inode, data in kept.items():
+        if bytes(await reading.read(volume, inode, 0, 1 << 20)) != data:
+            return False
+    return True
+
+
+def is_sound(volume: Volume) -> bool:
+    return not list(checking.check_metadata(volume.metadata))
+
+
+async def test_a_whole_volume_gives_no_finding(tmp_path: Path) -> None:
+    async with InMemory(tmp_path, disk_count=2, copies=2).opened() as volume:
+        await filled(volume)
+        await writing.write(volume, new_file(volume, b"hot"), 0, NOISE.randbytes(50_000))
+        done = await scrub(volume, repair=True)
+        assert (done.lines, done.found) == ([], 0)
+        assert done.verified_bytes == volume.metadata.running.stored_bytes > 1_500_000
+        assert volume.metadata.running.scrub_ended_ns > 0
+
+
+@dataclass(frozen=True)
+class Damage:
+    do: Callable[[InMemory, Volume], None]
+    needs_copy: bool  # cannot be mended from itself
+
+
+def in_frame(home: InMemory, volume: Volume) -> None:
+    for path, offset, size in frames(volume, 1)[::2]:
+        flip(home, path, offset + size // 2)
+
+
+def cut_pack(home: InMemory, volume: Volume) -> None:
+    path, offset, _size = frames(volume, 1)[2]
+    fd = home.files.open(path, write=True)
+    home.files.truncate(fd, offset)
+    home.files.close(fd)
+
+
+def lose_pack(home: InMemory, volume: Volume) -> None:
+    pack = volume.metadata.rows("SELECT pack FROM packs WHERE disk = 1 AND live_bytes > 0")[0][0]
+    volume.disks[1].delete(pack)
+
+
+def in_directory(home: InMemory, volume: Volume) -> None:
+    path, offset, size = frames(volume, 1)[-1]
+    flip(home, path, offset + size + 30)
+
+
+def in_trailer(home: InMemory, volume: Volume) -> None:
+    path = frames(volume, 1)[-1][0]
+    flip(home, path, home.files.size(path) - 50)
+
+
+def in_pack_header(home: InMemory, volume: Volume) -> None:
+    flip(home, frames(volume, 1)[0][0], 20)
+
+
+def in_volume_header(home: InMemory, volume: Volume) -> None:
+    flip(home, f"{home.disks[0]}/header", 30)
+
+
+def in_disk_header(home: InMemory, volume: Volume) -> None:
+    flip(home, f"{home.disks[0]}/{DISK_HEADER}", 50)
+
+
+def in_disk_header_copy(home: InMemory, volume: Volume) -> None:
+    flip(home, f"{home.disks[1]}/{DISK_HEADER_COPY}", 50)
+
+
+def in_snapshot(home: InMemory, volume: Volume) -> None:
+    folder = f"{home.disks[0]}/snapshots"
+    flip(home, f"{folder}/{home.files.names(folder)[0]}", 5000)
+
+
+DAMAGES = {
+    function.__name__: Damage(function, needs_copy)
+    for function, needs_copy in (
+        (in_frame, True),
+        (cut_pack, True),
+        (lose_pack, True),
+        (in_directory, False),
+        (in_trailer, False),
+        (in_pack_header, False),
+        (in_volume_header, False),
+        (in_disk_header, False),
+        (in_disk_header_copy, False),
+        (in_snapshot, False),
+    )
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_damage_is_found_and_with_two_copies_all_of_it_mended(tmp_path: Path, name: str) -> None:
+    home = InMemory(tmp_path, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        kept = await filled(volume)
+        DAMAGES[name].do(home, volume)
+        forget(volume)
+        found = await scrub(volume, repair=False)
+        assert found.found > 0 and found.repaired == 0
+        assert all("no file" not in line for line in found.lines), "what has a copy names no file as lost"
+        forget(volume)
+        mended = await scrub(volume, repair=True)
+        assert mended.repaired == mended.found == found.found, mended.lines
+        again = await scrub(volume, repair=False)
+        assert again.lines == []
+        assert await read_all(volume, kept)
+        assert is_sound(volume)
+        assert volume.metadata.running.bad_chunks == 0
+    async with home.opened() as volume:
+        assert await read_all(volume, kept)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_damage_is_found_and_with_one_copy_the_files_are_named(tmp_path: Path, name: str) -> None:
+    home = InMemory(tmp_path, disk_count=2, copies=1)
+    async with home.opened() as volume:
+        volume.disks.pop(2)  # all packs on the first disk
+        kept = await filled(volume)
+        DAMAGES[name].do(home, volume) if name != "in_disk_header_copy" else flip(
+            home, f"{home.disks[0]}/{DISK_HEADER_COPY}", 50
+        )
+        done = await scrub(volume, repair=True)
+        assert done.found > 0
+        if not DAMAGES[name].needs_copy:
+            assert done.repaired == done.found, done.lines
+            assert await read_all(volume, kept)
+            return
+        assert done.repaired < done.found
+        assert any("/a" in line for line in done.lines)
+        assert volume.metadata.running.bad_chunks > 0
+        with pytest.raises((DamagedData, PackMissing)):
+            await read_all(volume, kept)
+        await _write_again(volume, kept)
+        assert volume.metadata.running.bad_chunks == 0
+        assert await read_all(volume, kept)
+        assert (await scrub(volume, repair=True)).found <= 1, "the damaged pack's own ends"
+        assert (await scrub(volume, repair=True)).lines == []
+
+
+async def _write_again(volume: Volume, kept: dict[int, bytes]) -> None:
+    """The same content, written to other files, heals (I6)."""
+    for number, data in enumerate(kept.values()):
+        await writing.write(volume, new_file(volume, b"again%d" % number), 0, data)
+    await seal(volume)
+
+
+async def test_chunks_with_too_few_copies_get_them_back(tmp_path: Path) -> None:
+    home = InMemory(tmp_path, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        away = volume.disks.pop(2)
+        kept = await filled(volume)
+        volume.disks[2] = away
+        done = await scrub(volume, repair=False)
+        assert done.found and "fewer than 2 copies" in done.lines[0]
+        await scrub(volume, repair=True)
+        copies = volume.metadata.rows("SELECT count(*), count(DISTINCT disk) FROM places GROUP BY chunk")
+        assert set(copies) == {(2, 2)}
+        assert (await scrub(volume, repair=False)).lines == []
+        assert is_sound(volume)
+        assert await read_all(volume, kept)
+
+
+async def test_a_chunk_that_reads_well_again_is_good_again(tmp_path: Path) -> None:
+    home = InMemory(tmp_path)
+    async with home.opened() as volume:
+        kept = await filled(volume)
+        path, offset, _size = frames(volume, 1)[0]
+        flip(home, path, offset + 40)
+        await scrub(volume, repair=True)
+        assert volume.metadata.running.bad_chunks == 1
+        flip(home, path, offset + 40)  # a cable, not the disk
+        done = await scrub(volume, repair=True)
+        assert (done.lines, volume.metadata.running.bad_chunks) == ([], 0)
+        assert await read_all(volume, kept)
+
+
+async def test_damaged_hot_data_is_found(tmp_path: Path) -> None:
+    home = InMemory(tmp_path)
+    async with home.opened() as volume:
+        inode = new_file(volume, b"hot")
+        await writing.write(volume, inode, 0, NOISE.randbytes(60_000))
+        await epochs.commit(volume)
+        segment, base = volume.metadata.rows("SELECT segment, base FROM extents WHERE segment > 0")[0]
+        flip(home, next(file.path for file in volume.journal._segments[segment]), base + 5000)
+        done = await scrub(volume, repair=True)
+        assert done.found == 1 and "/hot" in done.lines[0], done.lines
+
+
+async def test_a_pass_goes_on_where_it_was(tmp_path: Path) -> None:
+    home = InMemory(tmp_path)
+    async with home.opened() as volume:
+        await filled(volume)
+        await filled_more(volume)
+        packs = [(row.disk, row.pack) for row in chunks.packs(volume.metadata)]
+        assert len(packs) >= 2
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(scrubbing.scrub_on, volume, rate_bytes_s=1_000_000))
+            while not volume.metadata.running.scrub_begun_ns:
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+    async with home.opened() as volume:
+        running = volume.metadata.running
+        assert running.scrub_begun_ns and not running.scrub_ended_ns
+        verified = running.scrub_bytes
+        done = await scrubbing.scrub_on(volume, rate_bytes_s=0)
+        assert done.verified_bytes >= running.stored_bytes > verified > 0
+        assert running.scrub_ended_ns and not running.scrub_begun_ns
+
+
+async def filled_more(volume: Volume) -> None:
+    for number in range(3):
+        await put(volume, new_file(volume, b"more%d" % number), 300_000)
+
+
+async def test_a_rate_is_kept(tmp_path: Path) -> None:
+    async with InMemory(tmp_path).opened() as volume:
+        await filled(volume)
+        before_s = trio.current_time()
+        done = await scrubbing.scrub(volume, repair=False, rate_bytes_s=2_000_000)
+        assert trio.current_time() - before_s >= done.verified_bytes / 2_000_000
+
+
+async def test_scrubbing_while_others_write_and_collect(tmp_path: Path) -> None:
+    """Whatever moves or goes meanwhile is no damage."""
+    draw = random.Random(4)
+    home = InMemory(tmp_path, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        kept = await filled(volume)
+        ended = False
+
+        async def disturb() -> None:
+            while not ended:
+                inode = draw.choice(list(kept))
+                kept[inode] = await put(volume, inode, 300_000)
+                await collecting.collect_now(volume, live_share=0.9)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(disturb)
+            for _ in range(8):
+                assert (await scrub(volume, repair=True)).lines == []
+            ended = True
+        assert await read_all(volume, kept)
+        assert is_sound(volume)
