@@ -8,6 +8,7 @@ RustfsfsError
 │   └── ReadOnlyVolume  the whole volume takes no change now; says why
 ├── NoSpace             the disks are full; freeing still works
 ├── DamagedData         bytes came back, and they are not the bytes we sealed; EIO for that range
+│   └── DamagedMetadata a page of the database
 ├── StoreError          StoreUnavailable (a disk is missing or fails), PackMissing
 └── OpeningError        a volume cannot be opened; `exit_code` says what kind of trouble it is
     ├── WrongKey (3)    NotAVolume, NewerFormat, DamagedVolume (4)    InUse (5)    MachineTrouble (6)
@@ -92,6 +93,10 @@ class NoSpace(RustfsfsError):
 
 
 class DamagedData(RustfsfsError):
+    pass
+
+
+class DamagedMetadata(DamagedData):
     pass
 
 

@@ -109,6 +109,8 @@ def _health(shown: dict[str, Any]) -> str:
     reason = shown["volume"].get("read_only")
     if reason:
         return f"read-only: {reason}"
+    if shown["metadata_damage"]:
+        return str(shown["metadata_damage"])
     if shown["damaged_chunks"]:
         return f"{_count(shown['damaged_chunks'], 'chunk is', 'chunks are')} damaged: fsck --data names the files"
     return "good" if shown["healthy"] else "needs a look: see above"

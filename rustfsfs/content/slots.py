@@ -3,8 +3,8 @@
     0      parameter area, 4096 bytes:  magic 8 | format u32 | length u32 | msgpack | 0... | MAC 32 | checksum 16
     4096   16 slots of 512 bytes:       magic 4 | length u32 | msgpack | 0...              | checksum 16
 
-Fixed areas, each with its checksum: damage in one slot cannot reach another. The MAC covers the parameters and can be
-checked only by who has the master key: it shows that nobody else changed them.
+Fixed areas, each with its checksum, a slot's of its number too: damage in one slot cannot reach another. The MAC covers
+the parameters and can be checked only by who has the master key: it shows that nobody else changed them.
 """
 
 import base64
@@ -103,17 +103,22 @@ def encode_header(header: VolumeHeader, *, mac_key: bytes) -> bytes:
     head = _AREA_HEAD.pack(MAGIC, header.format, len(body)) + body
     area = head.ljust(AREA_SIZE - MAC_SIZE - CHECKSUM_SIZE, b"\0")
     area += mac(mac_key, area)
-    return area + checksum(area) + b"".join(_encode_slot(slot) for slot in header.slots)
+    return area + checksum(area) + b"".join(_encode_slot(number, slot) for number, slot in enumerate(header.slots))
 
 
-def _encode_slot(slot: Slot | DamagedSlot | None) -> bytes:
+def _encode_slot(number: int, slot: Slot | DamagedSlot | None) -> bytes:
     if not isinstance(slot, Slot):
         return bytes(SLOT_SIZE)
     record = _SlotRecord(slot.kind, slot.created_ns, slot.salt, slot.nonce, slot.wrapped, slot.argon2)
     body = msgspec.msgpack.encode(record)
     area = (_SLOT_HEAD.pack(SLOT_MAGIC, len(body)) + body).ljust(SLOT_SIZE - CHECKSUM_SIZE, b"\0")
     assert len(area) == SLOT_SIZE - CHECKSUM_SIZE
-    return area + checksum(area)
+    return area + _slot_checksum(number, area)
+
+
+def _slot_checksum(number: int, area: bytes) -> bytes:
+    """Of the place too, so that two slots that changed places are seen to be damaged."""
+    return checksum(number.to_bytes(2, "little") + area)
 
 
 def decode_header(data: bytes) -> VolumeHeader:
@@ -142,7 +147,8 @@ def _decode_slot(number: int, data: bytes) -> Slot | DamagedSlot | None:
     area = data[begin : begin + SLOT_SIZE].ljust(SLOT_SIZE, b"\0")
     if area == bytes(SLOT_SIZE):
         return None
-    if checksum(area[:-CHECKSUM_SIZE]) != area[-CHECKSUM_SIZE:]:
+    content, found = area[:-CHECKSUM_SIZE], area[-CHECKSUM_SIZE:]
+    if found not in (_slot_checksum(number, content), checksum(content)):  # the latter: until 0.1.0
         return DamagedSlot(number)
     _magic, length = _SLOT_HEAD.unpack_from(area)
     try:

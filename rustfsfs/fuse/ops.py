@@ -19,7 +19,7 @@ from pyfuse3 import (
     StatvfsData,
 )
 
-from rustfsfs.errors import FileTooLarge, NoSuchEntry, RustfsfsError
+from rustfsfs.errors import DamagedMetadata, FileTooLarge, NoSuchEntry, RustfsfsError
 from rustfsfs.fuse import attrs
 from rustfsfs.fuse.errnos import errno_of
 from rustfsfs.meta.inodes import Attributes
@@ -52,6 +52,8 @@ def replies(handler: Handler[P, T]) -> Handler[P, T]:
                 await volume.gate.opened()
             return await handler(self, *args, **kwargs)
         except RustfsfsError as exc:
+            if isinstance(exc, DamagedMetadata):
+                volume.health.notice(str(exc))
             raise FUSEError(errno_of(exc)) from None
         except FUSEError:
             raise

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import apsw
 
+from rustfsfs.errors import DamagedMetadata
 from rustfsfs.meta.database import Metadata
 
 
@@ -167,7 +168,7 @@ def check(metadata: Metadata) -> Iterator[Finding]:
             found, kept = metadata.rows(sql)[0][0], getattr(metadata.running, name)
             if found != kept:
                 yield Finding(f"the running total {name} is {kept}, counted {found}")
-    except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as exc:
+    except (DamagedMetadata, apsw.IOError) as exc:
         yield Finding(f"SQLite cannot read its file: {exc}")
 
 

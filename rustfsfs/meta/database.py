@@ -13,14 +13,16 @@ from typing import Any
 
 import apsw
 
-from rustfsfs.errors import DamagedVolume, NoSpace, StoreUnavailable
+from rustfsfs.errors import DamagedMetadata, DamagedVolume, NoSpace, StoreUnavailable
 from rustfsfs.meta import dbapi, schema
 
 SHM_TROUBLE = (apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP)  # the -shm file finds no room: a full disk
+PAGE_SIZE = 4096
+DAMAGE = (apsw.CorruptError, apsw.NotADBError)  # a page that does not open, or is not what it should be
 Bindings = Sequence[int | float | str | bytes | None]
 
-FILE_PRAGMAS = """
-PRAGMA page_size = 4096;
+FILE_PRAGMAS = f"""
+PRAGMA page_size = {PAGE_SIZE};
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
 """  # kept in the file, so set once
@@ -72,12 +74,16 @@ class Running:
         return self.pack_bytes - self.stored_bytes + self.doomed_bytes
 
 
+def damaged(exc: apsw.Error) -> DamagedMetadata:
+    return DamagedMetadata(f"the metadata is damaged ({exc}); fsck --rebuild-index, or else --restore-metadata, helps")
+
+
 class Metadata:
     """The database as verbs and `apply` see it. One thread uses it; COMMIT runs elsewhere with the gate shut.
 
     All statements go through one long-lived cursor and are read to their end at once: an unfinished SELECT would
     hold the WAL, and apsw 3.54 leaks a list entry for every short-lived cursor that overlaps another (measured:
-    50 us a statement after 20 000 of them).
+    50 us a statement after 20 000 of them). Statements raise DamagedMetadata where a page does not open.
     """
 
     def __init__(self, db: apsw.Connection, path: str, key: bytes) -> None:
@@ -90,15 +96,24 @@ class Metadata:
 
     def run(self, sql: str, bindings: Bindings = ()) -> None:
         assert not self.in_commit, sql
-        self._cursor.execute(sql, bindings)
+        try:
+            self._cursor.execute(sql, bindings)
+        except DAMAGE as exc:
+            raise damaged(exc) from exc
 
     def run_many(self, sql: str, bindings: Iterable[Bindings]) -> None:
         assert not self.in_commit, sql
-        self._cursor.executemany(sql, bindings)
+        try:
+            self._cursor.executemany(sql, bindings)
+        except DAMAGE as exc:
+            raise damaged(exc) from exc
 
     def rows(self, sql: str, bindings: Bindings = ()) -> list[tuple[Any, ...]]:
         assert not self.in_commit, sql
-        return self._cursor.execute(sql, bindings).fetchall()
+        try:
+            return self._cursor.execute(sql, bindings).fetchall()
+        except DAMAGE as exc:
+            raise damaged(exc) from exc
 
     def row(self, sql: str, bindings: Bindings = ()) -> tuple[Any, ...] | None:
         """The first row, of a statement that has few."""
@@ -164,7 +179,8 @@ def open_(path: str, key: bytes, *, vfs: str | None = None) -> Metadata:
     metadata = Metadata(connect(path, key, vfs=vfs), path, key)
     try:
         read_running(metadata)
-    except (apsw.SQLError, apsw.CorruptError, apsw.NotADBError) as exc:
+    except (apsw.SQLError, DamagedMetadata) as exc:
+        metadata.close()
         raise DamagedVolume(f"the metadata {path} is damaged ({exc}); try fsck --restore-metadata") from exc
     return metadata
 
@@ -214,7 +230,7 @@ def no_space_said() -> Iterator[None]:
 def wal_size(db: apsw.Connection) -> int:
     """Bytes of WAL not yet checkpointed away; checkpoints what it can without waiting (PASSIVE)."""
     frames, _done = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-    return max(frames, 0) * 4096
+    return max(frames, 0) * PAGE_SIZE
 
 
 def restart_wal(db: apsw.Connection) -> None:
@@ -236,7 +252,7 @@ def mark_restored(metadata: Metadata, *, newest_epoch: int) -> None:
 
 
 def settle(metadata: Metadata) -> None:
-    """All that was committed lies in the one file, so that it can be renamed."""
+    """All that was committed lies in the one file, and its WAL is empty. Only while no transaction is open."""
     metadata.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 

@@ -2,6 +2,7 @@
 
 import apsw
 
+from rustfsfs.errors import DamagedMetadata
 from rustfsfs.meta.database import Metadata
 
 
@@ -9,5 +10,5 @@ def is_sound(metadata: Metadata) -> bool:
     """Every page opens and every tree hangs together. Reads the whole file."""
     try:
         return metadata.rows("PRAGMA quick_check(1)") == [("ok",)]
-    except apsw.Error:
+    except (DamagedMetadata, apsw.Error):
         return False

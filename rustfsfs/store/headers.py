@@ -36,19 +36,22 @@ def write_disk_header(world: World, path: str, header: DiskHeader, *, keys: Keys
     publish(world.files, f"{path}/{DISK_HEADER_COPY}", MAGIC + salt + sealed)
 
 
-def read_disk_header(files: Files, path: str, *, keys: Keys, uuid: bytes) -> DiskHeader:
-    """The header of a disk, or its copy where that alone opens.
+def read_disk_header(files: Files, path: str, *, keys: Keys, uuid: bytes, disk_uuid: bytes | None = None) -> DiskHeader:
+    """The header of a disk: of its two files the newer one that opens, rather one of the disk that is expected.
 
     Raises NotAVolume (no header: nothing mounted there?), DamagedData (damaged, or of another volume), OSError.
     """
-    try:
-        return read_one_disk_header(files, path, DISK_HEADER, keys=keys, uuid=uuid)
-    except (NotAVolume, DamagedData, OSError):
+    found: list[DiskHeader] = []
+    trouble: NotAVolume | DamagedData | OSError | None = None
+    for file in (DISK_HEADER, DISK_HEADER_COPY):
         try:
-            return read_one_disk_header(files, path, DISK_HEADER_COPY, keys=keys, uuid=uuid)
-        except (NotAVolume, DamagedData, OSError):
-            pass
-        raise
+            found.append(read_one_disk_header(files, path, file, keys=keys, uuid=uuid))
+        except (NotAVolume, DamagedData, OSError) as exc:
+            trouble = trouble or exc
+    if not found:
+        assert trouble is not None
+        raise trouble
+    return max(found, key=lambda header: (header.disk_uuid == disk_uuid, header.epoch))
 
 
 def read_one_disk_header(files: Files, path: str, file: str, *, keys: Keys, uuid: bytes) -> DiskHeader:

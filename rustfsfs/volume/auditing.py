@@ -36,8 +36,8 @@ def audit_metadata(volume: Volume, step: Step) -> list[str]:
             metadata.run("BEGIN")
             step()
 
-        found = list(checking.check_metadata(metadata))
-        return [*found, *checking.check_hot(metadata, volume.journal, between)]
+        found = list(checking.until_damage(checking.check_metadata(metadata)))
+        return [*found, *checking.until_damage(checking.check_hot(metadata, volume.journal, between))]
 
 
 async def audit_snapshots(volume: Volume, findings: Findings, *, repair: bool) -> None:
@@ -118,13 +118,21 @@ def _bad_headers(volume: Volume, stores: Mapping[int, PackStore]) -> list[str]:
     bad = header.troubles(volume.world, _folders(volume, stores), volume.keys)
     found = [f"{folder}/{VOLUME_HEADER}: {trouble}" for folder, trouble in bad.items()]
     for store in stores.values():
+        epochs: list[int] = []
         for file in (DISK_HEADER, DISK_HEADER_COPY):
             try:
-                read_one_disk_header(volume.world.files, store.path, file, keys=volume.keys, uuid=volume.header.uuid)
+                one = read_one_disk_header(
+                    volume.world.files, store.path, file, keys=volume.keys, uuid=volume.header.uuid
+                )
+                epochs.append(one.epoch)
+                trouble = "it belongs to another disk" if one.disk_uuid != store.uuid else ""
             except (DamagedData, NotAVolume) as exc:
-                found.append(f"{store.path}/{file}: {exc}")
+                trouble = str(exc)
             except OSError as exc:
-                found.append(f"{store.path}/{file}: it cannot be read ({exc.strerror})")
+                trouble = f"it cannot be read ({exc.strerror})"
+            found += [f"{store.path}/{file}: {trouble}"] if trouble else []
+        if len(set(epochs)) > 1:
+            found.append(f"{store.path}/{DISK_HEADER}: it and its copy are not of the same epoch")
     return found
 
 

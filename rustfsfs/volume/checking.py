@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from rustfsfs.content import codec
 from rustfsfs.content.keys import Keys
-from rustfsfs.errors import DamagedData, StoreError
+from rustfsfs.errors import DamagedData, DamagedMetadata, StoreError
 from rustfsfs.journal.journal import Journal
 from rustfsfs.meta import checks, chunks
 from rustfsfs.meta.chunks import Pack
@@ -16,6 +16,31 @@ from rustfsfs.volume import paths
 
 Progress = Callable[[int, int, str], None]
 HOT_PER_STEP = 1000
+
+
+def check_all(
+    metadata: Metadata,
+    disks: Mapping[int, PackStore],
+    journal: Journal,
+    keys: Keys,
+    uuid: bytes,
+    *,
+    data: bool,
+    step: Progress,
+) -> list[str]:
+    """All that fsck looks for, with `data` every stored byte. Where the metadata cannot be read, that is a finding."""
+    parts = [check_metadata(metadata), check_packs(metadata, disks, step)]
+    if data:
+        parts.append(check_data(metadata, disks, journal, keys, uuid, step))
+    return [line for part in parts for line in until_damage(part)]
+
+
+def until_damage(findings: Iterator[str]) -> Iterator[str]:
+    """As far as the metadata can be read; that it cannot is the last finding."""
+    try:
+        yield from findings
+    except DamagedMetadata as exc:
+        yield str(exc)
 
 
 def check_metadata(metadata: Metadata) -> Iterator[str]:

@@ -114,11 +114,9 @@ def _check(volume: Volume, data: bool, progress: Progress) -> list[str]:
             metadata.run("BEGIN")
             progress(done, total, text)
 
-        findings = list(checking.check_metadata(metadata))
-        findings += checking.check_packs(metadata, stores, step)
-        if data:
-            findings += checking.check_data(metadata, stores, volume.journal, volume.keys, volume.header.uuid, step)
-        return findings
+        return checking.check_all(
+            metadata, stores, volume.journal, volume.keys, volume.header.uuid, data=data, step=step
+        )
 
 
 async def show_status(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:

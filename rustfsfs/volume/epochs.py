@@ -8,6 +8,7 @@ import apsw
 import trio
 
 from rustfsfs import ops
+from rustfsfs.errors import DamagedMetadata
 from rustfsfs.meta import database, disks
 from rustfsfs.units import MIB
 from rustfsfs.volume import ballast
@@ -67,7 +68,7 @@ async def _commit_shut(volume: Volume, *, clean: bool) -> tuple[int, set[int]] |
         database.write_running(metadata)
         named = set(disks.hot_segments(metadata))
         await trio.to_thread.run_sync(database.commit, metadata)
-    except apsw.Error as exc:
+    except (apsw.Error, DamagedMetadata) as exc:
         if isinstance(exc, apsw.FullError):
             ballast.give_up(volume)
         restore(volume, exc)
@@ -110,6 +111,16 @@ async def checkpoint(volume: Volume) -> None:
             volume.activity.wal_bytes = await trio.to_thread.run_sync(database.wal_size, volume.reader.db)
         except apsw.Error as exc:
             log.warning("checkpoint failed, the next epoch tries again: %s", exc)
+
+
+def settle(volume: Volume) -> None:
+    """After the last COMMIT: the database at rest is one file. Rot in a WAL would bring older pages back. Blocking."""
+    try:
+        if volume.metadata.db.in_transaction:
+            volume.metadata.run("ROLLBACK")
+        database.settle(volume.metadata)
+    except apsw.Error as exc:
+        log.warning("the metadata's WAL could not be emptied, the next mount reads it: %s", exc)
 
 
 async def drop_segments(volume: Volume, committed_seq: int, named: set[int]) -> None:

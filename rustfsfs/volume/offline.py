@@ -61,12 +61,9 @@ def fsck(path: str, secret: Secret, *, data: bool, progress: Progress = no_progr
         metadata = volume.metadata  # the replayed transaction, not the last COMMIT
         findings = [] if volume.health.trouble is None else [volume.health.trouble]
         findings += [f"disk {why}" for why in volume.health.missing_disks.values()]
-        findings += checking.check_metadata(metadata)
-        findings += checking.check_packs(metadata, volume.disks, no_progress)
-        if data:
-            findings += checking.check_data(
-                metadata, volume.disks, volume.journal, volume.keys, volume.header.uuid, progress
-            )
+        findings += checking.check_all(
+            metadata, volume.disks, volume.journal, volume.keys, volume.header.uuid, data=data, step=progress
+        )
         return findings
 
     return _run(path, secret, work, read_only=True)

@@ -19,6 +19,7 @@ from rustfsfs.config import Config
 from rustfsfs.content.keys import Keys
 from rustfsfs.content.slots import VolumeHeader
 from rustfsfs.errors import (
+    DamagedMetadata,
     DamagedVolume,
     MachineTrouble,
     NewerFormat,
@@ -97,6 +98,8 @@ async def _open(
         try:
             with database.no_space_said():
                 volume = await _assemble(world, how, header, keys, metadata, undo, disk_locks)
+        except DamagedMetadata as exc:
+            raise DamagedVolume(f"{how.path} cannot be opened: {exc}") from exc
         except NoSpace as exc:
             raise MachineTrouble(f"the disk of {how.path} is full ({exc}); free some space, then try again") from exc
         undo.pop_all()
@@ -127,7 +130,7 @@ def find_disks(
     for row in disks.all_(metadata):
         path = row.directory(volume_path)
         try:
-            on_disk = read_disk_header(world.files, path, keys=keys, uuid=header.uuid)
+            on_disk = read_disk_header(world.files, path, keys=keys, uuid=header.uuid, disk_uuid=row.uuid)
         except (RustfsfsError, OSError) as exc:
             missing[row.disk] = f"{path}: {exc}"
             continue
@@ -353,6 +356,8 @@ async def _close(volume: Volume, *, read_only: bool) -> str | None:
                 await epochs.commit(volume, clean=True)
             if not volume.metadata.running.clean:
                 trouble = "its last COMMIT failed; the log says why"
+            else:
+                await trio.to_thread.run_sync(epochs.settle, volume)
     except (RustfsfsError, OSError) as exc:
         trouble = str(exc)
     finally:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rustfsfs import ops
-from rustfsfs.errors import JournalFailed, NoSpace, ReadOnlyVolume
+from rustfsfs.errors import DamagedMetadata, JournalFailed, NoSpace, ReadOnlyVolume
 from rustfsfs.meta import database
 from rustfsfs.meta.apply import apply
 from rustfsfs.units import Nanoseconds
@@ -53,7 +53,7 @@ def restore(volume: Volume, cause: BaseException) -> None:
     """
     health = volume.health
     health.restored_in_a_row += 1
-    expected = isinstance(cause, (JournalFailed, NoSpace))
+    expected = isinstance(cause, (JournalFailed, NoSpace, DamagedMetadata))
     log.error("an operation failed and was undone: %s", cause, exc_info=None if expected else cause)
     if health.restored_in_a_row > RESTORES_IN_A_ROW_MAX:
         turn_read_only(volume, f"operations failed twice in a row ({cause}); unmount, look at the log, mount again")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import trio
 
 from rustfsfs import ops
+from rustfsfs.errors import DamagedMetadata
 from rustfsfs.meta import chunks
 from rustfsfs.meta.chunks import Pack
 from rustfsfs.tiers.pace import rest_s
@@ -62,15 +63,22 @@ async def scrub_on(volume: Volume, *, rate_bytes_s: int) -> Findings:
 
 
 async def _finish(volume: Volume, one: Pass, progress: Progress) -> None:
+    for part in (_scrub_packs, _scrub_headers, _scrub_metadata):
+        try:
+            await part(volume, one, progress)
+        except DamagedMetadata as exc:
+            one.findings.add(str(exc))
+    await _record(volume, one, ended_ns=now(volume))
+    await epochs.commit(volume)
+
+
+async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
     while rows := await _next_packs(volume, one.at):
         for row in rows:
             if row.disk in volume.disks:
                 await _scrub_pack(volume, one, row, progress)
             one.at = row.disk, row.pack
             await _record(volume, one)
-    await _scrub_the_rest(volume, one, progress)
-    await _record(volume, one, ended_ns=now(volume))
-    await epochs.commit(volume)
 
 
 async def _next_packs(volume: Volume, after: tuple[int, int]) -> list[Pack]:
@@ -92,10 +100,13 @@ async def _scrub_pack(volume: Volume, one: Pass, row: Pack, progress: Progress) 
     await mending.verify_ends(volume, row, one.findings, repair=one.repair)
 
 
-async def _scrub_the_rest(volume: Volume, one: Pass, progress: Progress) -> None:
-    progress(one.findings.verified_bytes, one.findings.verified_bytes, "checking metadata and hot data")
+async def _scrub_headers(volume: Volume, one: Pass, progress: Progress) -> None:
     await auditing.audit_headers(volume, one.findings, repair=one.repair)
     await auditing.audit_snapshots(volume, one.findings, repair=one.repair)
+
+
+async def _scrub_metadata(volume: Volume, one: Pass, progress: Progress) -> None:
+    progress(one.findings.verified_bytes, one.findings.verified_bytes, "checking metadata and hot data")
     await epochs.commit(volume)
 
     def step() -> None:

@@ -30,6 +30,7 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
         },
         **totals(running),
         "metadata_bytes": metadata_bytes(volume),
+        "metadata_damage": health.damaged_metadata,
         "journal": {
             "bytes": journal.used_bytes,
             "bytes_max": volume.journal_limit_bytes,
@@ -65,6 +66,7 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
         "healthy": health.read_only_reason in (None, READ_ONLY_ASKED)
         and not health.missing_disks
         and not running.bad_chunks
+        and health.damaged_metadata is None
         and running.scrub_found <= running.scrub_repaired
         and not any(health.tasks.values()),
     }

@@ -45,6 +45,13 @@ class Health:
     pauses_ms: list[float] = field(default_factory=list)  # the last 1 000 times the loop was held
     missing_disks: dict[int, str] = field(default_factory=dict)  # disk -> why
     damaged_chunks: dict[int, str] = field(default_factory=dict)  # chunk -> how, of those found in this life
+    damaged_metadata: str | None = None  # what a request met
+
+    def notice(self, damage: str) -> None:
+        """A request met damaged metadata: logged the first time."""
+        if self.damaged_metadata is None:
+            log.error("%s", damage)
+        self.damaged_metadata = damage
 
 
 @dataclass(slots=True)

@@ -9,7 +9,16 @@ from rustfsfs.cli.main import report
 from rustfsfs.cli.mount import DaemonFailed
 from rustfsfs.cli.status import describe
 
-COUNTS = ("files", "directories", "logical_bytes", "hot_bytes", "unique_bytes", "stored_bytes", "dead_bytes", "damaged_chunks")
+COUNTS = (
+    "files",
+    "directories",
+    "logical_bytes",
+    "hot_bytes",
+    "unique_bytes",
+    "stored_bytes",
+    "dead_bytes",
+    "damaged_chunks",
+)
 
 
 def test_a_bug_of_a_daemon_names_one_traceback(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +45,7 @@ def test_a_ratio_in_words(ratio: float | None, says: str) -> None:
         "disks": [],
         "tasks": [],
         "metadata_bytes": 0,
+        "metadata_damage": None,
         "healthy": True,
         "dedup_ratio": ratio,
         "compression_ratio": None,

@@ -25,7 +25,7 @@ class Key:
     value: bytes = bytes(range(32))
 
 
-def format_in(path: Path, *disks: Path) -> Path:
+def format_in(path: Path, *disks: Path, copies: int = 1) -> Path:
     """A new volume at `path`; returns it."""
     format_volume(
         real_world(),
@@ -35,7 +35,7 @@ def format_in(path: Path, *disks: Path) -> Path:
         recovery_key=b"r" * 32,
         chunk_avg_bytes=65536,
         compression_level=1,
-        copies=1,
+        copies=copies,
         config_text="",
     )
     return path
