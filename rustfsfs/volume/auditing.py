@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import trio
 
@@ -38,6 +39,24 @@ def audit_metadata(volume: Volume, step: Step) -> list[str]:
 
         found = list(checking.until_damage(checking.check_metadata(metadata)))
         return [*found, *checking.until_damage(checking.check_hot(metadata, volume.journal, between))]
+
+
+async def audit_pages(volume: Volume, findings: Findings) -> None:
+    """Is each page of the database file the one that was written last? Those of which nothing is known are noted."""
+    sums = volume.page_sums
+    adopt = volume.health.read_only_reason is None
+    if sums.damaged_blocks and not volume.health.unclean_start:
+        findings.add(f"{sums.damaged_blocks} blocks of {volume.path}/metadata.pages are damaged", repaired=adopt)
+    start: int | None = 0
+    while start is not None:
+        async with volume.commit_lock:  # no checkpoint meanwhile
+            start, stale = await trio.to_thread.run_sync(partial(sums.stale_from, start, adopt=adopt))
+        for number in stale:
+            findings.add(f"page {number} of the metadata is not the one that was written last")
+    async with volume.commit_lock:
+        if adopt:
+            await trio.to_thread.run_sync(partial(sums.save, durably=False))
+            sums.damaged_blocks = 0
 
 
 async def audit_snapshots(volume: Volume, findings: Findings, *, repair: bool) -> None:

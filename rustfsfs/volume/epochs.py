@@ -27,6 +27,11 @@ async def commit(volume: Volume, *, clean: bool = False) -> None:
 
     Keeps: I1, I10 (no segment is dropped unless this COMMIT succeeded).
     """
+    async with volume.commit_lock:
+        await _commit(volume, clean=clean)
+
+
+async def _commit(volume: Volume, *, clean: bool) -> None:
     await volume.gate.opened()
     if volume.health.read_only_reason is not None:
         return
@@ -88,8 +93,8 @@ async def _restart_wal(volume: Volume) -> None:
     except trio.WouldBlock:
         return
     try:
-        await trio.to_thread.run_sync(database.restart_wal, volume.reader.db)
-    except apsw.Error as exc:  # the COMMIT stands, and the WAL only grows on
+        await trio.to_thread.run_sync(_restart, volume)
+    except (apsw.Error, OSError) as exc:  # the COMMIT stands, and the WAL only grows on
         log.warning("the metadata's WAL could not begin anew, the next epoch tries again: %s", exc)
     finally:
         volume.reader_lock.release()
@@ -108,8 +113,8 @@ async def checkpoint(volume: Volume) -> None:
         return
     async with volume.reader_lock:
         try:
-            volume.activity.wal_bytes = await trio.to_thread.run_sync(database.wal_size, volume.reader.db)
-        except apsw.Error as exc:
+            volume.activity.wal_bytes = await trio.to_thread.run_sync(_checkpoint, volume)
+        except (apsw.Error, OSError) as exc:
             log.warning("checkpoint failed, the next epoch tries again: %s", exc)
 
 
@@ -118,9 +123,20 @@ def settle(volume: Volume) -> None:
     try:
         if volume.metadata.db.in_transaction:
             volume.metadata.run("ROLLBACK")
-        database.settle(volume.metadata)
-    except apsw.Error as exc:
+        with volume.page_sums.kept():
+            database.settle(volume.metadata)
+    except (apsw.Error, OSError) as exc:
         log.warning("the metadata's WAL could not be emptied, the next mount reads it: %s", exc)
+
+
+def _checkpoint(volume: Volume) -> int:
+    with volume.page_sums.kept():
+        return database.wal_size(volume.reader.db)
+
+
+def _restart(volume: Volume) -> None:
+    with volume.page_sums.kept():
+        database.restart_wal(volume.reader.db)
 
 
 async def drop_segments(volume: Volume, committed_seq: int, named: set[int]) -> None:

@@ -6,9 +6,10 @@ same again (I11).
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import trio
 
@@ -42,6 +43,7 @@ from rustfsfs.volume.formatting import JOURNAL, METADATA, Secret, journal_limit
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.header import keep_alike, unlocked
 from rustfsfs.volume.locking import DiskLocks, locked
+from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.volume.recording import turn_read_only
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
 from rustfsfs.world import World
@@ -74,30 +76,49 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
     """
     header, keys = unlocked(world, how.path, how.secret)
     is_frozen = how.read_only and world.files.space(how.path).read_only
-    with (
-        locked(how.path, mount_point=how.mount_point, read_only=how.read_only) as lock,
-        frozen.writable(f"{how.path}/{METADATA}", is_frozen=is_frozen) as database_path,
-        DiskLocks() as disk_locks,
-    ):
+    with ExitStack() as held:
+        lock = held.enter_context(locked(how.path, mount_point=how.mount_point, read_only=how.read_only))
+        sums = PageSums(world.files, f"{how.path}/{METADATA}", keys.database)
+        stale = await trio.to_thread.run_sync(partial(sums.stale, adopt=not how.read_only))
+        if stale and not how.read_only:
+            raise DamagedVolume(_why_stale(how.path, stale))
+        copied = frozen.writable(sums.path, is_frozen=is_frozen or bool(stale), without=stale)
+        database_path = held.enter_context(copied)
+        disk_locks = held.enter_context(DiskLocks())
         if not how.read_only:
             ballast.make_room_to_open(world.files, how.path, 2 * header.segment_bytes + OPENING_BYTES)
-        volume = await _open(world, how, header, keys, database_path, disk_locks)
+        volume = await _open(world, how, header, keys, database_path, disk_locks, sums)
         try:
+            if stale:
+                volume.health.trouble = _why_stale(how.path, stale)
             yield volume
         finally:
             with trio.CancelScope(shield=True):
                 lock.trouble = await _close(volume, read_only=how.read_only)
 
 
+def _why_stale(path: str, stale: Sequence[int]) -> str:
+    return (
+        f"{len(stale)} pages of the metadata of {path} (the first is {stale[0]}) are not those that were written last;"
+        " fsck --rebuild-index, or else --restore-metadata, helps; mount --read-only shows what is whole"
+    )
+
+
 async def _open(
-    world: World, how: Opening, header: VolumeHeader, keys: Keys, database_path: str, disk_locks: DiskLocks
+    world: World,
+    how: Opening,
+    header: VolumeHeader,
+    keys: Keys,
+    database_path: str,
+    disk_locks: DiskLocks,
+    sums: PageSums,
 ) -> Volume:
     with ExitStack() as undo:
         metadata = open_metadata(world, database_path, keys)
         undo.callback(metadata.close)
         try:
             with database.no_space_said():
-                volume = await _assemble(world, how, header, keys, metadata, undo, disk_locks)
+                volume = await _assemble(world, how, header, keys, metadata, undo, disk_locks, sums)
         except DamagedMetadata as exc:
             raise DamagedVolume(f"{how.path} cannot be opened: {exc}") from exc
         except NoSpace as exc:
@@ -161,6 +182,7 @@ async def _assemble(
     metadata: Metadata,
     undo: ExitStack,
     disk_locks: DiskLocks,
+    sums: PageSums,
 ) -> Volume:
     stores, missing, newer = find_disks(world, how.path, header, keys, metadata)
     if missing and not (how.degraded or how.read_only):
@@ -195,8 +217,10 @@ async def _assemble(
         disks=stores,
         disk_locks=disk_locks,
         writers={},
+        page_sums=sums,
         pack_lock=trio.Lock(),
         seal_lock=trio.Lock(),
+        commit_lock=trio.Lock(),
         collect_lock=trio.Lock(),
         scrub_lock=trio.Lock(),
         snapshot_lock=trio.Lock(),

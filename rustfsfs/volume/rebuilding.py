@@ -16,12 +16,13 @@ from rustfsfs.meta.soundness import is_sound
 from rustfsfs.store.base import PackStore
 from rustfsfs.store.layout import DirectoryEntry
 from rustfsfs.units import PackNo
-from rustfsfs.volume import checking, paths, restoring
+from rustfsfs.volume import checking, frozen, paths, restoring
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.locking import locked
 from rustfsfs.volume.opening import find_disks, open_metadata
+from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.world import World, real_world
 
 PATHS_LOOKED_UP_MAX = 100
@@ -36,23 +37,31 @@ def rebuild_index(path: str, secret: Secret, *, progress: Progress = no_progress
     path = os.path.abspath(path)
     world = real_world()
     header, keys = unlocked(world, path, secret)
-    temporary = f"{path}/{METADATA}.new"
     with locked(path, mount_point=None):
-        old = open_metadata(world, f"{path}/{METADATA}", keys)
+        stale = PageSums(world.files, f"{path}/{METADATA}", keys.database).stale(adopt=False)
+        with frozen.writable(f"{path}/{METADATA}", is_frozen=bool(stale), without=stale) as opened:
+            return _rebuild_from(world, path, header, keys, opened, progress)
+
+
+def _rebuild_from(
+    world: World, path: str, header: VolumeHeader, keys: Keys, opened: str, progress: Progress
+) -> list[str]:
+    old = open_metadata(world, opened, keys)
+    temporary = f"{path}/{METADATA}.new"
+    try:
+        stores = _all_disks(world, path, header, keys, old)
+        _refuse_sound(old, stores)
+        database.remove_files(temporary)
+        new = database.create(temporary, keys.database)
         try:
-            stores = _all_disks(world, path, header, keys, old)
-            _refuse_sound(old, stores)
-            database.remove_files(temporary)
-            new = database.create(temporary, keys.database)
-            try:
-                lines = _rebuild(world, path, keys, old, new, stores, progress)
-            finally:
-                new.close()
-            old.close()
-            restoring.put_in_place(world, path, temporary)
+            lines = _rebuild(world, path, keys, old, new, stores, progress)
         finally:
-            old.close()
-            database.remove_files(temporary)
+            new.close()
+        old.close()
+        restoring.put_in_place(world, path, temporary)
+    finally:
+        old.close()
+        database.remove_files(temporary)
     return lines
 
 

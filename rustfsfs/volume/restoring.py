@@ -13,11 +13,12 @@ from rustfsfs.meta import database
 from rustfsfs.meta.database import Metadata
 from rustfsfs.meta.soundness import is_sound
 from rustfsfs.store.headers import read_disk_header
-from rustfsfs.volume import snapshots
+from rustfsfs.volume import pagesums, snapshots
 from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.header import listed_disks, unlocked
 from rustfsfs.volume.locking import locked
 from rustfsfs.volume.opening import open_metadata
+from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.world import World, real_world
 
 SUFFIXES = ("", "-wal", "-shm")  # the files of one SQLite database
@@ -56,7 +57,8 @@ def _refuse_sound(world: World, path: str, header: VolumeHeader, keys: Keys) -> 
     except DamagedVolume:
         return
     try:
-        if is_sound(metadata) and metadata.running.epoch >= _newest_epoch(world, path, header, keys):
+        stale = PageSums(world.files, file, keys.database).stale(adopt=False)
+        if not stale and is_sound(metadata) and metadata.running.epoch >= _newest_epoch(world, path, header, keys):
             raise UsageError(f"the metadata is sound; nothing to restore (to go back all the same, move {file} away)")
     finally:
         metadata.close()
@@ -111,10 +113,11 @@ def copy_file(source: str, target: str) -> None:
 
 
 def put_in_place(world: World, path: str, temporary: str) -> None:
-    """Order: new file durable → old ones moved aside → new one renamed → directory durable."""
+    """Order: new file durable → the pages' sums gone → old ones moved aside → new one renamed → directory durable."""
     with open(temporary, "rb") as file:
         world.files.sync(file.fileno())
     base = f"{path}/{METADATA}"
+    pagesums.forget(world.files, base)
     aside = _free_name(f"{base}.damaged")
     for suffix in reversed(SUFFIXES):
         if os.path.exists(base + suffix):

@@ -101,6 +101,7 @@ async def _scrub_pack(volume: Volume, one: Pass, row: Pack, progress: Progress) 
 
 
 async def _scrub_headers(volume: Volume, one: Pass, progress: Progress) -> None:
+    await auditing.audit_pages(volume, one.findings)
     await auditing.audit_headers(volume, one.findings, repair=one.repair)
     await auditing.audit_snapshots(volume, one.findings, repair=one.repair)
 

@@ -18,6 +18,7 @@ from rustfsfs.store.base import PackAppender, PackStore
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.locking import DiskLocks
 from rustfsfs.volume.lookups import Lookups
+from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.world import World
 
 log = logging.getLogger("rustfsfs")
@@ -132,8 +133,10 @@ class Volume:
     disks: dict[int, PackStore]  # those that are there
     disk_locks: DiskLocks
     writers: dict[int, PackAppender]  # disk -> its open pack; the sealer's and collector's, under `pack_lock`
+    page_sums: PageSums  # of the database's pages; under `commit_lock`
     pack_lock: trio.Lock
     seal_lock: trio.Lock  # one sealer at a time
+    commit_lock: trio.Lock  # one COMMIT and its checkpoint at a time
     collect_lock: trio.Lock  # one who rewrites, drops and deletes packs at a time
     scrub_lock: trio.Lock  # one who scrubs at a time
     snapshot_lock: trio.Lock  # one who makes or deletes snapshots at a time

@@ -18,7 +18,7 @@ from tests.volume.on_disk import Key
 
 WAYS = ("flip", "truncate", "swap", "replay")
 # of these, one copy or none is needed to read every file
-NEEDED_BY_ALL = ("page", "slot", "header")
+NEEDED_BY_ALL = ("page", "page sums", "slot", "header")
 IN_PACKS = ("frame", "directory", "pack header")
 
 
@@ -161,7 +161,7 @@ def judged(volume: Rottable, case: Case) -> str | None:
             mine |= _behind(volume, case.stored)
         if not verdict.failed <= mine:
             return f"others were harmed: {sorted(verdict.failed - mine)}"
-    if volume.copies == 2 and kind not in ("page", "hot"):
+    if volume.copies == 2 and kind not in ("page", "page sums", "hot"):
         left = repair(volume)
         if left:
             return f"not mended: {left[:3]}"

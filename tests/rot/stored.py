@@ -12,18 +12,20 @@ from rustfsfs.content.slots import AREA_SIZE, SLOT_SIZE
 from rustfsfs.journal import layout
 from rustfsfs.meta import chunks, disks
 from rustfsfs.meta.database import PAGE_SIZE
+from rustfsfs.meta.pages import BLOCK_SIZE
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY, VOLUME_HEADER
 from rustfsfs.store.layout import HEADER_SIZE, TRAILER_SIZE, decode_trailer
 from rustfsfs.units import PIECE_SIZE, PackNo
 from rustfsfs.volume import collecting, commands, keys, names, snapshots, writing
 from rustfsfs.volume.opening import Opening, opened_volume
+from rustfsfs.volume.pagesums import sums_path
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
 from tests.volume.on_disk import Key, format_in, write_file
 
 SEALED = {f"s{number}": random.Random(number).randbytes(120_000 + 30_000 * number) for number in range(5)}
 HOT = {f"h{number}": random.Random(100 + number).randbytes(40_000 + 70_000 * number) for number in range(2)}
-KINDS = ("frame", "directory", "pack header", "hot", "page", "snapshot", "slot", "header", "disk header")
+KINDS = ("frame", "directory", "pack header", "hot", "page", "page sums", "snapshot", "slot", "header", "disk header")
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,10 @@ def _hot(volume: Volume) -> list[Stored]:
 def _pages(volume: Volume) -> list[Stored]:
     path = Path(volume.metadata.path)
     rows = volume.metadata.rows("SELECT pageno FROM dbstat ORDER BY pageno")
-    return [Stored("page", path, (number - 1) * PAGE_SIZE, PAGE_SIZE) for (number,) in rows]
+    sums = Path(sums_path(volume.metadata.path))
+    found = [Stored("page", path, (number - 1) * PAGE_SIZE, PAGE_SIZE) for (number,) in rows]
+    found += [Stored("page sums", sums, at, BLOCK_SIZE) for at in range(0, sums.stat().st_size, BLOCK_SIZE)]
+    return found
 
 
 def _snapshots(volume: Volume) -> list[Stored]:

@@ -1,0 +1,154 @@
+"""The sums of the database's pages, kept true through checkpoints, and what they say of the file (`meta.pages`).
+
+Order: COMMIT → the sums of the pages in the WAL durably unknown → checkpoint copies them into the database file → their
+new sums written. No COMMIT comes between (`volume.commit_lock`). Cut anywhere, a page is either of unknown sum, or is
+the one its sum says; what the WAL holds a version of is not judged, since SQLite does not read the file's own.
+"""
+
+import logging
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+
+from rustfsfs.meta import pages
+from rustfsfs.meta.database import PAGE_SIZE
+from rustfsfs.meta.pages import UNKNOWN, Sums
+from rustfsfs.units import MIB
+from rustfsfs.world import Files, opened
+
+log = logging.getLogger("rustfsfs")
+SUFFIX = ".pages"  # behind the name of the database without its own
+AT_ONCE = MIB  # bytes of the database read at once
+SLICE_BYTES = 16 * MIB  # and between two checkpoints
+
+
+def sums_path(database: str) -> str:
+    return database.removesuffix(".db") + SUFFIX
+
+
+class PageSums:
+    """The sums of the database at `path`. All calls block; one at a time."""
+
+    def __init__(self, files: Files, path: str, key: bytes) -> None:
+        self.path = path
+        self.damaged_blocks = 0  # of the file of sums, when it was read
+        self._files = files
+        self._sums = Sums(key)
+        self._file = sums_path(path)
+        self._read()
+
+    def _read(self) -> None:
+        if not self._files.exists(self._file):
+            return
+        with opened(self._files, self._file) as fd:
+            block = 0
+            while data := self._files.pread(fd, pages.BLOCK_SIZE, block * pages.BLOCK_SIZE):
+                self.damaged_blocks += not self._sums.decode(data)
+                block += 1
+
+    def in_wal(self) -> set[int]:
+        """Pages of which the WAL holds a version: the database file's own is not read."""
+        found: set[int] = set()
+        wal = self.path + "-wal"
+        if not self._files.exists(wal):
+            return found
+        with opened(self._files, wal) as fd:
+            salts = pages.wal_salts(self._files.pread(fd, pages.WAL_HEADER_SIZE, 0))
+            if salts is None:
+                return found
+            for offset in pages.frame_offsets(self._files.size(wal)):
+                number = pages.wal_page(self._files.pread(fd, pages.FRAME_HEADER_SIZE, offset), salts)
+                if number is None:
+                    break
+                found.add(number)
+        return found
+
+    def stale(self, *, adopt: bool) -> list[int]:
+        """Pages of the file that are not those that were written last.
+
+        adopt   take the sum of pages of which none is known, as they are
+        """
+        found: list[int] = []
+        at: int | None = 0
+        while at is not None:
+            at, more = self.stale_from(at, adopt=adopt)
+            found += more
+        return found
+
+    def stale_from(self, offset: int, *, adopt: bool) -> tuple[int | None, list[int]]:
+        """As `stale`, for some MiB from `offset` on; and where to go on, None at the end."""
+        size_bytes = self._files.size(self.path) if self._files.exists(self.path) else 0
+        end = min(offset + SLICE_BYTES, size_bytes)
+        skipped = self.in_wal()
+        found: list[int] = []
+        if offset < end:
+            with opened(self._files, self.path) as fd:
+                for at in range(offset, end, AT_ONCE):
+                    data = self._files.pread(fd, min(AT_ONCE, end - at), at)
+                    found += self._judged(data, at, skipped, adopt=adopt)
+        return end if end < size_bytes else None, found
+
+    def _judged(self, data: bytes, offset: int, skipped: Set[int], *, adopt: bool) -> Iterator[int]:
+        for number in pages.page_numbers(offset, len(data)):
+            if number in skipped:
+                continue
+            known = self._sums.get(number)
+            if known == UNKNOWN and not adopt:
+                continue
+            at = pages.page_offset(number) - offset
+            found = self._sums.of(data[at : at + PAGE_SIZE])
+            if known == UNKNOWN:
+                self._sums.put(number, found)
+            elif known != found:
+                yield number
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Around a checkpoint. Raises OSError: neither could the sums be changed nor let go, so there must be none."""
+        copied = self.in_wal()
+        for number in copied:
+            self._sums.put(number, UNKNOWN)
+        self.save(durably=True)
+        try:
+            yield
+        finally:
+            self._renew(copied)
+            self.save(durably=False)
+
+    def _renew(self, numbers: Set[int]) -> None:
+        if not numbers or not self._files.exists(self.path):
+            return
+        with opened(self._files, self.path) as fd:
+            for number in numbers:
+                page = self._files.pread(fd, PAGE_SIZE, pages.page_offset(number))
+                self._sums.put(number, self._sums.of(page) if len(page) == PAGE_SIZE else UNKNOWN)
+
+    def save(self, *, durably: bool) -> None:
+        """Write what changed. When it cannot be: no sums at all rather than wrong ones. Raises OSError, as `kept`."""
+        try:
+            self._write(durably=durably)
+        except OSError as exc:
+            log.warning("the sums of the metadata's pages cannot be written (%s): done without", exc)
+            forget(self._files, self.path)
+            self._sums.change_all()
+
+    def _write(self, *, durably: bool) -> None:
+        if not self._sums.changed:
+            return
+        is_there = self._files.exists(self._file)  # a new one's name need not last: without it nothing is known
+        fd = self._files.open(self._file, write=True) if is_there else self._files.create(self._file)
+        try:
+            for block in sorted(self._sums.changed):
+                data = self._sums.encode(block)
+                if self._files.pwrite(fd, data, block * pages.BLOCK_SIZE) != len(data):
+                    raise OSError("there is no room")
+            if durably:
+                self._files.sync(fd)
+        finally:
+            self._files.close(fd)
+        self._sums.changed.clear()
+
+
+def forget(files: Files, path: str) -> None:
+    """Another database comes to `path`: nothing is known of its pages. Durable on return. Raises OSError."""
+    files.unlink(sums_path(path))
+    files.sync_dir(path.rpartition("/")[0])
