@@ -25,11 +25,11 @@ SYNCS = {"sync", "sync_dir", "barrier"}
 
 # site -> why no power cut of this suite can miss it
 EXEMPT = {
-    "volume/restoring.py:_put_in_place:sync": "works on real files, of a volume that is not open: test_restoring",
-    "volume/restoring.py:_put_in_place:sync_dir": "the same",
+    "volume/restoring.py:put_in_place:sync": "works on real files, of a volume that is not open: test_restoring",
+    "volume/restoring.py:put_in_place:sync_dir": "the same",
     "volume/durability.py:barrier:barrier": "the verb that all others call: its callers are mutants themselves",
     "volume/formatting.py:_make_database:sync_dir": "SQLite syncs the directory of a new WAL itself; not relied on",
-    "volume/epochs.py:commit:barrier": "shortens the time the gate is shut; the one inside the gate is what counts",
+    "volume/epochs.py:_commit:barrier": "shortens the time the gate is shut; the one inside the gate is what counts",
 }
 
 
