@@ -227,6 +227,12 @@ def no_space_said() -> Iterator[None]:
         raise NoSpace(f"the metadata cannot grow ({exc})") from exc
 
 
+def wal_state(db: apsw.Connection) -> tuple[int, int]:
+    """(frames in the WAL, how many of them the database file has already). Changes nothing."""
+    frames, done = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    return max(frames, 0), max(done, 0)
+
+
 def wal_size(db: apsw.Connection) -> int:
     """Bytes of WAL not yet checkpointed away; checkpoints what it can without waiting (PASSIVE)."""
     frames, _done = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)

@@ -7,7 +7,7 @@ lost a write or by a person, opens well. So each page has a keyed sum of its sea
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from rustfsfs.content.keys import derive, mac
 from rustfsfs.meta.database import PAGE_SIZE
@@ -90,8 +90,9 @@ def wal_salts(header: bytes) -> bytes | None:
     return header[_WAL_SALTS] if len(header) == WAL_HEADER_SIZE else None
 
 
-def frame_offsets(wal_bytes: int) -> Iterator[int]:
-    yield from range(WAL_HEADER_SIZE, wal_bytes - FRAME_HEADER_SIZE + 1, FRAME_HEADER_SIZE + PAGE_SIZE)
+def frame_offset(index: int) -> int:
+    """Where the frame `index`, 0-based, begins in the WAL."""
+    return WAL_HEADER_SIZE + index * (FRAME_HEADER_SIZE + PAGE_SIZE)
 
 
 def page_offset(number: int) -> int:

@@ -49,14 +49,20 @@ async def audit_pages(volume: Volume, findings: Findings) -> None:
         findings.add(f"{sums.damaged_blocks} blocks of {volume.path}/metadata.pages are damaged", repaired=adopt)
     start: int | None = 0
     while start is not None:
-        async with volume.commit_lock:  # no checkpoint meanwhile
-            start, stale = await trio.to_thread.run_sync(partial(sums.stale_from, start, adopt=adopt))
+        async with volume.reader_lock, volume.commit_lock:  # no checkpoint meanwhile
+            start, stale = await trio.to_thread.run_sync(_stale_from, volume, start, adopt)
         for number in stale:
             findings.add(f"page {number} of the metadata is not the one that was written last")
     async with volume.commit_lock:
         if adopt:
             await trio.to_thread.run_sync(partial(sums.save, durably=False))
             sums.damaged_blocks = 0
+
+
+def _stale_from(volume: Volume, start: int, adopt: bool) -> tuple[int | None, list[int]]:
+    """Blocking, under `commit_lock`."""
+    frames, done = database.wal_state(volume.reader.db)
+    return volume.page_sums.stale_from(start, volume.page_sums.in_wal(done, frames), adopt=adopt)
 
 
 async def audit_snapshots(volume: Volume, findings: Findings, *, repair: bool) -> None:

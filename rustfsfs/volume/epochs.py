@@ -123,19 +123,19 @@ def settle(volume: Volume) -> None:
     try:
         if volume.metadata.db.in_transaction:
             volume.metadata.run("ROLLBACK")
-        with volume.page_sums.kept():
+        with volume.page_sums.kept(*database.wal_state(volume.metadata.db)):
             database.settle(volume.metadata)
     except (apsw.Error, OSError) as exc:
         log.warning("the metadata's WAL could not be emptied, the next mount reads it: %s", exc)
 
 
 def _checkpoint(volume: Volume) -> int:
-    with volume.page_sums.kept():
+    with volume.page_sums.kept(*database.wal_state(volume.reader.db)):
         return database.wal_size(volume.reader.db)
 
 
 def _restart(volume: Volume) -> None:
-    with volume.page_sums.kept():
+    with volume.page_sums.kept(*database.wal_state(volume.reader.db)):
         database.restart_wal(volume.reader.db)
 
 

@@ -45,51 +45,53 @@ class PageSums:
                 self.damaged_blocks += not self._sums.decode(data)
                 block += 1
 
-    def in_wal(self) -> set[int]:
-        """Pages of which the WAL holds a version: the database file's own is not read."""
+    def in_wal(self, first: int = 0, end: int | None = None) -> set[int]:
+        """Pages in the frames of the WAL from `first` on (0-based), up to `end` or its last."""
         found: set[int] = set()
         wal = self.path + "-wal"
-        if not self._files.exists(wal):
+        if first == end or not self._files.exists(wal):
             return found
         with opened(self._files, wal) as fd:
             salts = pages.wal_salts(self._files.pread(fd, pages.WAL_HEADER_SIZE, 0))
-            if salts is None:
-                return found
-            for offset in pages.frame_offsets(self._files.size(wal)):
-                number = pages.wal_page(self._files.pread(fd, pages.FRAME_HEADER_SIZE, offset), salts)
-                if number is None:
-                    break
-                found.add(number)
+            number = None if salts is None else 0
+            while salts is not None and number is not None and first != end:
+                header = self._files.pread(fd, pages.FRAME_HEADER_SIZE, pages.frame_offset(first))
+                number = pages.wal_page(header, salts)
+                found |= {number} if number is not None else set()
+                first += 1
         return found
 
     def stale(self, *, adopt: bool) -> list[int]:
-        """Pages of the file that are not those that were written last.
+        """Pages of the file that are not those that were written last, before anybody has opened the database.
 
         adopt   take the sum of pages of which none is known, as they are
         """
         found: list[int] = []
         at: int | None = 0
+        unjudged = self.in_wal()
         while at is not None:
-            at, more = self.stale_from(at, adopt=adopt)
+            at, more = self.stale_from(at, unjudged, adopt=adopt)
             found += more
         return found
 
-    def stale_from(self, offset: int, *, adopt: bool) -> tuple[int | None, list[int]]:
-        """As `stale`, for some MiB from `offset` on; and where to go on, None at the end."""
+    def stale_from(self, offset: int, unjudged: Set[int], *, adopt: bool) -> tuple[int | None, list[int]]:
+        """As `stale`, for some MiB from `offset` on; and where to go on, None at the end.
+
+        unjudged   pages of which the WAL has a version that the file has not
+        """
         size_bytes = self._files.size(self.path) if self._files.exists(self.path) else 0
         end = min(offset + SLICE_BYTES, size_bytes)
-        skipped = self.in_wal()
         found: list[int] = []
         if offset < end:
             with opened(self._files, self.path) as fd:
                 for at in range(offset, end, AT_ONCE):
                     data = self._files.pread(fd, min(AT_ONCE, end - at), at)
-                    found += self._judged(data, at, skipped, adopt=adopt)
+                    found += self._judged(data, at, unjudged, adopt=adopt)
         return end if end < size_bytes else None, found
 
-    def _judged(self, data: bytes, offset: int, skipped: Set[int], *, adopt: bool) -> Iterator[int]:
+    def _judged(self, data: bytes, offset: int, unjudged: Set[int], *, adopt: bool) -> Iterator[int]:
         for number in pages.page_numbers(offset, len(data)):
-            if number in skipped:
+            if number in unjudged:
                 continue
             known = self._sums.get(number)
             if known == UNKNOWN and not adopt:
@@ -102,9 +104,12 @@ class PageSums:
                 yield number
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Around a checkpoint. Raises OSError: neither could the sums be changed nor let go, so there must be none."""
-        copied = self.in_wal()
+    def kept(self, wal_frames: int, done_frames: int) -> Iterator[None]:
+        """Around a checkpoint that copies the WAL's frames from `done_frames` up to `wal_frames`.
+
+        Raises OSError: neither could the sums be changed nor let go, so there must be no checkpoint.
+        """
+        copied = self.in_wal(done_frames, wal_frames)
         for number in copied:
             self._sums.put(number, UNKNOWN)
         self.save(durably=True)
