@@ -39,7 +39,7 @@ from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.settings import read_config
 from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume, log
-from rustfsfs.world import real_world
+from rustfsfs.world import real_world, share_one_heap
 
 KNOWN_OPTIONS = ("dev", "suid", "nodev", "nosuid", "ro", "rw", "noatime", "allow_other", "noxattr", "defaults")
 LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
@@ -83,6 +83,7 @@ def is_read_only(options: MountOptions) -> bool:
 
 def serve(options: MountOptions, secret: Secret, ready: Ready) -> None:
     """Mount and answer until unmounted. Calls `ready`, in a thread, once requests are served. Raises OpeningError."""
+    share_one_heap()
     check_machine(options)
     own = f"{options.volume}/{CONFIG}"
     config = read_config(options.config_path or own, must_exist=options.config_path is not None)
