@@ -35,9 +35,10 @@ async def bury(volume: Volume) -> int:
         suspects = chunks.suspects(volume.metadata, CHUNKS_PER_OP)
         if not suspects:
             return looked
-        for chunk in suspects:
-            volume.cache.remove(chunk)
         record(volume, ops.Collect(chunks=suspects))
+        for chunk in suspects:  # each new chunk is one, and most of them live
+            if chunks.find(volume.metadata, chunk) is None:
+                volume.cache.remove(chunk)
         looked += len(suspects)
         await trio.lowlevel.checkpoint()
 

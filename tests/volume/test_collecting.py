@@ -39,6 +39,18 @@ async def test_packs_outlive_their_rows_as_long_as_a_snapshot_names_them(tmp_pat
         assert bytes(await reading.read(volume, inode, 0, 1 << 20)) == data
 
 
+async def test_only_the_dead_leave_the_cache(tmp_path: Path) -> None:
+    async with new_volume(tmp_path) as volume:
+        inode = new_file(volume, b"f")
+        for _ in range(2):
+            data = await put(volume, inode)
+            assert bytes(await reading.read(volume, inode, 0, 1 << 20)) == data
+            await collecting.bury(volume)
+            numbers = {chunk for (chunk,) in volume.metadata.rows("SELECT chunk FROM chunks")}
+            assert len(volume.cache) == len(numbers) > 0
+            assert all(volume.cache.get(number) is not None for number in numbers)
+
+
 async def nothing_more(_sealed_bytes: int) -> None:
     return
 
