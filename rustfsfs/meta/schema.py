@@ -72,7 +72,7 @@ CREATE INDEX places_by_pack ON places (disk, pack, offset);              -- what
 CREATE TABLE packs (
     pack       INTEGER NOT NULL,
     disk       INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL,        -- of its frames so far; with header and directory once closed
+    size_bytes INTEGER NOT NULL,        -- of its frames so far, dead ones too
     live_bytes INTEGER NOT NULL,        -- == sum of places.stored_bytes in it
     end_bytes  INTEGER NOT NULL,        -- behind the last frame a row ever named: snapshots may still name it
     closed     INTEGER NOT NULL,
