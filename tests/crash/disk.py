@@ -25,31 +25,53 @@ class PowerLoss(Exception):
 
 
 class Contents:
-    """The bytes of a file. What lies behind the last byte ever written is zeros and takes no memory."""
+    """The bytes of a file. What lies behind the last byte ever written is zeros and takes no memory.
 
-    def __init__(self, written: bytes | bytearray = b"", size: int | None = None) -> None:
-        self._written = bytearray(written)
-        self.size = len(written) if size is None else size
+    Copies share their bytes until one of them changes: a state differs from the next one in few files.
+    """
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+        self._is_shared = False
+        self._digest: bytes | None = None  # of these bytes, once asked for
+        self.size = 0
 
     def copy(self) -> "Contents":
-        return Contents(self._written, self.size)
+        made = Contents()
+        made._written, made._digest, made.size = self._written, self._digest, self.size
+        made._is_shared = self._is_shared = True
+        return made
+
+    def __deepcopy__(self, _memo: object) -> "Contents":
+        return self.copy()
+
+    def _own(self) -> bytearray:
+        """The bytes, to be changed."""
+        if self._is_shared:
+            self._written, self._is_shared = self._written[:], False
+        self._digest = None
+        return self._written
 
     def resize(self, size: int) -> None:
-        del self._written[size:]
+        del self._own()[size:]
         self.size = size
 
     def write(self, offset: int, data: bytes) -> None:
-        self._written.extend(bytes(max(0, offset + len(data) - len(self._written))))
-        self._written[offset : offset + len(data)] = data
-        self.size = max(self.size, len(self._written))
+        written = self._own()
+        written.extend(bytes(max(0, offset + len(data) - len(written))))
+        written[offset : offset + len(data)] = data
+        self.size = max(self.size, len(written))
 
     def read(self, size: int, offset: int) -> bytes:
         size = max(0, min(size, self.size - offset))
         return bytes(self._written[offset : offset + size]).ljust(size, b"\0")
 
-    def update(self, digest: "hashlib.blake2b") -> None:
-        digest.update(b"%d " % self.size)
-        digest.update(self._written.rstrip(b"\0"))
+    def digest(self) -> bytes:
+        if self._digest is None:
+            hashed = hashlib.blake2b(b"%d " % self.size, digest_size=16)
+            hashed.update(self._written.rstrip(b"\0"))
+            self._digest = hashed.digest()
+        return self._digest
 
 
 @dataclass
@@ -62,7 +84,8 @@ class Change:
 
     def apply(self, contents: Contents, part: float = WHOLE) -> None:
         if self.offset < 0:
-            contents.resize(self.size)
+            if part != NOTHING:
+                contents.resize(self.size)
             return
         start = self._tear() if part == SECOND_HALF else 0
         end = self._tear() if part == FIRST_HALF else len(self.data)
@@ -177,6 +200,7 @@ class CrashFiles:
             if path.startswith(tuple(lost)):
                 continue
             inode = self._inodes[number]
+            inode.durable.digest()  # every state that holds these bytes will know it
             contents = inode.durable.copy()
             for change in inode.lost + inode.pending:
                 change.apply(contents, choose.pick(WRITE_LEAVES if change.offset >= 0 else RESIZE_LEAVES))
@@ -220,7 +244,7 @@ class CrashFiles:
         hashed = hashlib.blake2b("\0".join(sorted(self._folders)).encode(), digest_size=16)
         for path in sorted(self._durable_names):
             hashed.update(path.encode() + b"\0")
-            self._inodes[self._durable_names[path]].durable.update(hashed)
+            hashed.update(self._inodes[self._durable_names[path]].durable.digest())
         return hashed.digest()
 
     # --- Files ---------------------------------------------------------------------------------------------------
