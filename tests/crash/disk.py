@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from rustfsfs.world import Space
+from tests.crash.nonces import Past
 
 SECTOR = 512
 NOTHING, WHOLE, FIRST_HALF, SECOND_HALF = 0.0, 1.0, 0.25, 0.75  # of a write, once the plug was pulled
@@ -143,6 +144,8 @@ class CrashFiles:
         self._next = 100
         self._next_fd = 1_000_000
         self.log: list[Callable[[CrashFiles], object]] = []  # what every action did, to be done again on another disk
+        self.past: Past = ()  # who sealed what on this disk
+        self._lives_before_log = 0  # of those, how many ended before the log began
 
     # --- the plug ------------------------------------------------------------------------------------------------
 
@@ -166,6 +169,16 @@ class CrashFiles:
             raise OSError(planned, os.strerror(planned))
         self._do(effect)
 
+    def begin_log(self) -> None:
+        """What happened so far is past, and can be cut no more."""
+        self.log.clear()
+        self.actions, self._lives_before_log = 0, len(self.past)
+
+    def _past_until(self, action: int) -> Past:
+        """Who had sealed what before an action of the log."""
+        old = self._lives_before_log
+        return (*self.past[:old], *((life, min(until, action)) for life, until in self.past[old:]))
+
     def cuts(self, first: int, last: int, start: "CrashFiles | None" = None) -> "Iterator[tuple[int, CrashFiles]]":
         """(number, this disk as it was before that action) for each action from `first` to `last` (0-based).
 
@@ -180,6 +193,7 @@ class CrashFiles:
             for again in self.log[done:number]:
                 again(twin)
             done = number
+            twin.past = self._past_until(number)
             yield number, twin
 
     def power_loss(self, choose: "Chooser") -> "CrashFiles":
@@ -187,6 +201,7 @@ class CrashFiles:
         left = CrashFiles()
         left.new_folders_may_vanish = self.new_folders_may_vanish
         left._next = self._next + 10_000
+        left.past, left._lives_before_log = self.past, len(self.past)
         lost: list[str] = []
         for folder in sorted(self._pending_folders):
             if not folder.startswith(tuple(lost)) and not choose.pick((True, False)):
@@ -419,8 +434,10 @@ class CrashFiles:
     def copy(self) -> "CrashFiles":
         """For trying several things on one state. Its log begins anew."""
         made = CrashFiles()
-        vars(made).update(copy.deepcopy({name: value for name, value in vars(self).items() if name != "log"}))
-        made.actions = 0
+        own = {name: value for name, value in vars(self).items() if name not in ("log", "past")}
+        vars(made).update(copy.deepcopy(own))
+        made.past = self.past
+        made.begin_log()
         return made
 
 

@@ -64,6 +64,7 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 
     yield cut("create", "fsync", "write")
     yield "replay", run_replay
+    yield cut("roll", "create")
     yield cut("write", "seal batch", "epoch", "overwrite")
     yield cut("overwrite", "epoch", "create")
     yield cut("chmod", "write within an epoch", "create")

@@ -1,7 +1,7 @@
 """Mutants: the code without one of its syncs, or with two steps in a wrong order. The suite catches every one.
 
 Every call of `sync`, `sync_dir` and `barrier` in the packages that write to disks is found in their source, so none
-can be forgotten; orderings are listed by hand. A mutant lives in a process of its own:
+can be forgotten; orderings are listed by hand, and what would make a nonce repeat. A mutant has a process of its own:
 
     python -m tests.crash.mutants NAME     exit 0: caught; 1: it survived; 2: there is no such mutant
 """
@@ -132,6 +132,39 @@ ORDERINGS = (
     ),
 )
 
+NONCES = (
+    Mutant(
+        "all segments of one number have one key",
+        "journal/journal.py",
+        old="SegmentName(self._number, 0, self._random_bytes(layout.SALT_SIZE))",
+        new="SegmentName(self._number, 0, bytes(layout.SALT_SIZE))",
+    ),
+    Mutant(
+        "the first piece of a write has the nonce of its op",
+        "journal/layout.py",
+        old="nonce = random[(index + 1) * NONCE_SIZE : (index + 2) * NONCE_SIZE]",
+        new="nonce = random[index * NONCE_SIZE : (index + 1) * NONCE_SIZE]",
+    ),
+    Mutant(
+        "all frames have one salt",
+        "volume/sealing.py",
+        old="salt=volume.world.random_bytes(codec.SALT_SIZE)",
+        new="salt=bytes(codec.SALT_SIZE)",
+    ),
+    Mutant(
+        "all pack directories have one salt",
+        "store/disks.py",
+        old="salt = self._world.random_bytes(layout.DIRECTORY_SALT_SIZE)",
+        new="salt = bytes(layout.DIRECTORY_SALT_SIZE)",
+    ),
+    Mutant(
+        "all headers of a disk have one salt",
+        "store/headers.py",
+        old="salt = world.random_bytes(SALT_SIZE)",
+        new="salt = bytes(SALT_SIZE)",
+    ),
+)
+
 
 def syncs() -> Iterator[Mutant]:
     """One mutant for every call in the source."""
@@ -188,7 +221,7 @@ def _called(statement: ast.Expr) -> str | None:
 
 
 def mutants() -> dict[str, Mutant]:
-    return {mutant.name: mutant for mutant in [*syncs(), *ORDERINGS]}
+    return {mutant.name: mutant for mutant in [*syncs(), *ORDERINGS, *NONCES]}
 
 
 def source_of(mutant: Mutant) -> str:

@@ -10,8 +10,10 @@ import itertools
 import random
 import stat
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 import pytest
@@ -20,6 +22,7 @@ import trio
 from rustfsfs.config import Config
 from rustfsfs.content.slots import SlotKind
 from rustfsfs.errors import RustfsfsError
+from rustfsfs.journal import barriers
 from rustfsfs.meta import database, entries, inodes
 from rustfsfs.units import KIB, ROOT, Nanoseconds
 from rustfsfs.volume import (
@@ -42,9 +45,10 @@ from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import World
-from tests.crash import vfs
+from tests.crash import nonces, vfs
 from tests.crash.disk import CrashFiles, Everything, PowerLoss
 
+T = TypeVar("T")
 Tree = dict[str, tuple[object, ...]]
 FILE, DIRECTORY = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 NOISE = random.Random(9).randbytes(300_000)
@@ -58,7 +62,9 @@ class Key:
 
 
 def world_on(files: CrashFiles, seed: int) -> World:
-    clock, draw = itertools.count(10**18, 1000), random.Random(seed)
+    """For a new life. What it draws, no life before it drew: the kernel would not give it again either."""
+    nonces.begin_life(files)
+    clock, draw = itertools.count(10**18, 1000), random.Random(f"{len(files.past)} {seed}")
     vfs.VFS.disk = files
     return World(
         files=files, now_ns=lambda: Nanoseconds(next(clock)), random_bytes=draw.randbytes, sqlite_vfs=vfs.SEALED
@@ -73,6 +79,7 @@ def empty_disk(path: Path) -> CrashFiles:
     return files
 
 
+@nonces.watched()
 def new_disk(path: Path) -> CrashFiles:
     """A disk with a fresh volume at `path`; SQLite's part of it really lies there."""
     files = empty_disk(path)
@@ -302,13 +309,19 @@ class Story:
         doubted = [state for began, answered, state in self.doubts if began < cut < answered]
         return [state for began, state in self.trees if began <= cut][floor - 1 :] + doubted
 
-    def cuts(self) -> Iterator[tuple[int, CrashFiles]]:
-        return self.files.cuts(self.first, self.last, self.start)
+    @property
+    def last_step(self) -> int:
+        """The first action of the last step: what comes before is the story of the steps before."""
+        return self.ended[-2][1] if len(self.ended) > 1 else self.first
+
+    def cuts(self, first: int | None = None) -> Iterator[tuple[int, CrashFiles]]:
+        return self.files.cuts(self.first if first is None else first, self.last, self.start)
 
 
 Faults = dict[str, list[int | str | None]]  # as CrashFiles.failing
 
 
+@nonces.watched()
 def told(path: Path, steps: tuple[str, ...], *, faults: Faults | None = None, well: "Story | None" = None) -> Story:
     """Run the steps on a new volume that holds a sealed file, a hot one and a directory.
 
@@ -317,17 +330,17 @@ def told(path: Path, steps: tuple[str, ...], *, faults: Faults | None = None, we
     """
     disk = new_disk(path)
     story = Story(path, disk.copy(), disk)
-    disk.log.clear()
-    disk.actions = 0
+    disk.begin_log()
     trio.run(_tell, story, steps, faults or {}, well, _furnish)
     return story
 
 
+@nonces.watched()
 def told_after(path: Path, left: CrashFiles, steps: tuple[str, ...]) -> Story:
     """The next life: recover what a cut or a kill left, and run the steps there."""
     vfs.put_files(left, path)
-    left.log.clear()
-    left.actions, left.die_at = 0, None
+    left.begin_log()
+    left.die_at = None
     story = Story(path, left.copy(), left)
     trio.run(_tell, story, steps, {}, None, nothing_first)
     return story
@@ -406,14 +419,32 @@ class Found:
     tree: Tree
     findings: list[str]
     read_only_reason: str | None
+    life: nonces.Life  # what it sealed
 
 
+async def at_once(work: Callable[..., T], *args: object, **_how: object) -> T:
+    """As `trio.to_thread.run_sync`, without the thread: hops took half of an opening's time (measured)."""
+    await trio.lowlevel.checkpoint()
+    return work(*args)
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """For openings that are looked at and no more: nothing else happens while a worker works."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trio.to_thread, "run_sync", at_once)
+        patch.setattr(barriers, "INLINE_S_MAX", 1.0)
+        yield
+
+
+@nonces.watched()
 def opened_again(path: Path, disk: CrashFiles) -> Found:
     """Recover what a cut left, look at it, and pull the plug. The disk's log then holds the recovery."""
     vfs.put_files(disk, path)
     found: list[Found] = []
     try:
-        trio.run(_open_again, path, disk, found)
+        with no_threads():
+            trio.run(_open_again, path, disk, found)
     except* PowerLoss:
         if not found:
             raise
@@ -421,8 +452,10 @@ def opened_again(path: Path, disk: CrashFiles) -> Found:
 
 
 async def _open_again(path: Path, disk: CrashFiles, found: list[Found]) -> None:
-    async with opened_volume(world_on(disk, 500_000 + disk.seed), opening(path)) as volume:
-        found.append(Found(await tree(volume), list(_findings(volume)), volume.health.read_only_reason))
+    world = world_on(disk, 500_000 + disk.seed)
+    life, _until = disk.past[-1]
+    async with opened_volume(world, opening(path)) as volume:
+        found.append(Found(await tree(volume), list(_findings(volume)), volume.health.read_only_reason, life))
         disk.die_at = disk.actions
 
 
@@ -437,6 +470,7 @@ def _findings(volume: Volume) -> Iterator[str]:
     )
 
 
+@nonces.watched()
 def replayed(path: Path, disk: CrashFiles) -> bytes:
     """The database in clear after a replay from the last COMMIT, not committed itself."""
     vfs.put_files(disk, path)
@@ -467,9 +501,10 @@ class Explored:
 
     def judge(self, path: Path, left: CrashFiles, possible: list[Tree], where: object) -> Found:
         digest = left.digest()
-        if digest not in self.found:
-            self.found[digest] = opened_again(path, left)
-        found = self.found[digest]
+        if (found := self.found.get(digest)) is None:
+            found = self.found[digest] = opened_again(path, left)
+        elif found.life.repeats(left.past):
+            raise AssertionError((where, "a nonce or a key is used again"))
         self.judged += 1
         assert found.read_only_reason is None, (where, found.read_only_reason)
         assert found.tree in possible, (where, difference(found.tree, possible))
@@ -493,6 +528,7 @@ def explore_kill(story: Story, explored: Explored, *, limit: int, seed: int, ste
             explored.judge(story.path, left, [*before, *possible] if cut < after.first else possible, (cut, "kill"))
 
 
+@nonces.watched()
 def explore_snapshots(story: Story, *, limit: int = 6) -> None:
     """Wherever the power is cut: the newest snapshot on the disk, restored, finds everything that it names (I5).
 
@@ -532,7 +568,7 @@ async def _restore(path: Path, disk: CrashFiles, snapshot: str) -> Found:
     database.mark_restored(metadata, newest_epoch=0)
     metadata.close()
     async with opened_volume(world, replace(opening(path), read_only=True)) as volume:
-        return Found(await tree(volume), list(_findings(volume)), None)
+        return Found(await tree(volume), list(_findings(volume)), None, disk.past[-1][0])
 
 
 def explore_format(path: Path, explored: Explored, *, limit: int, seed: int) -> None:
@@ -553,20 +589,29 @@ def difference(found: Tree, possible: list[Tree]) -> str:
     return f"{len(possible)} possible; the likest differs in {names_}; there is {sorted(found)}"
 
 
-def explore(story: Story, explored: Explored, *, limit: int, seed: int) -> None:
-    """Cut before every action; judge at most `limit` states of each cut."""
-    for cut, disk in story.cuts():
+def explore(story: Story, explored: Explored, *, limit: int, seed: int, first: int | None = None) -> None:
+    """Cut before every action from `first` on (the story's); judge at most `limit` states of each cut."""
+    for cut, disk in story.cuts(first):
         possible = story.possible(cut)
         for left in disk.states(limit=limit, seed=seed + cut):
             left.seed = cut
             explored.judge(story.path, left, possible, (cut, len(story.trees)))
 
 
-def explore_recovery(story: Story, explored: Explored, *, limit: int, seed: int, steps: tuple[str, ...]) -> None:
-    """Of some states, drawn by `seed`, the recovery is cut everywhere; then the next life is told, and cut as well."""
+def explore_recovery(
+    story: Story,
+    explored: Explored,
+    *,
+    limit: int,
+    seed: int,
+    steps: tuple[str, ...],
+    share: float = 0.3,
+    first: int | None = None,
+) -> None:
+    """Of a `share` of the cuts, drawn by `seed`, a recovery is cut everywhere; then the next life is told, and cut."""
     draw = random.Random(seed)
-    for cut, disk in story.cuts():
-        if draw.random() > 0.3:
+    for cut, disk in story.cuts(first):
+        if draw.random() > share:
             continue
         possible = story.possible(cut)
         left = list(disk.states(limit=3, seed=seed + cut))[-1]

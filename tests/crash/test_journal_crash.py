@@ -12,6 +12,7 @@ import pytest
 from rustfsfs.errors import JournalFailed, NoSpace
 from rustfsfs.journal import recovery
 from rustfsfs.journal.journal import Journal
+from tests.crash import nonces
 from tests.crash.disk import CrashFiles, PowerLoss
 
 KEY, UUID, FOLDER = b"k" * 32, b"u" * 16, "/v/journal"
@@ -38,6 +39,7 @@ class Run:
     def open(self) -> None:
         self.files.mkdir(FOLDER)
         found = recovery.scan(self.files, FOLDER, key=KEY, uuid=UUID, last_seq=self.committed, watermark=0)
+        nonces.begin_life(self.files)
         draw = random.Random(self.seed + len(self.ops))
         self.journal = recovery.start(
             self.files,
@@ -143,6 +145,7 @@ def check(run: Run, state: CrashFiles) -> None:
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=lambda names: ", ".join(names))
+@nonces.watched()
 def test_every_power_cut_leaves_a_prefix_up_to_the_last_barrier(sequence: tuple[str, ...]) -> None:
     for die_at in itertools.count():
         run = Run(CrashFiles(die_at=die_at))
@@ -161,6 +164,7 @@ def test_every_power_cut_leaves_a_prefix_up_to_the_last_barrier(sequence: tuple[
             return
 
 
+@nonces.watched()
 def test_recovery_itself_may_be_cut_anywhere() -> None:
     first = Run(CrashFiles())
     first.open()
@@ -185,6 +189,7 @@ def test_recovery_itself_may_be_cut_anywhere() -> None:
                 break
 
 
+@nonces.watched()
 def test_what_was_appended_is_read_back_after_a_failed_sync_rewrote_it() -> None:
     run = Run(CrashFiles())
     run.open()
@@ -202,6 +207,7 @@ def test_what_was_appended_is_read_back_after_a_failed_sync_rewrote_it() -> None
     assert [record.op for record in journal.records_since(0)] == [b"op"]
 
 
+@nonces.watched()
 def test_a_second_failure_in_a_row_is_final() -> None:
     run = Run(CrashFiles())
     run.open()

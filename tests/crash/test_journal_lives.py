@@ -14,6 +14,7 @@ import pytest
 from rustfsfs import ops
 from rustfsfs.errors import JournalFailed, NoSpace
 from rustfsfs.journal.journal import Journal
+from tests.crash import nonces
 from tests.crash.disk import CrashFiles
 from tests.journal.lives import append, barrier, disk, drop_dead, found_ops, scan, since, start
 
@@ -137,6 +138,7 @@ def cut(files: CrashFiles, draw: random.Random) -> CrashFiles:
 
 
 @pytest.mark.parametrize("seed", range(RUNS))
+@nonces.watched()
 def test_each_life_goes_on_from_a_prefix_of_the_one_before(seed: int) -> None:
     draw = random.Random(seed)
     files, model = disk(), Model()

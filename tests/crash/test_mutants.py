@@ -12,6 +12,7 @@ SAMPLE = [  # quick to catch, one of each kind
     "without journal/journal.py:run:sync",
     "without journal/segments.py:make:sync_dir",
     "the header of a life's first segment does not name the cut",
+    "all segments of one number have one key",
 ]
 
 

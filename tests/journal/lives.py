@@ -8,6 +8,7 @@ from rustfsfs import ops
 from rustfsfs.journal import recovery
 from rustfsfs.journal.journal import Journal
 from rustfsfs.journal.recovery import Scan
+from tests.crash import nonces
 from tests.crash.disk import CrashFiles
 
 KEY, UUID, FOLDER = b"k" * 32, b"u" * 16, "/v/journal"
@@ -32,6 +33,7 @@ def start(
     files: CrashFiles, found: Scan | None = None, *, segment_bytes: int = SEGMENT_BYTES, named: Collection[int] = ()
 ) -> Journal:
     """A life that goes on behind what was found; the first life of a disk if nothing is said."""
+    nonces.begin_life(files)
     return recovery.start(
         files,
         FOLDER,
