@@ -39,7 +39,7 @@ from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.settings import read_config
 from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume, log
-from rustfsfs.world import real_world, share_one_heap
+from rustfsfs.world import World, share_one_heap
 
 KNOWN_OPTIONS = ("dev", "suid", "nodev", "nosuid", "ro", "rw", "noatime", "allow_other", "noxattr", "defaults")
 LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
@@ -81,10 +81,10 @@ def is_read_only(options: MountOptions) -> bool:
     return options.read_only or "ro" in options.options
 
 
-def serve(options: MountOptions, secret: Secret, ready: Ready) -> None:
+def serve(world: World, options: MountOptions, secret: Secret, ready: Ready) -> None:
     """Mount and answer until unmounted. Calls `ready`, in a thread, once requests are served. Raises OpeningError."""
     share_one_heap()
-    check_machine(options)
+    check_machine(world, options)
     own = f"{options.volume}/{CONFIG}"
     config = read_config(options.config_path or own, must_exist=options.config_path is not None)
     handler = start_log(options, config)
@@ -92,7 +92,7 @@ def serve(options: MountOptions, secret: Secret, ready: Ready) -> None:
         os.umask(0)
         os.chdir("/")
         raise_file_limit()
-        trio.run(_serve, options, config, secret, ready)
+        trio.run(_serve, world, options, config, secret, ready)
     finally:
         log.removeHandler(handler)
         handler.close()
@@ -104,7 +104,7 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def check_machine(options: MountOptions) -> None:
+def check_machine(world: World, options: MountOptions) -> None:
     """Everything that can be seen beforehand, since libfuse says only that it failed."""
     unknown = sorted(options.options - set(KNOWN_OPTIONS))
     if unknown:
@@ -123,10 +123,10 @@ def check_machine(options: MountOptions) -> None:
         raise MachineTrouble(f"/dev/fuse cannot be opened ({exc.strerror}); {hint}") from exc
     if os.geteuid() != 0 and shutil.which("fusermount3") is None:
         raise MachineTrouble("fusermount3 is missing; install the package fuse3")
-    _check_mount_point(options)
+    _check_mount_point(world, options)
 
 
-def _check_mount_point(options: MountOptions) -> None:
+def _check_mount_point(world: World, options: MountOptions) -> None:
     point = options.mount_point
     try:
         mode = os.stat(point).st_mode
@@ -143,7 +143,7 @@ def _check_mount_point(options: MountOptions) -> None:
         raise InUse(f"{point} is a mount point already (of {there.source}, {there.fstype}); unmount it first")
     if os.listdir(point):
         raise InUse(f"the mount point {point} is not empty")
-    for folder in [options.volume, *listed_disks(real_world(), options.volume)]:
+    for folder in [options.volume, *listed_disks(world, options.volume)]:
         if mounts.is_inside(point, os.path.realpath(folder)) or mounts.is_inside(os.path.realpath(folder), point):
             raise UsageError(f"the mount point {point} lies inside or around {folder}, which holds the volume")
 
@@ -191,7 +191,7 @@ def fuse_options(options: MountOptions) -> set[str]:
     return found
 
 
-async def _serve(options: MountOptions, config: Config, secret: Secret, ready: Ready) -> None:
+async def _serve(world: World, options: MountOptions, config: Config, secret: Secret, ready: Ready) -> None:
     how = Opening(
         path=options.volume,
         secret=secret,
@@ -202,7 +202,7 @@ async def _serve(options: MountOptions, config: Config, secret: Secret, ready: R
         skip_seq=options.skip_seq,
         noatime="noatime" in options.options,
     )
-    async with opened_volume(real_world(), how) as volume:
+    async with opened_volume(world, how) as volume:
         with ungrouped():
             await _serve_volume(volume, options, ready)
 

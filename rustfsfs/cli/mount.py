@@ -14,6 +14,7 @@ from rustfsfs.errors import NotAVolume, OpeningError
 from rustfsfs.mount import MountOptions, Ready, serve
 from rustfsfs.service import mounts
 from rustfsfs.volume.directories import check_file_system
+from rustfsfs.world import real_world
 
 HEARD = b"."
 ANSWER_SIZE_MAX = 1 << 16  # one sentence
@@ -65,7 +66,7 @@ def command(
     secret = read_secret(passphrase_file, key_file, recovery_key_file)
     if foreground:
         return _stay(wanted, secret)
-    return start_daemon(lambda ready: serve(wanted, secret, ready), wanted.volume)
+    return start_daemon(lambda ready: serve(real_world(), wanted, secret, ready), wanted.volume)
 
 
 def _stay(wanted: MountOptions, secret: Secret) -> int:
@@ -73,7 +74,7 @@ def _stay(wanted: MountOptions, secret: Secret) -> int:
         exits.echo(f"{wanted.volume} is mounted on {wanted.mount_point}")
         warn(trouble)
 
-    serve(wanted, secret, ready)
+    serve(real_world(), wanted, secret, ready)
     return exits.DONE
 
 

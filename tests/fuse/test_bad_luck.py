@@ -471,10 +471,11 @@ def test_a_mount_that_nobody_waits_for_is_given_up(mounted: Mounted) -> None:
     mounted.umount()
     script = (
         "import socket, sys; from rustfsfs.cli.mount import Teller; from rustfsfs.cli.secrets import read_secret;"
-        "from rustfsfs.mount import MountOptions, serve; ours, theirs = socket.socketpair(); ours.close();"
-        "serve(MountOptions(volume=sys.argv[1], mount_point=sys.argv[2], foreground=False, read_only=False,"
-        " config_path=None, options=frozenset(), degraded=False, skip_seq=None), read_secret(None, sys.argv[3], None),"
-        " Teller(theirs).ready)"
+        "from rustfsfs.mount import MountOptions, serve; from rustfsfs.world import real_world;"
+        "ours, theirs = socket.socketpair(); ours.close();"
+        "serve(real_world(), MountOptions(volume=sys.argv[1], mount_point=sys.argv[2], foreground=False,"
+        " read_only=False, config_path=None, options=frozenset(), degraded=False, skip_seq=None),"
+        " read_secret(None, sys.argv[3], None), Teller(theirs).ready)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, mounted.volume, mounted.point, mounted.key],
