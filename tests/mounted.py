@@ -26,10 +26,12 @@ class Mounted:
         self.key.write_bytes(bytes(range(32)))
         self.key.chmod(0o600)
 
-    def run(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str | Path, check: bool = True, module: str = "rustfsfs"
+    ) -> subprocess.CompletedProcess[str]:
         """rustfsfs with these arguments; fails the test on another exit code than 0 if `check`."""
         done = subprocess.run(
-            [sys.executable, "-m", "rustfsfs", *map(str, arguments)],
+            [sys.executable, "-m", module, *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
