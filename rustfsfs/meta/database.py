@@ -148,8 +148,8 @@ def connect(path: str, key: bytes, *, create: bool = False, vfs: str | None = No
         db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         db.set_busy_timeout(10_000)
         if create:
-            db.execute(FILE_PRAGMAS)
-        db.execute(PRAGMAS)
+            db.execute(FILE_PRAGMAS).fetchall()
+        db.execute(PRAGMAS).fetchall()  # to the end: the cursor stops at every statement that answers
     except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.IOError) as exc:
         raise DamagedVolume(f"the metadata {path} cannot be opened ({exc}); try fsck --restore-metadata") from exc
     return db
