@@ -15,6 +15,7 @@ from rustfsfs.world import Files, Space
 
 SHORT = "short"  # the first half of a write is done, and no error is told
 SQLITE_ERRORS: dict[str, tuple[int, type[apsw.Error]]] = {  # as SQLite's unix VFS tells them, whatever the errno
+    "xRead": (apsw.SQLITE_IOERR_READ, apsw.IOError),
     "xOpen": (apsw.SQLITE_CANTOPEN, apsw.CantOpenError),
     "xWrite": (apsw.SQLITE_IOERR_WRITE, apsw.IOError),
     "xSync": (apsw.SQLITE_IOERR_FSYNC, apsw.IOError),
@@ -199,6 +200,10 @@ class FaultyVfsFile(apsw.VFSFile):
         super().__init__(base, name if name is not None else "", flags)
         self._vfs = vfs
         self._path = path
+
+    def xRead(self, amount: int, offset: int) -> bytes:
+        self._vfs.check("xRead", self._path)
+        return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:
         self._vfs.check("xWrite", self._path)

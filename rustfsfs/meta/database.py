@@ -5,11 +5,11 @@ and the state that `COMMIT` writes. The only module that connects.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import apsw
 
@@ -83,7 +83,14 @@ class Metadata:
 
     All statements go through one long-lived cursor and are read to their end at once: an unfinished SELECT would
     hold the WAL, and apsw 3.54 leaks a list entry for every short-lived cursor that overlaps another (measured:
-    50 us a statement after 20 000 of them). Statements raise DamagedMetadata where a page does not open.
+    50 us a statement after 20 000 of them).
+
+    When a disk fails under any statement, a SELECT too, SQLite may throw the whole open transaction away by itself
+    (sqlite.org/lang_transaction.html §3), and what follows would be committed statement by statement. So `rolled_back`
+    is called at once, to bring it back; if that cannot be, `lost` says why, and no statement answers any more.
+
+    Statements raise NoSpace and StoreUnavailable for what a disk does, DamagedMetadata where a page does not open;
+    apsw.Error otherwise.
     """
 
     def __init__(self, db: apsw.Connection, path: str, key: bytes) -> None:
@@ -92,28 +99,43 @@ class Metadata:
         self.key = key
         self.running = Running()
         self.in_commit = False  # a worker has the connection; asserts that nobody came past the gate
+        self.rolled_back: Callable[[Exception], None] | None = None
+        self.lost: str | None = None
         self._cursor = db.cursor()
 
     def run(self, sql: str, bindings: Bindings = ()) -> None:
-        assert not self.in_commit, sql
+        self._ensure(sql)
         try:
             self._cursor.execute(sql, bindings)
-        except DAMAGE as exc:
-            raise damaged(exc) from exc
+        except apsw.Error as exc:
+            self._failed(exc)
 
     def run_many(self, sql: str, bindings: Iterable[Bindings]) -> None:
-        assert not self.in_commit, sql
+        self._ensure(sql)
         try:
             self._cursor.executemany(sql, bindings)
-        except DAMAGE as exc:
-            raise damaged(exc) from exc
+        except apsw.Error as exc:
+            self._failed(exc)
 
     def rows(self, sql: str, bindings: Bindings = ()) -> list[tuple[Any, ...]]:
-        assert not self.in_commit, sql
+        self._ensure(sql)
         try:
             return self._cursor.execute(sql, bindings).fetchall()
-        except DAMAGE as exc:
-            raise damaged(exc) from exc
+        except apsw.Error as exc:
+            self._failed(exc)
+
+    def _ensure(self, sql: str) -> None:
+        assert not self.in_commit, sql
+        if self.lost is not None:
+            raise StoreUnavailable(self.lost)
+
+    def _failed(self, exc: apsw.Error) -> NoReturn:
+        trouble = trouble_of(exc)
+        if trouble is None:
+            raise exc
+        if self.rolled_back is not None and not self.db.in_transaction:
+            self.rolled_back(trouble)
+        raise trouble from exc
 
     def row(self, sql: str, bindings: Bindings = ()) -> tuple[Any, ...] | None:
         """The first row, of a statement that has few."""
@@ -121,10 +143,14 @@ class Metadata:
         return found[0] if found else None
 
     def commit(self) -> None:
-        """Blocking: durable on return."""
+        """Blocking: durable on return. For a worker: whoever called it brings back what a failure rolled back."""
         self.in_commit = True
         try:
             self._cursor.execute("COMMIT")
+        except apsw.Error as exc:
+            if (trouble := trouble_of(exc)) is not None:
+                raise trouble from exc
+            raise
         finally:
             self.in_commit = False
 
@@ -133,6 +159,8 @@ class Metadata:
         return self.db.changes()
 
     def close(self) -> None:
+        """What was not committed is rolled back."""
+        self.rolled_back = None
         self._cursor.close()
         self.db.close()
 
@@ -200,12 +228,17 @@ def write_running(metadata: Metadata) -> None:
     )
 
 
-def begin(metadata: Metadata) -> None:
+def begin(metadata: Metadata, *, spills: bool = False) -> None:
+    """Begin a transaction. Unless it `spills`, none of its pages is written before COMMIT, however many there are.
+
+    Epochs are short, and their statements shall not meet a full disk; a replay at opening may be long.
+    """
+    metadata.run(f"PRAGMA cache_spill = {'ON' if spills else 'OFF'}")  # SQLite takes it outside a transaction only
     metadata.run("BEGIN IMMEDIATE")
 
 
 def commit(metadata: Metadata) -> None:
-    """COMMIT, durable on return. Blocking; called in a worker with the gate shut. Raises apsw.Error."""
+    """COMMIT, durable on return. Blocking; called in a worker with the gate shut. Raises NoSpace, StoreUnavailable."""
     metadata.commit()
 
 
@@ -216,15 +249,27 @@ def rollback(metadata: Metadata) -> None:
     read_running(metadata)
 
 
+def trouble_of(exc: apsw.Error) -> NoSpace | StoreUnavailable | DamagedMetadata | None:
+    """What a disk did to the database, as elsewhere; None if it was none of a disk's doing."""
+    if isinstance(exc, DAMAGE):
+        return damaged(exc)
+    if isinstance(exc, apsw.FullError) or getattr(exc, "extendedresult", 0) in SHM_TROUBLE:
+        return NoSpace(f"the metadata cannot grow ({exc})")
+    if isinstance(exc, apsw.IOError | apsw.CantOpenError):
+        return StoreUnavailable(f"the metadata's disk fails ({exc})")
+    return None
+
+
 @contextmanager
 def no_space_said() -> Iterator[None]:
-    """A full disk under the database is NoSpace, as elsewhere."""
+    """A full disk under a connection is NoSpace, as elsewhere."""
     try:
         yield
-    except (apsw.FullError, apsw.IOError) as exc:
-        if isinstance(exc, apsw.IOError) and getattr(exc, "extendedresult", 0) not in SHM_TROUBLE:
-            raise
-        raise NoSpace(f"the metadata cannot grow ({exc})") from exc
+    except apsw.Error as exc:
+        trouble = trouble_of(exc)
+        if isinstance(trouble, NoSpace):
+            raise trouble from exc
+        raise
 
 
 def wal_state(db: apsw.Connection) -> tuple[int, int]:

@@ -8,18 +8,18 @@ import apsw
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import DamagedMetadata
+from rustfsfs.errors import DamagedMetadata, NoSpace, StoreUnavailable
 from rustfsfs.meta import database, disks
 from rustfsfs.units import MIB
-from rustfsfs.volume import ballast
 from rustfsfs.volume.durability import barrier
-from rustfsfs.volume.recording import record, restore
+from rustfsfs.volume.recording import record, restore, turn_read_only
 from rustfsfs.volume.volume import Volume, log
 
 INODES_AHEAD = 1 << 20  # numbers reserved with an epoch; DESIGN.md §2, Recovery
 WAL_SIZE_MAX = 64 * MIB  # then the gate stays shut for a checkpoint that begins the WAL anew
 PAUSES_KEPT = 1000
 TOUCHED_PER_OP_MAX = 5000
+COMMIT, CHECKPOINT = "commit", "checkpoint"  # in `Health.tasks`, while they fail
 
 
 async def commit(volume: Volume, *, clean: bool = False) -> None:
@@ -73,17 +73,24 @@ async def _commit_shut(volume: Volume, *, clean: bool) -> tuple[int, set[int]] |
         database.write_running(metadata)
         named = set(disks.hot_segments(metadata))
         await trio.to_thread.run_sync(database.commit, metadata)
-    except (apsw.Error, DamagedMetadata) as exc:
-        if isinstance(exc, apsw.FullError):
-            ballast.give_up(volume)
+    except (NoSpace, StoreUnavailable, DamagedMetadata, apsw.Error) as exc:
         restore(volume, exc)
+        _note_failed_commit(volume, exc)
         return None
+    volume.health.tasks.pop(COMMIT, None)
     if volume.activity.wal_bytes > WAL_SIZE_MAX:
         await _restart_wal(volume)
     database.begin(metadata)
     volume.activity.committed_seq = running.last_seq
     volume.activity.uncommitted_rows = 0
     return running.last_seq, named
+
+
+def _note_failed_commit(volume: Volume, exc: Exception) -> None:
+    """All of it is in the journal and waits for the next COMMIT: as long as a disk is just full, but no longer."""
+    if COMMIT in volume.health.tasks and not isinstance(exc, NoSpace):
+        turn_read_only(volume, f"COMMIT failed twice in a row ({exc}); check the disk, then mount again")
+    volume.health.tasks[COMMIT] = str(exc)
 
 
 async def _restart_wal(volume: Volume) -> None:
@@ -114,8 +121,10 @@ async def checkpoint(volume: Volume) -> None:
     async with volume.reader_lock:
         try:
             volume.activity.wal_bytes = await trio.to_thread.run_sync(_checkpoint, volume)
+            volume.health.tasks.pop(CHECKPOINT, None)
         except (apsw.Error, OSError) as exc:
             log.warning("checkpoint failed, the next epoch tries again: %s", exc)
+            volume.health.tasks[CHECKPOINT] = str(exc)
 
 
 def settle(volume: Volume) -> None:

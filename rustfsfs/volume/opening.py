@@ -44,7 +44,7 @@ from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.header import keep_alike, unlocked
 from rustfsfs.volume.locking import DiskLocks, locked
 from rustfsfs.volume.pagesums import PageSums
-from rustfsfs.volume.recording import turn_read_only
+from rustfsfs.volume.recording import restore, turn_read_only
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
 from rustfsfs.world import World
 
@@ -255,6 +255,7 @@ async def _assemble(
             f" rustfsfs fsck {how.path} --restore-metadata brings back the newest snapshot"
         )
     volume.health.trouble = reason
+    metadata.rolled_back = partial(restore, volume)
     if how.read_only:
         volume.health.read_only_reason = READ_ONLY_ASKED
     elif reason is not None:
@@ -288,7 +289,7 @@ def _recover(
     )
     for line in scan.damage:
         log.warning("journal: %s", line)
-    database.begin(metadata)
+    database.begin(metadata, spills=True)
     _replay(metadata, scan)
     reason = None
     if running.restored == RESTORED_NOW:
@@ -385,12 +386,11 @@ async def _close(volume: Volume, *, read_only: bool) -> str | None:
     except (RustfsfsError, OSError) as exc:
         trouble = str(exc)
     finally:
-        await volume.barriers.aclose()
-        volume.journal.close()
-        if volume.metadata.db.in_transaction:
-            volume.metadata.run("ROLLBACK")
-        volume.reader.close()
-        volume.metadata.close()
+        with ExitStack() as closing:  # all of it, whatever fails
+            closing.callback(volume.metadata.close)
+            closing.callback(volume.reader.close)
+            closing.callback(volume.journal.close)
+            await volume.barriers.aclose()
     if trouble is not None:
         log.error("the volume was not closed in good order, the next mount recovers it: %s", trouble)
     return trouble

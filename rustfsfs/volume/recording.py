@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from rustfsfs import ops
-from rustfsfs.errors import DamagedMetadata, JournalFailed, NoSpace, ReadOnlyVolume
+from rustfsfs.errors import DamagedMetadata, JournalFailed, NoSpace, ReadOnlyVolume, StoreUnavailable
 from rustfsfs.meta import database
 from rustfsfs.meta.apply import apply
 from rustfsfs.units import Nanoseconds
+from rustfsfs.volume import ballast
 from rustfsfs.volume.volume import Volume, log
 
 RESTORES_IN_A_ROW_MAX = 1
@@ -22,8 +23,9 @@ def record(volume: Volume, op: ops.AnyOp, data: Sequence[memoryview | bytes] = (
     """Make one change: reserve its address, apply it, journal it. On return the op may be acknowledged.
 
     Not yet durable: see `durability.barrier`. Raises ReadOnlyVolume, NoSpace (no room for a segment: nothing
-    happened), JournalFailed; then the op did not happen. Any exception of `apply` is a bug of ours: the transaction
-    is restored from the journal and the exception goes on, so that only this op fails.
+    happened), StoreUnavailable (the metadata's disk), JournalFailed; then the op did not happen. Any other exception of
+    `apply` is a bug of ours: the transaction is restored from the journal and the exception goes on, so that only this
+    op fails.
     """
     assert not volume.gate.shut
     if volume.health.read_only_reason is not None:
@@ -49,24 +51,48 @@ def record(volume: Volume, op: ops.AnyOp, data: Sequence[memoryview | bytes] = (
 def restore(volume: Volume, cause: BaseException) -> None:
     """Throw the poisoned transaction away and replay the journal from the last COMMIT, at once.
 
-    Recovery's own code. A second failure in a row makes the volume read-only.
+    Recovery's own code. A second failure in a row makes the volume read-only, unless a disk is just full. If the replay
+    fails, the metadata is `lost`: not even what was acknowledged can be told from what was not.
     """
     health = volume.health
-    health.restored_in_a_row += 1
-    expected = isinstance(cause, (JournalFailed, NoSpace, DamagedMetadata))
+    if health.is_restoring or health.restored_for is cause:
+        return  # SQLite had rolled back by itself
+    health.is_restoring, health.restored_for = True, cause
+    try:
+        _note_failure(volume, cause)
+        _replay(volume)
+    finally:
+        health.is_restoring = False
+
+
+def _note_failure(volume: Volume, cause: BaseException) -> None:
+    health = volume.health
+    expected = isinstance(cause, JournalFailed | NoSpace | StoreUnavailable | DamagedMetadata)
     log.error("an operation failed and was undone: %s", cause, exc_info=None if expected else cause)
+    if isinstance(cause, NoSpace):
+        ballast.give_up(volume)
+        return
+    health.restored_in_a_row += 1
     if health.restored_in_a_row > RESTORES_IN_A_ROW_MAX:
         turn_read_only(volume, f"operations failed twice in a row ({cause}); unmount, look at the log, mount again")
+
+
+def _replay(volume: Volume) -> None:
+    metadata = volume.metadata
     try:
-        database.rollback(volume.metadata)
-        database.begin(volume.metadata)
-        for found in volume.journal.records_since(volume.metadata.running.last_seq):
+        database.rollback(metadata)
+        database.begin(metadata)
+        for found in volume.journal.records_since(metadata.running.last_seq):
             assert found.op is not None
-            apply(volume.metadata, ops.decode(found.op), found.address)
+            apply(metadata, ops.decode(found.op), found.address)
     except Exception as exc:
         log.exception("replaying the journal failed")
-        turn_read_only(volume, f"replaying the journal failed ({exc}); unmount, look at the log, mount again")
-        database.rollback(volume.metadata)  # half of a replay must never be committed
+        reason = f"replaying the journal failed ({exc}); unmount, look at the log, mount again"
+        turn_read_only(volume, reason)
+        try:
+            database.rollback(metadata)  # half of a replay must never be committed
+        finally:
+            metadata.lost = reason
 
 
 def turn_read_only(volume: Volume, reason: str) -> None:

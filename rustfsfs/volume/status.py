@@ -97,7 +97,9 @@ def metadata_bytes(volume: Volume) -> int:
 def _disk(volume: Volume, number: int) -> dict[str, Any]:
     disk = volume.disks[number]
     space = disk.space()
-    stored = volume.metadata.row("SELECT coalesce(sum(live_bytes), 0) FROM packs WHERE disk = ?", (number,))
+    stored = None
+    if volume.metadata.lost is None:
+        stored = volume.metadata.row("SELECT coalesce(sum(live_bytes), 0) FROM packs WHERE disk = ?", (number,))
     return {
         "path": disk.path,
         "number": number,

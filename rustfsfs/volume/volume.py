@@ -41,8 +41,10 @@ class Health:
     read_only_reason: str | None = None
     trouble: str | None = None  # found at opening: why it may only be read, and the command that helps
     restored_in_a_row: int = 0  # transactions rolled back without a good op between
+    restored_for: BaseException | None = None  # the newest failure that was undone
+    is_restoring: bool = False
     unclean_start: bool = False
-    tasks: dict[str, str] = field(default_factory=dict)  # name -> last error, "" while well
+    tasks: dict[str, str] = field(default_factory=dict)  # name of a task or a step -> last error, "" while well
     pauses_ms: list[float] = field(default_factory=list)  # the last 1 000 times the loop was held
     missing_disks: dict[int, str] = field(default_factory=dict)  # disk -> why
     damaged_chunks: dict[int, str] = field(default_factory=dict)  # chunk -> how, of those found in this life

@@ -28,4 +28,4 @@ def test_every_setting_is_in_force(tmp_path: Path, name: str, wanted: object) ->
     db = database.connect(path, KEY)
     found = db.pragma(name)
     db.close()
-    assert found in (wanted, None if name == "mmap_size" else wanted)
+    assert found == wanted

@@ -13,6 +13,7 @@ from rustfsfs.units import ROOT
 from rustfsfs.volume import collecting, commands, formatting, names, writing
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.volume import Volume
+from rustfsfs.world import World
 from tests.crash.disk import CrashFiles, PowerLoss
 from tests.crash.story import FILE, Key, world_on
 
@@ -81,7 +82,11 @@ class InMemory:
         self.lives += 1
         how.setdefault("config", Config())
         opening = Opening(path=str(self.path), secret=Key(), **how)
-        return opened_volume(world_on(self.files, self.lives), opening)
+        return opened_volume(self.world(), opening)
+
+    def world(self) -> World:
+        """Of the life that begins."""
+        return world_on(self.files, self.lives)
 
     @asynccontextmanager
     async def killed(self, **how: Any) -> AsyncIterator[Volume]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rustfsfs.errors import DamagedData, MachineTrouble
+from rustfsfs.errors import DamagedData, MachineTrouble, StoreUnavailable
 from rustfsfs.meta import chunks, disks
 from rustfsfs.units import ROOT
 from rustfsfs.volume import ballast, durability, epochs, locking, names, reading, recording, snapshots, writing
@@ -98,8 +98,10 @@ async def test_a_replay_that_failed_is_never_committed(tmp_path: Path) -> None:
         assert not volume.metadata.db.in_transaction
         await epochs.commit(volume)
         assert volume.metadata.running.last_seq == seq
-        stored = dict(volume.metadata.rows("SELECT name, value FROM state"))
+        stored = dict(volume.metadata.db.execute("SELECT name, value FROM state"))
         assert stored["last_seq"] == seq
+        with pytest.raises(StoreUnavailable, match="replaying the journal failed"):
+            names.lookup(volume, ROOT, b"f")  # rather an error than what there was before
 
 
 def spoil_journal(home: InMemory, volume: Volume) -> None:
