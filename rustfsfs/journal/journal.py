@@ -237,11 +237,14 @@ class Journal:
                 self._prepared.append(self._make())
 
     def _drop_prepared(self) -> None:
-        """They never held a record; the numbers are not used again."""
+        """They never held a record; the numbers are not used again. What cannot be deleted, the next life deletes."""
         while self._prepared:
             file = self._prepared.pop()
             self._files.close(file.fd)
-            self._files.unlink(file.path)
+            try:
+                self._files.unlink(file.path)
+            except OSError as exc:
+                log.warning("an unused segment could not be deleted: %s", exc)
 
     def droppable(self, committed_seq: int, named: set[int]) -> list[SegmentNo]:
         """Segments that nothing needs: all committed, no extent names them, nobody reads them."""
