@@ -24,5 +24,8 @@ async def run_epochs(volume: Volume, *, task_status: trio.TaskStatus[None] = tri
             continue
         since_s = trio.current_time() if since_s is None else since_s
         if full or trio.current_time() - since_s >= INTERVAL_S:
+            due_seq = volume.metadata.running.last_seq
             await epochs.commit(volume)
             since_s = None
+            if volume.activity.committed_seq < due_seq:
+                await trio.sleep(INTERVAL_S)  # it failed, and to undo it took its time

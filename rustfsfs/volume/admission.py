@@ -14,6 +14,8 @@ LOOK_EVERY_S = 0.25  # how old a look at the disks' free space may be
 NO_PROGRESS_S_MAX = 30.0
 WAITING_MAX = 250  # half of max_tasks: the rest must stay able to read and free
 FREEING_BYTES_EXTRA = 64 * MIB  # freeing ops go on this far past the limit; DESIGN.md §2, Backpressure
+UNCOMMITTED_ROWS_MAX = 50_000  # while COMMITs fail, the open transaction stays in RAM: 200 MiB of pages at the most
+COMMIT_S_MAX = 10.0  # how long a COMMIT is waited for then
 RESERVE_SHARE = 0.01  # of the disks' space, kept for metadata
 RESERVE_MAX = 256 * MIB
 
@@ -23,6 +25,7 @@ def must_wait(volume: Volume, size_bytes: int) -> bool:
     return (
         volume.journal.unsynced_bytes > UNSYNCED_MAX
         or volume.journal.used_bytes > backpressure.SLOW_FROM * volume.journal_limit_bytes
+        or volume.activity.uncommitted_rows > UNCOMMITTED_ROWS_MAX
         or trio.current_time() - volume.room.looked_s > LOOK_EVERY_S
         or not fits(volume, size_bytes)
     )
@@ -53,6 +56,7 @@ async def admit(volume: Volume, size_bytes: int) -> None:
     if volume.journal.unsynced_bytes > UNSYNCED_MAX:
         await volume.barriers.admit()
     await _slow_down(volume, size_bytes)
+    await _wait_for_commit(volume)
     await volume.gate.opened()
     if trio.current_time() - volume.room.looked_s > LOOK_EVERY_S:
         look(volume)
@@ -75,6 +79,20 @@ async def _slow_down(volume: Volume, size_bytes: int) -> None:
         await _wait_for_journal(volume)
     finally:
         volume.room.waiting -= 1
+
+
+async def _wait_for_commit(volume: Volume) -> None:
+    """Raises NoSpace: COMMITs fail, and much waits for one."""
+    since_s = trio.current_time()
+    while volume.activity.uncommitted_rows > UNCOMMITTED_ROWS_MAX:
+        if trio.current_time() - since_s > COMMIT_S_MAX or volume.room.waiting >= WAITING_MAX:
+            raise NoSpace("the metadata cannot be committed; free space on its disk")
+        volume.room.waiting += 1
+        try:
+            volume.wishes.epoch.set()
+            await trio.sleep(0.05)
+        finally:
+            volume.room.waiting -= 1
 
 
 def freeing_must_wait(volume: Volume) -> bool:
