@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,4 +89,28 @@ class Mounted:
         subprocess.run(["umount", "-l", str(self.point)], check=False, capture_output=True)
         for name in ("ballast", "journal", "packs"):
             path = self.volume / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it may be read-only by now
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, *, size_mib: int, inodes: int | None = None) -> Iterator[Path]:
+    """An ext4 of its own, mounted at folder/disk; its image is folder/image. An error in it makes it read-only."""
+    image, point = folder / "image", folder / "disk"
+    point.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(size_mib << 20)
+    few = ["-N", str(inodes)] if inodes else []
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", *few, str(image)], check=True)
+    attach_disk(folder)
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", "-l", str(point)], check=False)
+        image.unlink()
+
+
+def attach_disk(folder: Path) -> None:
+    """Mount a small disk, again if it was unmounted."""
+    options = "loop,errors=remount-ro"
+    subprocess.run(["mount", "-o", options, str(folder / "image"), str(folder / "disk")], check=True)

@@ -172,7 +172,7 @@ class Journal:
         file.failed = True
         try:
             self._roll()
-        except (NoSpace, OSError) as exc:
+        except (NoSpace, JournalFailed) as exc:
             log.warning("the journal's next segment waits: %s", exc)
 
     def _roll(self) -> SegmentFile:
@@ -190,7 +190,7 @@ class Journal:
         return made
 
     def begin(self) -> None:
-        """The first segment of this life: its header names the cut that recovery found. Raises NoSpace."""
+        """The first segment of this life: its header names the recovery's cut. Raises NoSpace, JournalFailed."""
         with self._lock:
             made = self._make_behind_cut()
         self._segments[made.name.segment] = [made]
@@ -226,12 +226,13 @@ class Journal:
                 nonce=self._random_bytes(NONCE_SIZE),
             )
         except OSError as exc:
-            raise NoSpace(f"no journal segment can be made ({exc.strerror})") from exc
+            kind = NoSpace if exc.errno in (errno.ENOSPC, errno.EDQUOT) else JournalFailed
+            raise kind(f"no journal segment can be made ({exc.strerror})") from exc
 
     # --- prepare and drop ----------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """See that the next two segments exist. Blocking; for a worker. Raises NoSpace."""
+        """See that the next two segments exist. Blocking; for a worker. Raises NoSpace, JournalFailed."""
         while len(self._prepared) < PREPARED:
             with self._lock:
                 self._prepared.append(self._make())
@@ -362,7 +363,7 @@ class Journal:
         try:
             for file in job.failed:
                 self._rewrite_file(file)
-        except (OSError, NoSpace, DamagedData) as exc:
+        except (OSError, NoSpace, JournalFailed, DamagedData) as exc:
             self.failed = True
             raise JournalFailed(f"the disk of the journal fails ({job.trouble}); nothing more is accepted") from exc
 

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 import trio
 
-from rustfsfs.errors import NoSpace
+from rustfsfs.errors import JournalFailed, NoSpace
 from rustfsfs.tasks.waiting import wait_for_wish
 from rustfsfs.volume import ballast
 from rustfsfs.volume.volume import Volume, log
@@ -22,7 +22,7 @@ async def run_segments(volume: Volume, *, task_status: trio.TaskStatus[None] = t
         pause_s = IDLE_S
         try:
             await trio.to_thread.run_sync(volume.journal.prepare)
-        except (NoSpace, OSError) as exc:
-            if not ballast.give_up(volume):
+        except (NoSpace, JournalFailed) as exc:
+            if isinstance(exc, JournalFailed) or not ballast.give_up(volume):
                 log.warning("no journal segment could be prepared: %s", exc)
             pause_s = RETRY_S

@@ -50,10 +50,10 @@ def locked(path: str, *, mount_point: str | None, read_only: bool = False) -> It
 
 
 def _say(fd: int, what: dict[str, object]) -> None:
-    """On a full disk there may be no room even for this; the lock holds all the same."""
-    os.ftruncate(fd, 0)
-    if what:
-        with suppress(OSError):
+    """On a disk that is full, or read-only by now, there may be no way to; the lock holds all the same."""
+    with suppress(OSError):
+        os.ftruncate(fd, 0)
+        if what:
             os.pwrite(fd, json.dumps(what).encode(), 0)
 
 

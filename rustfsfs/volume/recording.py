@@ -31,7 +31,11 @@ def record(volume: Volume, op: ops.AnyOp, data: Sequence[memoryview | bytes] = (
     if volume.health.read_only_reason is not None:
         raise ReadOnlyVolume(volume.health.read_only_reason)
     encoded = ops.encode(op)
-    address = volume.journal.next_address(len(encoded), data_size)
+    try:
+        address = volume.journal.next_address(len(encoded), data_size)
+    except JournalFailed as exc:  # for another reason than room
+        _note_failure(volume, exc)
+        raise
     try:
         apply(volume.metadata, op, address)
         volume.journal.append(address, encoded, data)

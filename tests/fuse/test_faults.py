@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from rustfsfs.service.client import CallFailed
 from tests.daemon import FaultyMount
 from tests.faults import SHORT, Fault
+from tests.mounted import Mounted, attach_disk, small_disk
 
 pytestmark = [pytest.mark.fuse, pytest.mark.slow]  # every test mounts
 NOISE = random.Random(1).randbytes(300_000)
@@ -39,7 +41,7 @@ def put(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def tree(mounted: FaultyMount) -> dict[str, bytes]:
+def tree(mounted: Mounted) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in mounted.point.iterdir()}
 
 
@@ -124,3 +126,49 @@ def test_a_journal_that_cannot_be_made_durable_makes_the_volume_read_only(faulty
     found = tree(faulty)
     assert found.pop("within", b"") in (b"", b"within") and found == {"before": NOISE}
     put(faulty.point / "later", b"and it goes on")
+
+
+def turn_read_only(disk: Path) -> None:
+    """The kernel finds an error in an ext4: from then on every write to it is refused."""
+    device = subprocess.run(["findmnt", "-no", "SOURCE", str(disk)], check=True, capture_output=True, text=True).stdout
+    Path(f"/sys/fs/ext4/{os.path.basename(device.strip())}/trigger_fs_error").write_text("1")
+    with pytest.raises(OSError, match="Read-only"):
+        (disk / "new").write_text("")
+
+
+def test_a_disk_that_turns_read_only_under_a_mount(tmp_path: Path) -> None:
+    """Reads go on, writes hear of it, status says why; and once the disk is well everything acknowledged is there."""
+    with small_disk(tmp_path, size_mib=256) as disk:
+        mounted = Mounted(tmp_path)
+        mounted.volume = disk / "volume"
+        files = {"sealed": NOISE, "hot": NOISE[::-1]}
+        try:
+            mounted.format()
+            mounted.mount()
+            put(mounted.point / "sealed", files["sealed"])
+            mounted.seal()
+            put(mounted.point / "hot", files["hot"])
+            (mounted.point / "unsynced").write_bytes(NOISE[1000:])
+            turn_read_only(disk)
+            for _ in range(3):
+                with pytest.raises(OSError) as caught:
+                    os.mkdir(mounted.point / "never")
+                assert caught.value.errno in (errno.EIO, errno.EROFS)
+                assert tree(mounted) == files | {"unsynced": NOISE[1000:]}
+            with pytest.raises(OSError) as caught, open(mounted.point / "hot", "r+b") as file:
+                os.fsync(file.fileno())
+            status = mounted.status()
+            assert not status["healthy"] and "journal" in status["volume"]["read_only"], status
+            assert tree(mounted) == files | {"unsynced": NOISE[1000:]}
+            mounted.run("umount", mounted.point, check=False)
+            subprocess.run(["umount", str(disk)], check=True)
+            subprocess.run(["e2fsck", "-fy", str(tmp_path / "image")], check=False, capture_output=True)
+            attach_disk(tmp_path)
+            mounted.mount()
+            found = tree(mounted)
+            assert found.pop("unsynced", b"") in (b"", NOISE[1000:]) and found == files
+            put(mounted.point / "later", b"and it goes on")
+            mounted.umount()
+            assert mounted.fsck("--data") == []
+        finally:
+            mounted.clean_up()

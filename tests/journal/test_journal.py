@@ -261,13 +261,16 @@ def test_a_second_failure_is_final(second: dict[str, list[int | str | None]]) ->
     assert journal.durable_seq == 0
 
 
-def test_a_segment_that_cannot_be_made_is_no_space_and_its_number_is_not_used_again() -> None:
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, NoSpace), (errno.EIO, JournalFailed)])
+def test_a_segment_that_cannot_be_made_says_why_and_its_number_is_not_used_again(
+    number: int, said: type[Exception]
+) -> None:
     """What is left of it may come back after a crash, and must not stand for another file."""
     files = disk()
     journal = start(files)
     append(journal, b"one", b"d" * NEARLY_ALL)
-    files.failing["sync_dir"] = [errno.EIO]
-    with pytest.raises(NoSpace):
+    files.failing["sync_dir"] = [number]
+    with pytest.raises(said):
         journal.next_address(1, NEARLY_ALL)
     assert append(journal, b"two", b"d" * NEARLY_ALL).segment == 3
 

@@ -8,37 +8,18 @@ import errno
 import hashlib
 import os
 import random
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.long.results import Suite, run
-from tests.mounted import Mounted
+from tests.mounted import Mounted, small_disk
 
 FILLS = 100
 FILLS_PER_DISK = 10
 DISK_MIB = 400
 GOES_ON_S_MAX = 60.0  # after space was freed
 SIZES = [1, 4000, 70_000, 1_000_000, 9_000_000]
-
-
-@contextmanager
-def small_disk(folder: Path, *, inodes: int | None) -> Iterator[Path]:
-    """An ext4 of its own, mounted."""
-    image, point = folder / "image", folder / "disk"
-    point.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(DISK_MIB << 20)
-    few = ["-N", str(inodes)] if inodes else []
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", *few, str(image)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(point)], check=True)
-    try:
-        yield point
-    finally:
-        subprocess.run(["umount", "-l", str(point)], check=False)
 
 
 class Filler:
@@ -132,7 +113,7 @@ def work(suite: Suite) -> None:
         seed = suite.seed * 1000 + disks
         with (
             tempfile.TemporaryDirectory() as folder,
-            small_disk(Path(folder), inodes=150 if disks % 3 == 0 else None) as disk,
+            small_disk(Path(folder), size_mib=DISK_MIB, inodes=150 if disks % 3 == 0 else None) as disk,
         ):
             mounted = Mounted(disk)
             mounted.format()
