@@ -5,14 +5,23 @@ import random
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock
 
-from rustfsfs.errors import StoreUnavailable
-from rustfsfs.units import ROOT
-from rustfsfs.volume import epochs, names, writing
+from rustfsfs.config import Config, Journal
+from rustfsfs.errors import NoSpace, StoreUnavailable
+from rustfsfs.tasks.collector import run_collector
+from rustfsfs.tasks.epochs import run_epochs
+from rustfsfs.tasks.reaper import run_reaper
+from rustfsfs.tasks.sealer import run_sealer
+from rustfsfs.tasks.segments import run_segments
+from rustfsfs.units import KIB, MIB, ROOT
+from rustfsfs.volume import admission, epochs, names, writing
+from rustfsfs.volume.volume import Volume
 from tests.crash.story import tree
 from tests.faults import Fault
 from tests.volume.faulty import FaultyVolume, Run, every_fault
-from tests.volume.in_memory import new_file
+from tests.volume.in_memory import NOISE, new_file
 
 RUNS = 24  # `make test-faults` does them all
 
@@ -106,3 +115,75 @@ async def test_a_disk_under_the_database_that_fails_twice_makes_it_read_only(tmp
         await epochs.commit(volume)
         assert "COMMIT failed twice" in str(volume.health.read_only_reason)
         assert names.lookup(volume, ROOT, b"g").nlink == 1
+
+
+TASKS = (run_sealer, run_epochs, run_reaper, run_collector, run_segments)
+
+
+async def overwrite(volume: Volume, inode: int) -> bytes:
+    data = NOISE.randbytes(256 * KIB)
+    await volume.gate.opened()
+    await writing.write(volume, inode, 0, data)
+    return data
+
+
+@pytest.mark.slow  # fills a journal of 16 MiB
+@pytest.mark.usefixtures("_quiet")
+async def test_the_packs_disk_is_full_and_the_journal_at_its_limit(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Writers hear ENOSPC, rm works, and all goes on by itself once there is room."""
+    home = FaultyVolume(tmp_path, disk_count=1)
+    async with (
+        home.killed(config=Config(journal=Journal(limit_bytes=16 * MIB))) as volume,
+        trio.open_nursery() as tasks,
+    ):
+        home.faults.plan(
+            Fault(action="create", word="/d1/packs/", how="ENOSPC", count=1 << 30),
+            Fault(action="pwrite", word="/d1/packs/", how="ENOSPC", count=1 << 30),
+        )
+        for task in TASKS:
+            tasks.start_soon(task, volume)
+        inodes = [new_file(volume, b"%d" % number) for number in range(8)]
+        there: dict[int, bytes] = {}
+        with pytest.raises(NoSpace):
+            for number in range(1000):
+                inode = inodes[number % len(inodes)]
+                there[inode] = await overwrite(volume, inode)
+        assert volume.journal.used_bytes >= volume.journal_limit_bytes
+        assert [found[3] for found in (await tree(volume)).values()] == [there[inode] for inode in inodes]
+        for number in range(4):
+            if admission.freeing_must_wait(volume):
+                await admission.admit_freeing(volume)
+            await volume.gate.opened()
+            names.unlink(volume, ROOT, b"%d" % number)
+        home.faults.plan()
+        with trio.fail_after(3600):
+            while True:
+                try:
+                    there[inodes[-1]] = await overwrite(volume, inodes[-1])
+                    break
+                except NoSpace:
+                    await trio.sleep(1)
+        assert volume.health.read_only_reason is None
+        assert [found[3] for found in (await tree(volume)).values()] == [there[inode] for inode in inodes[4:]]
+        tasks.cancel_scope.cancel()
+    async with home.opened() as volume:
+        assert [found[3] for found in (await tree(volume)).values()] == [there[inode] for inode in inodes[4:]]
+
+
+async def test_while_commits_fail_writers_hear_enospc_before_too_much_waits(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    home = FaultyVolume(tmp_path)
+    async with home.killed() as volume, trio.open_nursery() as tasks:
+        inode = new_file(volume, b"f")
+        home.faults.plan(Fault(action="xWrite", word="metadata.db-wal", how="ENOSPC", count=1 << 30))
+        tasks.start_soon(run_epochs, volume)
+        volume.activity.uncommitted_rows = admission.UNCOMMITTED_ROWS_MAX + 1
+        with pytest.raises(NoSpace, match="cannot be committed"):
+            await writing.write(volume, inode, 0, b"x")
+        names.unlink(volume, ROOT, b"f")
+        home.faults.plan()
+        while volume.activity.uncommitted_rows:
+            await trio.sleep(1)
+        await writing.write(volume, new_file(volume, b"g"), 0, b"x")
+        tasks.cancel_scope.cancel()
