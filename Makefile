@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-config libfuse3-dev fuse3 strace procps
 
-.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-leaks check format demo demo-stop clean
+.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-leaks check format demo demo-stop clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,13 +34,14 @@ test: setup  ## the tests, mounts and all (as root with /dev/fuse)
 	@$(PY) -m pytest -q $(ARGS)
 
 # The long suites take SEED= and MINUTES=, go on where they were, and add up in .results/
-test-crash test-kill test-model test-posix test-full test-leaks: test-%: setup
+test-crash test-kill test-model test-posix test-full test-faults test-leaks: test-%: setup
 	@$(PY) -m tests.long.$*
 
 test-crash:  ## power cuts enumerated: 200 000 states, every mutant caught (30 min)
 test-kill:  ## SIGKILL under load: 1 000 cycles (60 min)
 test-model:  ## 100 000 operations compared with ext4 (60 min)
 test-full:  ## a small disk filled 100 times (15 min)
+test-faults:  ## every call to a disk fails; random faults on mounts; full packs' disks (30 min)
 test-leaks:  ## memory, descriptors and threads under 30 minutes of mixed load
 test-posix:  ## pjdfstest's assertions on a mount: PJDFSTEST=DIR says where it is (10 min)
 

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from rustfsfs.cli.mount import start_daemon
 from rustfsfs.content.slots import SlotKind
 from rustfsfs.mount import MountOptions, Ready, serve
@@ -47,7 +49,11 @@ def main(volume: str, point: str, key: str, control: str) -> int:
 
     def work(ready: Ready) -> None:
         faults = Faults()
-        vfs = FaultyVfs(VFS, "", faults)
+        vfs = FaultyVfs(VFS, "unix", faults)
+        apsw.Connection(
+            f"{control}/database", vfs=vfs.sealed
+        ).close()  # the cipher makes its layer when it is first used
+        apsw.set_default_vfs(vfs.sealed)  # of what a snapshot is copied to
         world = replace(real_world(), files=FaultyFiles(real_world().files, faults), sqlite_vfs=vfs.sealed)
         threading.Thread(target=obey, args=(faults, Path(control)), daemon=True).start()
         serve(world, options, KeyFile(Path(key).read_bytes()), ready)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rustfsfs.service.client import CallFailed
-from tests.daemon import FaultyMount
+from tests.daemon import FaultyMount, wait_for
 from tests.faults import SHORT, Fault
 from tests.mounted import Mounted, attach_disk, small_disk
 
@@ -90,8 +90,8 @@ def test_a_disk_may_fail_once_at_many_places(faulty: FaultyMount) -> None:
         assert len(faulty.failed(failures)) == failures, fault
         assert tree(faulty) == files, fault
         faulty.call("seal")
-        status = faulty.call("status")
-        assert status["healthy"] and status["hot_bytes"] == 0, fault
+        assert faulty.call("status")["hot_bytes"] == 0, fault
+        wait_for(lambda: faulty.call("status")["healthy"], f"{fault}: not healthy any more")
     faulty.kill()
     faulty.mount()
     assert tree(faulty) == files
