@@ -12,6 +12,7 @@ from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import sealing
 from rustfsfs.volume.volume import Volume, log
 
+NAME = "sealer"  # in `Health.tasks`
 ROUND_S = 1.0
 FORCE_SHARE = 0.5  # of the journal's limit: then the oldest segment is sealed, quiet or not
 BUSY_S = 0.1  # a request within this time means the foreground works
@@ -22,7 +23,7 @@ TROUBLE_S = 5.0  # pause after the packs took nothing
 async def run_sealer(volume: Volume, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
     """Every second, or when writers wait: seal what is quiet; under pressure, the oldest.
 
-    Errors: full or failing disks end the round; writers are slowed by the journal meanwhile.
+    Errors: full or failing disks end the round and are shown in `status`; writers are slowed by the journal meanwhile.
     """
     task_status.started()
     recut_s = trio.current_time()
@@ -32,8 +33,10 @@ async def run_sealer(volume: Volume, *, task_status: trio.TaskStatus[None] = tri
             if trio.current_time() - recut_s >= RECUT_EVERY_S:
                 recut_s = trio.current_time()
                 await _recut(volume)
+            volume.health.tasks[NAME] = ""
         except (NoSpace, StoreUnavailable) as exc:
             log.warning("sealing waits: %s", exc)
+            volume.health.tasks[NAME] = str(exc)
             volume.wishes.collect.set()
             await trio.sleep(TROUBLE_S)
         await wait_for_wish(volume.wishes, "seal", ROUND_S)

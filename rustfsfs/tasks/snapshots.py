@@ -4,7 +4,7 @@ from typing import NoReturn
 
 import trio
 
-from rustfsfs.errors import StoreError
+from rustfsfs.errors import NoSpace, StoreError
 from rustfsfs.meta import disks
 from rustfsfs.tasks.waiting import wait_for_wish
 from rustfsfs.tiers import backpressure
@@ -30,7 +30,7 @@ async def run_snapshots(volume: Volume, *, task_status: trio.TaskStatus[None] = 
         try:
             if snapshots.is_due(volume):
                 await snapshots.take(volume, keep=1 if pinned else snapshots.KEPT)
-        except (StoreError, OSError) as exc:
+        except (NoSpace, StoreError, OSError) as exc:
             log.error("no metadata snapshot could be taken: %s", exc)
         last_s = trio.current_time()
 
