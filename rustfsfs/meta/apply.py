@@ -37,8 +37,10 @@ def name_size(name: bytes) -> int:
 
 
 def _change_directory(metadata: Metadata, inode: int, *, size: int, subdirectories: int, now_ns: int) -> None:
+    """Its mtime goes the way of its ctime, so it does not go back with the clock, and does go back from a time that
+    a user set in the future: rsync looks whether it has to set it again."""
     metadata.run(
-        "UPDATE inodes SET size_bytes = size_bytes + ?, nlink = nlink + ?, mtime_ns = max(?, mtime_ns + 1),"
+        "UPDATE inodes SET size_bytes = size_bytes + ?, nlink = nlink + ?, mtime_ns = max(?, ctime_ns + 1),"
         " ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?",
         (size, subdirectories, now_ns, now_ns, inode),
     )

@@ -75,6 +75,17 @@ def test_a_subdirectory_counts_as_a_link_of_its_parent(bench: Bench) -> None:
     assert inodes.find(bench.metadata, 2) is None
 
 
+def test_a_directory_of_the_future_is_changed_now(bench: Bench) -> None:
+    """Found by rsync: it sets mtime, adds the files, and looks whether it has to set it again."""
+    bench.do(create(1, b"d", 2, DIRECTORY, now_ns=5))
+    bench.do(ops.SetAttributes(2, None, None, None, None, 10**18, 6))
+    bench.do(create(2, b"f", 3, FILE, now_ns=9))
+    assert inodes.get(bench.metadata, 2).mtime_ns == 9
+    bench.do(create(2, b"g", 4, FILE, now_ns=4))  # the clock goes back, mtime does not
+    row = inodes.get(bench.metadata, 2)
+    assert row.mtime_ns == row.ctime_ns == 10
+
+
 def test_overwriting_splits_what_was_there(bench: Bench) -> None:
     bench.do(create(1, b"f", 2, FILE))
     bench.do(write(2, 0, 300))
