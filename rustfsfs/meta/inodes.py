@@ -91,6 +91,12 @@ def xattr_names(metadata: Metadata, inode: int) -> list[bytes]:
     return [bytes(name) for (name,) in metadata.rows("SELECT name FROM xattrs WHERE inode = ? ORDER BY name", (inode,))]
 
 
+def xattr_names_size(metadata: Metadata, inode: int, *, without: bytes) -> int:
+    """Bytes of all names but one, each with its end: what listxattr(2) answers."""
+    sql = "SELECT coalesce(sum(length(name) + 1), 0) FROM xattrs WHERE inode = ? AND name <> ?"
+    return int(metadata.rows(sql, (inode, without))[0][0])
+
+
 def set_xattr(metadata: Metadata, inode: int, name: bytes, value: bytes) -> None:
     """Keeps: xattr_count == rows."""
     if get_xattr(metadata, inode, name) is None:

@@ -12,7 +12,7 @@ from rustfsfs.volume.recording import ensure_writable, now, record
 from rustfsfs.volume.volume import Volume
 
 LIST_SIZE_MAX = 64 * 1024  # bytes of all names, each with its end; XATTR_LIST_MAX
-
+MANY = LIST_SIZE_MAX // (XATTR_NAME_SIZE_MAX + 1)  # so many names fit whatever their lengths: none needs a count
 
 NAMESPACES = (b"user.", b"trusted.", b"security.")  # xattr(7); of system. the ACLs only
 
@@ -67,9 +67,10 @@ def set_(volume: Volume, inode: int, name: bytes, value: bytes, *, caller: Calle
             if acl.is_only_mode(entries):  # it says no more than the permission bits, so the bits are kept instead
                 record(volume, ops.RemoveXattr(inode=inode, name=name, now_ns=now(volume), mode=mode))
                 return
-    taken = sum(len(other) + 1 for other in inodes.xattr_names(volume.metadata, inode) if other != name)
-    if row.xattr_count and taken + len(name) + 1 > LIST_SIZE_MAX:
-        raise TooBig("the names of all attributes of a file take at most 64 KiB")
+    if row.xattr_count >= MANY:
+        taken = inodes.xattr_names_size(volume.metadata, inode, without=name)
+        if taken + len(name) + 1 > LIST_SIZE_MAX:
+            raise TooBig("the names of all attributes of a file take at most 64 KiB")
     record(volume, ops.SetXattr(inode=inode, name=name, value=value, now_ns=now(volume), mode=mode))
 
 
