@@ -5,8 +5,9 @@ PY := $(VENV)/bin/python
 # Debian's own python3 if it is new enough, else the first on PATH
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-config libfuse3-dev fuse3 strace procps
+APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-leaks check format demo demo-stop clean
+.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-leaks test-apps apps-packages check format demo demo-stop clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,8 +22,10 @@ $(VENV)/.done: pyproject.toml Makefile
 	@touch $@
 	@echo "Done: $(VENV)/bin/rustfsfs"
 
-system-packages:
-	@missing=; for name in $(PACKAGES); do \
+system-packages: NAMES := $(PACKAGES)
+apps-packages: NAMES := $(APPS_PACKAGES)
+system-packages apps-packages:
+	@missing=; for name in $(NAMES); do \
 		dpkg-query -W -f='$${db:Status-Abbrev}' $$name 2>/dev/null | grep -q '^ii' || missing="$$missing $$name"; done; \
 	if [ -z "$$missing" ] || ! command -v apt-get >/dev/null; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ]; then echo "These packages are missing; as root: apt-get install -y$$missing" >&2; exit 1; fi; \
@@ -34,7 +37,7 @@ test: setup  ## the tests, mounts and all (as root with /dev/fuse)
 	@$(PY) -m pytest -q $(ARGS)
 
 # The long suites take SEED= and MINUTES=, go on where they were, and add up in .results/
-test-crash test-kill test-model test-posix test-full test-faults test-leaks: test-%: setup
+test-crash test-kill test-model test-posix test-full test-faults test-leaks test-apps: test-%: setup
 	@$(PY) -m tests.long.$*
 
 test-crash:  ## power cuts enumerated: 200 000 states, every mutant caught (30 min)
@@ -43,6 +46,7 @@ test-model:  ## 100 000 operations compared with ext4 (60 min)
 test-full:  ## a small disk filled 100 times (15 min)
 test-faults:  ## every call to a disk fails; random faults on mounts; full packs' disks (30 min)
 test-leaks:  ## memory, descriptors and threads under 30 minutes of mixed load
+test-apps: apps-packages  ## git, SQLite, PostgreSQL, rsync, tar, fio, dbench, stress-ng, gcc on a mount: APPS= chooses (15 min)
 test-posix:  ## pjdfstest's assertions on a mount: PJDFSTEST=DIR says where it is (10 min)
 
 check: setup  ## format, lint, types, fast tests
