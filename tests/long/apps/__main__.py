@@ -1,7 +1,7 @@
 """make test-apps: real programs from Debian's packages on the mount. APPS="git fio" chooses some.
 
-Every application gets a new volume, and at the end of it fsck --data. A run begins where the last one ended and does
-each at least once, and then again until MINUTES are over.
+Every application gets a new volume, and at the end of it fsck --data. A run does each at least once, whatever MINUTES
+says, so that none is left out; then it goes on until they are over.
 """
 
 import os
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.conftest import can_mount
 from tests.long.apps import cproject, dbench, fio, git, postgres, rsync, sqlite, stress, tar
 from tests.long.apps.place import Place, new_place
 from tests.long.results import Suite, run
@@ -36,7 +37,11 @@ APPLICATIONS = {
 
 
 def chosen() -> list[str]:
-    """Exits if one is unknown, or if a program is missing: that is no success."""
+    """Exits if one is unknown, or cannot run for want of root, /dev/fuse or a program: that is no success."""
+    reason = can_mount()
+    if reason is not None:
+        print(reason)
+        sys.exit(2)
     names = os.environ.get("APPS", "").split() or list(APPLICATIONS)
     unknown = sorted(set(names) - set(APPLICATIONS))
     if unknown:
@@ -52,7 +57,6 @@ def chosen() -> list[str]:
 def work(suite: Suite) -> None:
     names = chosen()
     rounds: dict[str, dict[str, float]] = suite.state.setdefault("applications", {})
-    names.sort(key=lambda name: rounds.get(name, {}).get("rounds", 0))  # those of the fewest rounds first
     done = 0
     while done < len(names) or suite.has_time:
         name = names[done % len(names)]
@@ -75,7 +79,7 @@ def cover_one(suite: Suite, name: str, total: dict[str, float]) -> None:
     print(
         f"  {name}: {', '.join(f'{amount:,} {what}' for what, amount in covered.items())} in {took_s:.0f} s", flush=True
     )
-    suite.count(applications=1)
+    suite.count(applications=1, **covered)
 
 
 if __name__ == "__main__":

@@ -34,28 +34,33 @@ def cover(place: Place) -> dict[str, int]:
 def one_kill(place: Place, database: Path, mode: str, synchronous: str) -> int:
     """The number of transactions acknowledged in this life."""
     notes = {writer: place.scratch / f"{mode}-{writer}" for writer in WRITERS}  # each goes on where it was
-    had = sum(acknowledged(note) - 1 for note in notes.values())
+    before = {writer: acknowledged(note) for writer, note in notes.items()}
     command: list[str | Path] = [sys.executable, "-m", "tests.long.apps.sqlite_writer", database, mode, synchronous]
     children = [start(*command, str(writer), output=note) for writer, note in notes.items()]
     children.append(start("sqlite3", database, reading(), output=place.scratch / "reader"))
-    before = {note: acknowledged(note) for note in notes.values()}
-    deadline_s = time.monotonic() + READY_S_MAX
-    while any(acknowledged(note) < before[note] + ACKNOWLEDGED_MIN for note in notes.values()):
-        assert time.monotonic() < deadline_s, f"the writers do not get on in mode {mode}: {told(notes)}"
-        time.sleep(0.05)
-    time.sleep(place.draw.random() * 1.5)
-    place.mounted.kill()
-    for child in children:
-        try:
+    try:
+        wait_for_transactions(notes, before)
+        time.sleep(place.draw.random() * 1.5)
+        place.mounted.kill()
+        for child in children:
             child.wait(ENDS_S_MAX)
-        finally:
+    finally:
+        for child in children:
             end(child)
     place.mount()
     assert (integrity := ran("sqlite3", database, "PRAGMA integrity_check").strip()) == "ok", integrity
     for writer, note in notes.items():
         trouble = missing(database, writer, acknowledged(note))
         assert trouble is None, f"{mode}, synchronous = {synchronous}: {trouble}"
-    return sum(acknowledged(note) - 1 for note in notes.values()) - had
+    return sum(acknowledged(note) - before[writer] for writer, note in notes.items())
+
+
+def wait_for_transactions(notes: dict[int, Path], before: dict[int, int]) -> None:
+    deadline_s = time.monotonic() + READY_S_MAX
+    while any(acknowledged(note) < before[writer] + ACKNOWLEDGED_MIN for writer, note in notes.items()):
+        told = "; ".join(note.read_text()[-300:] for note in notes.values())
+        assert time.monotonic() < deadline_s, f"the writers do not get on: {told}"
+        time.sleep(0.05)
 
 
 def reading() -> str:
@@ -66,10 +71,6 @@ def acknowledged(note: Path) -> int:
     """The newest number a writer has said; 0 if none. What follows (an error message) is no number."""
     numbers = [line for line in note.read_text().splitlines() if line.isdigit()] if note.exists() else []
     return int(numbers[-1]) if numbers else 0
-
-
-def told(notes: dict[int, Path]) -> str:
-    return "; ".join(note.read_text()[-300:] for note in notes.values())
 
 
 def missing(database: Path, writer: int, said: int) -> str | None:
