@@ -4,6 +4,7 @@ SQLite reads and writes real files in a scratch directory (WAL needs shared memo
 power cut leaves of them, the double decides, as for all other files. Nothing is really synced.
 """
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +74,7 @@ def _told(work: Callable[..., Any], *args: object) -> Any:
     try:
         return work(*args)
     except OSError as exc:
-        raise apsw.IOError(str(exc)) from exc
+        raise (apsw.FullError if exc.errno == errno.ENOSPC else apsw.IOError)(str(exc)) from exc
 
 
 VFS = CrashVfs()
