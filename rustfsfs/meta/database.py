@@ -104,30 +104,31 @@ class Metadata:
         self._cursor = db.cursor()
 
     def run(self, sql: str, bindings: Bindings = ()) -> None:
-        self._ensure(sql)
+        assert not self.in_commit, sql
+        if self.lost is not None:
+            raise StoreUnavailable(self.lost)
         try:
             self._cursor.execute(sql, bindings)
         except apsw.Error as exc:
             self._failed(exc)
 
     def run_many(self, sql: str, bindings: Iterable[Bindings]) -> None:
-        self._ensure(sql)
+        assert not self.in_commit, sql
+        if self.lost is not None:
+            raise StoreUnavailable(self.lost)
         try:
             self._cursor.executemany(sql, bindings)
         except apsw.Error as exc:
             self._failed(exc)
 
     def rows(self, sql: str, bindings: Bindings = ()) -> list[tuple[Any, ...]]:
-        self._ensure(sql)
+        assert not self.in_commit, sql
+        if self.lost is not None:
+            raise StoreUnavailable(self.lost)
         try:
             return self._cursor.execute(sql, bindings).fetchall()
         except apsw.Error as exc:
             self._failed(exc)
-
-    def _ensure(self, sql: str) -> None:
-        assert not self.in_commit, sql
-        if self.lost is not None:
-            raise StoreUnavailable(self.lost)
 
     def _failed(self, exc: apsw.Error) -> NoReturn:
         trouble = trouble_of(exc)
