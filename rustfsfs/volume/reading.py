@@ -5,6 +5,7 @@ No byte leaves before its tag was verified (I12): the journal and the codec see 
 
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import trio
 
@@ -78,11 +79,14 @@ async def fetch(volume: Volume, parts: Sequence[Extent], into: memoryview, offse
 
     Called in the turn in which `parts` were looked up: their segments and packs are pinned from here on.
     """
-    with ungrouped(), pinned(volume, parts):
+    with ungrouped(), pinned(volume, parts) as located:
         async with trio.open_nursery() as nursery:
             for part in parts:
                 target = into[part.offset - offset : part.end - offset]
-                nursery.start_soon(_fetch_hot if part.segment else _fetch_chunk, volume, part, target)
+                if part.segment:
+                    nursery.start_soon(_fetch_hot, volume, part, target)
+                else:
+                    nursery.start_soon(_fetch_chunk, volume, part, located[part.base], target)
 
 
 async def _fetch_hot(volume: Volume, part: Extent, target: memoryview) -> None:
@@ -91,22 +95,32 @@ async def _fetch_hot(volume: Volume, part: Extent, target: memoryview) -> None:
     )
 
 
-async def _fetch_chunk(volume: Volume, part: Extent, target: memoryview) -> None:
-    plain = await chunk(volume, part.base)
+async def _fetch_chunk(volume: Volume, part: Extent, found: "Located", target: memoryview) -> None:
+    plain = await chunk(volume, found)
     target[:] = memoryview(plain)[part.skip : part.skip + part.length]
 
 
+class Located(NamedTuple):
+    """A chunk and where it lay when it was looked up. Later it may move, or be nobody's: its bytes are pinned."""
+
+    number: int
+    row: chunks.Chunk | None  # None: there is none
+    places: list[ops.Place]
+
+
 @contextmanager
-def pinned(volume: Volume, parts: Sequence[Extent]) -> Iterator[None]:
-    """Neither a segment nor a pack that `parts` need is deleted inside the block."""
-    packs = {
-        (place.pack, place.disk)
+def pinned(volume: Volume, parts: Sequence[Extent]) -> Iterator[dict[int, Located]]:
+    """Neither a segment nor a pack that `parts` need is deleted inside the block; where their chunks lie, by number."""
+    located = {
+        part.base: Located(
+            part.base, chunks.find(volume.metadata, part.base), chunks.places(volume.metadata, part.base)
+        )
         for part in parts
         if not part.segment
-        for place in chunks.places(volume.metadata, part.base)
     }
+    packs = {(place.pack, place.disk) for found in located.values() for place in found.places}
     with pinned_packs(volume, packs), volume.journal.pinned({part.segment for part in parts if part.segment}):
-        yield
+        yield located
 
 
 @contextmanager
@@ -124,28 +138,26 @@ def pinned_packs(volume: Volume, packs: Set[tuple[int, int]]) -> Iterator[None]:
                 del held[key]
 
 
-async def chunk(volume: Volume, number: int) -> bytes:
+async def chunk(volume: Volume, found: Located) -> bytes:
     """The plain bytes of a chunk, through the cache; one read for all who ask at once.
 
     The caller holds the packs pinned. Raises DamagedData (every copy is damaged), StoreError.
     """
-    plain = volume.cache.get(number)
+    plain = volume.cache.get(found.number)
     if plain is None:
-        plain = await volume.flights.join(number, lambda: _load(volume, number))
+        plain = await volume.flights.join(found.number, lambda: _load(volume, found))
     return plain
 
 
-async def _load(volume: Volume, number: int) -> bytes:
-    await volume.gate.opened()
-    found = chunks.find(volume.metadata, number)
-    if found is None:
+async def _load(volume: Volume, found: Located) -> bytes:
+    number, row = found.number, found.row
+    if row is None or not found.places:
         raise DamagedData(f"chunk {number} is named by a file but is in no pack")
-    places = chunks.places(volume.metadata, number)
-    here = [(volume.disks[place.disk], place) for place in places if place.disk in volume.disks]
+    here = [(volume.disks[place.disk], place) for place in found.places if place.disk in volume.disks]
     if not here:
         raise StoreUnavailable(f"the disk of chunk {number} is missing")
     try:
-        plain = await trio.to_thread.run_sync(read_frame, volume, found, here, limiter=volume.readers)
+        plain = await trio.to_thread.run_sync(read_frame, volume, row, here, limiter=volume.readers)
     except (DamagedData, PackMissing) as exc:
         await _report_damage(volume, found, exc)
         raise
@@ -179,12 +191,16 @@ def verified(volume: Volume, found: chunks.Chunk, disk: PackStore, place: ops.Pl
     return frame, plain
 
 
-async def _report_damage(volume: Volume, found: chunks.Chunk, exc: DamagedData | PackMissing) -> None:
+async def _report_damage(volume: Volume, found: Located, exc: DamagedData | PackMissing) -> None:
     """Take the chunk out of deduplication until its bytes are seen again (I6), and have its paths logged, once."""
     await volume.gate.opened()
-    if not found.good or found.chunk in volume.health.damaged_chunks:
+    row = chunks.find(volume.metadata, found.number)
+    is_fixed = volume.health.read_only_reason is not None
+    if row is None or not row.good or (is_fixed and found.number in volume.health.damaged_chunks):
         return
-    volume.health.damaged_chunks[found.chunk] = str(exc)
-    if volume.health.read_only_reason is None:
-        record(volume, ops.MarkChunks(chunks=[found.chunk], good=False))
+    if chunks.places(volume.metadata, found.number) != found.places:
+        return  # moved, or healed, meanwhile: what lies there now is for the next reader to judge
+    volume.health.damaged_chunks[found.number] = str(exc)
+    if not is_fixed:
+        record(volume, ops.MarkChunks(chunks=[found.number], good=False))
     volume.wishes.damage.set()

@@ -16,7 +16,7 @@ from rustfsfs.content.chunker import Chunker
 from rustfsfs.content.chunkid import chunk_id
 from rustfsfs.content.ranges import Extent, clip
 from rustfsfs.errors import DamagedData, StoreError
-from rustfsfs.meta import chunks, disks
+from rustfsfs.meta import chunks, disks, extents
 from rustfsfs.tiers import seal as policy
 from rustfsfs.units import MIB, ChunkId
 from rustfsfs.volume import packing, reading
@@ -221,6 +221,8 @@ async def _seal_or_leave(
         pieces = await read_and_cut(volume, batch.windows)
     except (DamagedData, StoreError) as exc:
         if len(forks) == 1:
+            if not await _are_current(volume, batch.windows):
+                return 0  # overwritten since it was planned: the next round plans it anew
             log.error("a file with hot data cannot be sealed and stays in the journal: %s", exc)
             return 0
         for fork in sorted(forks):
@@ -233,6 +235,17 @@ async def _seal_or_leave(
         sealed = await seal_pieces(volume, pieces, recut=sorted(forks) if recut else ())
     await after_batch(sealed)
     return sealed
+
+
+async def _are_current(volume: Volume, windows: Sequence[Window]) -> bool:
+    """Is what was planned still what the files hold?"""
+    await volume.gate.opened()
+    for window in windows:
+        start, end = window.cut.start, window.cut.end
+        now_there = [clip(e, start, end) for e in extents.overlapping(volume.metadata, window.fork, start, end)]
+        if now_there != window.sources:
+            return False
+    return True
 
 
 async def _nothing(_sealed: int) -> None:
@@ -265,12 +278,12 @@ async def read_and_cut(volume: Volume, windows: Sequence[Window]) -> list[Piece]
     sources = [source for window in windows for source in window.sources]
     buffers = [bytearray(window.cut.end - window.cut.start) for window in windows]
     await volume.gate.opened()
-    with reading.pinned(volume, sources):
+    with reading.pinned(volume, sources) as located:
         for window, buffer in zip(windows, buffers, strict=True):
             view, start = memoryview(buffer), window.cut.start
             for source in window.sources:
                 if not source.segment:
-                    plain = memoryview(await reading.chunk(volume, source.base))
+                    plain = memoryview(await reading.chunk(volume, located[source.base]))
                     part = plain[source.skip : source.skip + source.length]
                     view[source.offset - start : source.end - start] = part
         return await trio.to_thread.run_sync(_read_hot_and_cut, volume, windows, buffers, limiter=volume.sealers)
