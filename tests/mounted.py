@@ -82,11 +82,15 @@ class Mounted:
         assert done.returncode in (0, 7), done
         return done.stdout.splitlines()[:-1]
 
-    def clean_up(self) -> None:
-        """End the daemon, and free the disk: a volume holds 1 % of it as its ballast."""
+    def end(self) -> None:
+        """End the daemon, if there is one."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             os.kill(self.pid, signal.SIGKILL)
         subprocess.run(["umount", "-l", str(self.point)], check=False, capture_output=True)
+
+    def clean_up(self) -> None:
+        """End the daemon, and free the disk: a volume holds 1 % of it as its ballast."""
+        self.end()
         for name in ("ballast", "journal", "packs"):
             path = self.volume / name
             with contextlib.suppress(OSError):  # it may be read-only by now
