@@ -51,6 +51,19 @@ def mac(key: bytes, data: bytes) -> bytes:
     return blake3(data, key=key).digest()
 
 
+class RunningMac:
+    """`mac` of what comes piece by piece."""
+
+    def __init__(self, key: bytes) -> None:
+        self._hasher = blake3(key=key)
+
+    def update(self, data: bytes) -> None:
+        self._hasher.update(data)
+
+    def digest(self) -> bytes:
+        return self._hasher.digest()
+
+
 def checksum(data: bytes) -> bytes:
     """BLAKE3, 16 bytes: shows accidental damage, proves nothing."""
     return blake3(data).digest(length=16)

@@ -1,7 +1,6 @@
 """What is stored beside packs, verified: hot data, the database, its snapshots, the headers. Each finding is a line."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import trio
@@ -18,11 +17,9 @@ from rustfsfs.store.headers import (
     read_one_disk_header,
     write_disk_header,
 )
-from rustfsfs.units import MIB
 from rustfsfs.volume import checking, header, paths, snapshots
 from rustfsfs.volume.mending import Findings
 from rustfsfs.volume.volume import Volume, log
-from rustfsfs.world import opened
 
 TEMPORARY = "metadata.check"  # in VOLUME, while a snapshot is verified
 Step = Callable[[], None]  # called between two pieces of work, in their thread: rests, and ends when cancelled
@@ -93,32 +90,21 @@ def _bad_snapshots(volume: Volume, epochs: set[int], stores: dict[int, PackStore
 
 
 def _trouble_of_snapshot(volume: Volume, path: str) -> str | None:
-    """A copy is opened: SQLite makes files beside a database, and none may lie beside a snapshot."""
     temporary = f"{volume.path}/{TEMPORARY}"
     try:
         database.remove_files(temporary)
-        with open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as copy:
-            for data in _contents(volume, path):
-                copy.write(data)
+        snapshots.copy_out(volume.world.files, path, temporary, volume.keys)
         metadata = database.open_(temporary, volume.keys.database)
         try:
             return None if is_sound(metadata) else "it is damaged"
         finally:
             metadata.close()
     except DamagedVolume:
-        return "it does not open"
+        return "it is damaged"
     except OSError as exc:
         return f"it cannot be read ({exc.strerror})"
     finally:
         database.remove_files(temporary)
-
-
-def _contents(volume: Volume, path: str) -> Iterator[bytes]:
-    with opened(volume.world.files, path) as fd:
-        offset = 0
-        while data := volume.world.files.pread(fd, MIB, offset):
-            yield data
-            offset += len(data)
 
 
 async def audit_headers(volume: Volume, findings: Findings, *, repair: bool) -> None:

@@ -16,7 +16,7 @@ from rustfsfs.meta.soundness import is_sound
 from rustfsfs.store.base import PackStore
 from rustfsfs.store.layout import DirectoryEntry
 from rustfsfs.units import PackNo
-from rustfsfs.volume import checking, frozen, paths, restoring
+from rustfsfs.volume import checking, frozen, paths, restoring, snapshots
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.header import unlocked
@@ -120,7 +120,8 @@ def _learn_from_snapshots(world: World, path: str, keys: Keys, new: Metadata) ->
         if not numbers:
             return
         try:
-            restoring.copy_file(candidate, temporary)
+            database.remove_files(temporary)
+            snapshots.copy_out(world.files, candidate, temporary, keys)
             older = database.open_(temporary, keys.database)
             try:
                 index.learn(new, older, numbers)

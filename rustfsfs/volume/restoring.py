@@ -1,7 +1,6 @@
 """A metadata snapshot in the place of a lost database: for the worst day, so nothing that is left is overwritten."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +39,7 @@ def restore_metadata(path: str, secret: Secret) -> str:
         for candidate in candidates:
             temporary = f"{path}/{METADATA}.new"
             try:
-                found = _take(candidate, temporary, keys, _newest_epoch(world, path, header, keys))
+                found = _take(world, candidate, temporary, keys, _newest_epoch(world, path, header, keys))
                 if found is not None:
                     put_in_place(world, path, temporary)
                     return f"the metadata is that of {found} (from {candidate})"
@@ -82,10 +81,11 @@ def snapshot_files(world: World, path: str) -> Iterator[str]:
             yield from (f"{folder}/{name}" for name in world.files.names(folder) if name.endswith(".db"))
 
 
-def _take(candidate: str, temporary: str, keys: Keys, newest_epoch: int) -> str | None:
+def _take(world: World, candidate: str, temporary: str, keys: Keys, newest_epoch: int) -> str | None:
     """Copy a snapshot and make it ready; what it is in words, or None if it does not open."""
-    copy_file(candidate, temporary)
+    database.remove_files(temporary)
     try:
+        snapshots.copy_out(world.files, candidate, temporary, keys)
         metadata = database.open_(temporary, keys.database)
     except DamagedVolume:
         return None
@@ -102,14 +102,6 @@ def _take(candidate: str, temporary: str, keys: Keys, newest_epoch: int) -> str 
 def _words(metadata: Metadata) -> str:
     when = datetime.fromtimestamp(metadata.running.committed_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return f"epoch {metadata.running.epoch}, {when}"
-
-
-def copy_file(source: str, target: str) -> None:
-    """A copy for its owner only, as every file of a volume is."""
-    database.remove_files(target)
-    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as copy, open(source, "rb") as original:
-        shutil.copyfileobj(original, copy)
 
 
 def put_in_place(world: World, path: str, temporary: str) -> None:

@@ -1,7 +1,8 @@
 """Metadata snapshots: sealed copies of the database on every disk, so that no single file holds all the names.
 
-DISK/snapshots/<epoch, 16 hex digits>.db, the two newest. What a retained snapshot names, packs and journal segments, is
-not deleted (I5). Order: copy durable on every disk → KeepSnapshots op durable → older files deleted.
+DISK/snapshots/<epoch, 16 hex digits>.db, the two newest: the database's pages, then magic 16 | MAC 32 of them. What a
+retained snapshot names, packs and journal segments, is not deleted (I5). Order: copy durable on every disk →
+KeepSnapshots op durable → older files deleted.
 """
 
 import errno
@@ -11,7 +12,8 @@ from collections.abc import Callable, Mapping
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import StoreError
+from rustfsfs.content.keys import Keys, RunningMac, derive
+from rustfsfs.errors import DamagedVolume, StoreError
 from rustfsfs.meta import database, disks
 from rustfsfs.store.base import PackStore
 from rustfsfs.store.headers import DiskHeader, write_disk_header
@@ -20,12 +22,14 @@ from rustfsfs.volume import epochs
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
-from rustfsfs.world import Files
+from rustfsfs.world import Files, opened
 
 KEPT = 2  # DESIGN.md §3, Disks
 FOLDER = "snapshots"
 TEMPORARY = "metadata.copy"  # in VOLUME, while one is made
 STEP = MIB  # bytes copied at once
+TRAILER_MAGIC = b"rustfsfs snapend"
+TRAILER_SIZE = len(TRAILER_MAGIC) + 32  # and the MAC of all before it: of two epochs' pages no mixture is taken for one
 
 
 def file_name(epoch: int) -> str:
@@ -110,13 +114,40 @@ def _write_everywhere(volume: Volume, made: disks.Snapshot, stores: dict[int, Pa
     try:
         targets = _Targets(volume, made.epoch, stores)
         try:
+            whole = RunningMac(_mac_key(volume.keys))
             for data in database.copied(reader.db, f"{volume.path}/{TEMPORARY}", volume.keys.database, step=STEP):
+                whole.update(data)
                 targets.append(data)
+            targets.append(TRAILER_MAGIC + whole.digest())
         finally:
             targets.close()
         return targets.publish()
     finally:
         reader.run("COMMIT")
+
+
+def _mac_key(keys: Keys) -> bytes:
+    return derive(keys.database, b"snapshot")
+
+
+def copy_out(files: Files, snapshot: str, target: str, keys: Keys) -> None:
+    """A snapshot as the database it is, at `target`, which is new: SQLite makes files beside what it opens. Blocking.
+
+    Raises DamagedVolume (not all of it is what was written), OSError.
+    """
+    size_bytes = files.size(snapshot)
+    has_trailer = size_bytes % database.PAGE_SIZE == TRAILER_SIZE  # else it is of 0.1.0
+    end = size_bytes - TRAILER_SIZE * has_trailer
+    whole = RunningMac(_mac_key(keys))
+    copy = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with opened(files, snapshot) as fd, open(copy, "wb") as file:
+        for offset in range(0, end, STEP):
+            data = files.pread(fd, min(STEP, end - offset), offset)
+            whole.update(data)
+            file.write(data)
+        trailer = files.pread(fd, TRAILER_SIZE, end)
+    if size_bytes % database.PAGE_SIZE and trailer != TRAILER_MAGIC + whole.digest():
+        raise DamagedVolume(f"the metadata snapshot {snapshot} is damaged")
 
 
 class _Targets:

@@ -556,7 +556,7 @@ def explore_snapshots(story: Story, *, limit: int = 6) -> None:
 
 async def _restore(path: Path, disk: CrashFiles, snapshot: str) -> Found:
     """As `fsck --restore-metadata`, then opened without a change."""
-    data = disk.pread(disk.open(snapshot), disk.size(snapshot), 0)
+    data = disk.pread(disk.open(snapshot), disk.size(snapshot) - snapshots.TRAILER_SIZE, 0)
     for name in (f"{path}/metadata.db", f"{path}/metadata.db-wal", f"{path}/metadata.pages"):
         disk.unlink(name)
     fd = disk.create(f"{path}/metadata.db")
