@@ -210,6 +210,8 @@ def open_(path: str, key: bytes, *, vfs: str | None = None) -> Metadata:
         read_running(metadata)
     except (apsw.SQLError, DamagedMetadata) as exc:
         metadata.close()
+        if isinstance(exc, DamagedMetadata):
+            raise DamagedVolume(f"{path} cannot be read: {exc}") from exc
         raise DamagedVolume(f"the metadata {path} is damaged ({exc}); try fsck --restore-metadata") from exc
     return metadata
 

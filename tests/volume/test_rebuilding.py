@@ -36,12 +36,13 @@ def volume(tmp_path: Path) -> Path:
 
 
 def with_metadata(volume: Path, work: Callable[[Metadata], None]) -> None:
-    """Change the database behind the product's back."""
+    """Change the database behind the product's back, and so that it believes its pages."""
     _header, keys = unlocked(real_world(), str(volume), Key())
     metadata = database.open_(f"{volume}/metadata.db", keys.database)
     work(metadata)
     database.settle(metadata)
     metadata.close()
+    (volume / "metadata.pages").unlink(missing_ok=True)
 
 
 def lose(*tables: str) -> Callable[[Metadata], None]:
@@ -125,11 +126,7 @@ def test_other_damage_is_named_and_nothing_changed(volume: Path) -> None:
     with pytest.raises(DamagedVolume, match="extents is too"):
         rebuild_index(str(volume), Key())
     assert (volume / "metadata.db").read_bytes() == before
-    assert sorted(path.name for path in volume.glob("metadata*")) == [
-        "metadata.db",
-        "metadata.db-shm",
-        "metadata.db-wal",
-    ]
+    assert not list(volume.glob("*.new*")) and not list(volume.glob("*.damaged*"))
 
 
 def test_a_missing_disk_is_asked_for(tmp_path: Path) -> None:
