@@ -93,6 +93,7 @@ def _prepare(volume: Volume, path: str, number: int, uuid: bytes) -> None:
     try:
         if not files.exists(path):
             files.mkdir(path)
+            files.sync_dir(os.path.dirname(path))  # else a row would name a disk that a power cut took away
         volume.disk_locks.take(path)
         header = DiskHeader(volume_uuid=volume.header.uuid, disk_uuid=uuid, number=number, epoch=0)
         files.mkdir(f"{path}/packs")

@@ -92,7 +92,7 @@ def format_volume(
     places = [os.path.abspath(disk) for disk in disks] or [path]
     _check(chunk_avg_bytes, compression_level, copies, places)
     _check_directories(path, places)
-    with _all_or_nothing(list(dict.fromkeys([path, *places]))), database.no_space_said():
+    with _all_or_nothing(world, list(dict.fromkeys([path, *places]))), database.no_space_said():
         header, master = _new_header(world, path, secret, recovery_key, chunk_avg_bytes, compression_level, copies)
         _fill(world, path, places, header, derive_keys(master, header.uuid), config_text)
 
@@ -108,7 +108,7 @@ def _check_directories(path: str, places: Sequence[str]) -> None:
 
 
 @contextmanager
-def _all_or_nothing(folders: Sequence[str]) -> Iterator[None]:
+def _all_or_nothing(world: World, folders: Sequence[str]) -> Iterator[None]:
     """The directories, 0700 and ours, for the block to fill; as they were before if it fails. Raises MachineTrouble."""
     before: dict[str, int | None] = {}  # folder -> its mode; None: it was not there
     try:
@@ -116,6 +116,7 @@ def _all_or_nothing(folders: Sequence[str]) -> Iterator[None]:
             before[folder] = stat.S_IMODE(os.stat(folder).st_mode) if os.path.exists(folder) else None
             if before[folder] is None:
                 os.mkdir(folder, 0o700)
+                world.files.sync_dir(os.path.dirname(folder))
             os.chmod(folder, 0o700)
         yield
     except BaseException as exc:

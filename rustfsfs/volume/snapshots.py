@@ -187,7 +187,10 @@ class _Targets:
             pass  # the next opening deletes it
 
     def _begin(self, number: int) -> None:
-        self._files.mkdir(f"{self._stores[number].path}/{FOLDER}")
+        disk = self._stores[number].path
+        if not self._files.exists(f"{disk}/{FOLDER}"):
+            self._files.mkdir(f"{disk}/{FOLDER}")
+            self._files.sync_dir(disk)
         self._files.unlink(self._path(number) + ".new")
         self._open[number] = self._files.create(self._path(number) + ".new")
 

@@ -17,8 +17,11 @@ from tests.crash.story import (
     replayed,
     told,
 )
+from tests.crash.test_journal_lives import lives_of_a_journal
 
 LIMIT = 10
+NO_JOURNAL = ("roll", "seal", "epoch", "mkdir", "epoch")  # behind a snapshot, that could make up for what is gone
+LIVES = 40  # seeds
 
 
 def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -28,10 +31,10 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     def new() -> Path:
         return path / f"v{next(numbers)}"
 
-    def cut(*steps: str, faults: Faults | None = None) -> tuple[str, Callable[[], None]]:
+    def cut(*steps: str, faults: Faults | None = None, limit: int = LIMIT) -> tuple[str, Callable[[], None]]:
         def run() -> None:
             well = told(new(), steps) if faults else None
-            explore(told(new(), steps, faults=faults, well=well), Explored(), limit=LIMIT, seed=1)
+            explore(told(new(), steps, faults=faults, well=well), Explored(), limit=limit, seed=1)
 
         return f"{steps}, {faults}", run
 
@@ -48,15 +51,28 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 
         return run
 
+    def run_recovery_after_a_failed_append() -> None:
+        steps = ("write", "chmod", "fsync")
+        faults: Faults = {"pwrite": [None, errno.EIO]}
+        story = told(new(), steps, faults=faults, well=told(new(), steps))
+        explore_recovery(story, Explored(), limit=3, seed=3, steps=("create later",), first=story.last, share=1.0)
+
     def run_snapshots() -> None:
         explore_snapshots(told(new(), ("snapshot", "truncate to nothing", "seal", "collect", "snapshot", "write")))
 
     def run_older_snapshots() -> None:
-        no_journal = ("roll", "seal", "epoch", "mkdir", "epoch")  # behind the snapshot, that could make up for it
-        explore_snapshots(
-            told(new(), ("seal", "snapshot", "truncate to nothing", "collect quietly", *no_journal)), limit=2
-        )
+        steps = ("seal", "snapshot", "truncate to nothing", "collect quietly", *NO_JOURNAL)
+        explore_snapshots(told(new(), steps), limit=2)
         explore_snapshots(told(new(), ("write", "snapshot", "roll", "seal", "epoch", "mkdir", "epoch")), limit=2)
+
+    def run_snapshots_being_made() -> None:
+        steps = ("seal", "truncate to nothing", "collect within a snapshot", *NO_JOURNAL)
+        explore_snapshots(told(new(), steps), limit=2)
+        explore_snapshots(told(new(), ("write", "seal within a snapshot")), limit=2)
+
+    def run_lives() -> None:
+        for seed in range(LIVES):
+            lives_of_a_journal(seed)
 
     def run_replay() -> None:
         story = told(new(), ("write", "overwrite"))
@@ -64,12 +80,15 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 
     yield cut("create", "fsync", "write")
     yield "replay", run_replay
+    yield "lives of a journal", run_lives
     yield cut("roll", "create")
     yield cut("write", "seal batch", "epoch", "overwrite")
     yield cut("overwrite", "epoch", "create")
+    yield cut("seal", "epoch then roll", "fsync")
     yield cut("chmod", "write within an epoch", "create")
     yield cut("unlink", "reap", "same again", "bury within a seal")
     yield cut("write within a seal", "epoch")
+    yield cut("write", "seal")
     yield cut("write", "fsync", faults={"sync": [errno.EIO]})
     yield cut("write", "overwrite", "fsync", faults={"pwrite": [errno.EIO]})
     yield cut("write", "overwrite", "fsync", faults={"pwrite": ["short"]})
@@ -77,17 +96,20 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "format", run_format
     yield "kill", run_kill
     yield cut("truncate to nothing", "drop", "delete doomed")
+    yield "recovery after a failed append", run_recovery_after_a_failed_append
     yield "snapshots", run_snapshots
     yield "older snapshots", run_older_snapshots
+    yield "snapshots being made", run_snapshots_being_made
     yield cut("snapshot", "truncate to nothing", "collect")
     yield "recovery", run_recovery("write", "setxattr", "chmod")
     yield cut("truncate to nothing", "seal", "collect", "snapshot")
     yield "recovery of packs", run_recovery("seal batch")
+    yield "disks", cut("disk add", "write", "seal", "disk remove", limit=3)[1]
 
 
-def fails(path: Path) -> bool:
-    """Does any story go wrong? Says which, on stderr."""
-    for name, run in hunts(path):
+def fails(path: Path, first: str) -> bool:
+    """Does any story go wrong? Says which, on stderr. `first`: the name of the one to begin with, if there is one."""
+    for name, run in sorted(hunts(path), key=lambda hunt: hunt[0] != first):
         try:
             run()
         except BaseException as exc:

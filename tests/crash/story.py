@@ -9,6 +9,7 @@ state after one of the operations, none older than the last fsync, and pass ever
 import itertools
 import random
 import stat
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,12 +25,14 @@ from rustfsfs.content.slots import SlotKind
 from rustfsfs.errors import RustfsfsError
 from rustfsfs.journal import barriers
 from rustfsfs.meta import database, entries, inodes
+from rustfsfs.store.headers import read_disk_header
 from rustfsfs.units import KIB, ROOT, Nanoseconds
 from rustfsfs.volume import (
     attributes,
     checking,
     collecting,
     commands,
+    drives,
     durability,
     epochs,
     formatting,
@@ -43,7 +46,7 @@ from rustfsfs.volume import (
 )
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.opening import Opening, opened_volume
-from rustfsfs.volume.volume import Volume
+from rustfsfs.volume.volume import Pins, Volume
 from rustfsfs.world import World
 from tests.crash import nonces, vfs
 from tests.crash.disk import CrashFiles, Everything, PowerLoss
@@ -52,6 +55,8 @@ T = TypeVar("T")
 Tree = dict[str, tuple[object, ...]]
 FILE, DIRECTORY = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 NOISE = random.Random(9).randbytes(300_000)
+SYNC_S = 0.003  # more than the double takes
+NO_SNAPSHOT = Pins().snapshot_seq
 SEGMENT_BYTES = 256 * KIB  # small, so that stories pass from one to the next
 
 
@@ -204,11 +209,39 @@ def within_an_epoch(step: str) -> Callable[[Volume], Awaitable[None]]:
             nursery.start_soon(epochs.commit, volume)
             for _ in range(2):
                 await trio.lowlevel.checkpoint()
+            time.sleep(SYNC_S)  # the sync is done, and nobody has heard of it yet
             await volume.gate.opened()
             await STEPS[step](volume)
         await durability.barrier(volume)
 
     return run
+
+
+def other_disk(volume: Volume) -> str:
+    return f"{volume.path}-disk"
+
+
+def within_a_snapshot(*steps: str) -> Callable[[Volume], Awaitable[None]]:
+    """The steps happen while a snapshot is written, before it is recorded."""
+
+    async def run(volume: Volume) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(snapshots.take, volume)
+            while volume.pins.snapshot_seq == NO_SNAPSHOT:
+                await trio.lowlevel.checkpoint()
+            for step in steps:
+                await (STEPS | LATER)[step](volume)
+
+    return run
+
+
+async def epoch_then_roll(volume: Volume) -> None:
+    """Behind the COMMIT, and before segments are dropped, the journal goes on in its next segment."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(epochs.commit, volume)
+        while not volume.gate.shut:
+            await trio.lowlevel.checkpoint()
+        await roll(volume)
 
 
 async def write_new(volume: Volume, name: bytes, data: bytes) -> None:
@@ -247,15 +280,30 @@ LATER: dict[str, Callable[[Volume], Awaitable[object]]] = {
     "delete doomed": collecting.delete_doomed,
     "roll": roll,
     "reap": reaping.reap,
+    "collect within a snapshot": within_a_snapshot("drop", "epoch", "delete doomed"),
+    "seal within a snapshot": within_a_snapshot("roll", "seal", "epoch"),
+    "epoch then roll": epoch_then_roll,
+    "disk add": lambda v: drives.add(v, other_disk(v)),
+    "disk remove": lambda v: drives.remove(v, other_disk(v)),
+    "mkdir later": sync_verb(lambda v: names.create(v, ROOT, b"later-dir", mode=DIRECTORY, uid=0, gid=0)),
     "create later": sync_verb(lambda v: names.create(v, ROOT, b"later", mode=FILE, uid=0, gid=0)),
 }
 WITHIN = ("write", "overwrite", "truncate", "truncate to nothing", "unlink", "bury", "epoch")
 STEPS |= {f"{step} within a seal": within_a_seal(step) for step in WITHIN}
 STEPS |= {f"{step} within an epoch": within_an_epoch(step) for step in ("write", "create", "unlink")}
 INVISIBLE = {"fsync", "seal", "seal batch", "epoch", "collect", "snapshot", "bury", "bury within a seal"}
-INVISIBLE |= {"epoch within a seal", "collect quietly", "drop", "delete doomed", "reap"}
+INVISIBLE |= {
+    "collect within a snapshot",
+    "disk add",
+    "disk remove",
+    "epoch within a seal",
+    "collect quietly",
+    "drop",
+    "delete doomed",
+    "reap",
+}
 NO_BARRIER = {"collect", "collect quietly", "bury", "drop", "delete doomed", "reap"}
-FLOORS = {name for name in STEPS if " within " in name} | INVISIBLE - NO_BARRIER
+FLOORS = {name for name in [*STEPS, *LATER] if " within " in name} | INVISIBLE - NO_BARRIER
 ONCE = ("create", "mkdir", "rmdir", "link")
 A_GONE, B_GONE = {"rename", "rename over"}, {"unlink"}
 NEEDS_A = {"write", "append", "rename", "rename over"}
@@ -532,16 +580,20 @@ def explore_kill(story: Story, explored: Explored, *, limit: int, seed: int, ste
 def explore_snapshots(story: Story, *, limit: int = 6) -> None:
     """Wherever the power is cut: the newest snapshot on the disk, restored, finds everything that it names (I5).
 
-    And once there was one, there is one for ever, also after the next life has begun.
+    And once there was one, there is one for ever, also after the next life has begun; the disk's header names one that
+    is there.
     """
+    header, keys = unlocked(world_on(story.start.copy(), 8), str(story.path), Key())
     trees = [state for _began, state in story.trees]
-    since = min(actions for step, actions in story.ended if step == "snapshot")
+    since = min(actions for step, actions in story.ended if step.endswith("snapshot"))
     looked = set[bytes]()
     for cut, disk in story.cuts():
         for left in disk.states(limit=limit, seed=cut):
             folder = f"{story.path}/snapshots"
             found = [name for name in left.names(folder) if name.endswith(".db")] if left.exists(folder) else []
             assert found or cut < since, (cut, "the snapshots are gone")
+            named = read_disk_header(left, str(story.path), keys=keys, uuid=header.uuid).epoch
+            assert not named or snapshots.file_name(named) in found, (cut, "the disk's header names another snapshot")
             if found and left.digest() not in looked:
                 looked.add(left.digest())
                 living = left.copy()

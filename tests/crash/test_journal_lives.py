@@ -137,9 +137,8 @@ def cut(files: CrashFiles, draw: random.Random) -> CrashFiles:
     return draw.choice(list(files.states(limit=6, seed=draw.randrange(1 << 30))))
 
 
-@pytest.mark.parametrize("seed", range(RUNS))
 @nonces.watched()
-def test_each_life_goes_on_from_a_prefix_of_the_one_before(seed: int) -> None:
+def lives_of_a_journal(seed: int) -> None:
     draw = random.Random(seed)
     files, model = disk(), Model()
     for _ in range(LIVES):
@@ -150,3 +149,8 @@ def test_each_life_goes_on_from_a_prefix_of_the_one_before(seed: int) -> None:
             recover(files, model)
             files = cut(files, draw)
     recover(files, model)
+
+
+@pytest.mark.parametrize("seed", range(RUNS))
+def test_each_life_goes_on_from_a_prefix_of_the_one_before(seed: int) -> None:
+    lives_of_a_journal(seed)

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.crash.disk import Everything
-from tests.crash.story import WITHIN, Explored, explore, explore_recovery, replayed, sequences, told
+from tests.crash.hunt import NO_JOURNAL
+from tests.crash.story import (
+    WITHIN,
+    Explored,
+    explore,
+    explore_recovery,
+    explore_snapshots,
+    replayed,
+    sequences,
+    told,
+)
 
 pytestmark = pytest.mark.slow  # opens a volume for each state, 10 ms each
 LIMIT = 3  # states of each cut
@@ -21,6 +31,7 @@ CHOSEN = [
     ("seal", "overwrite", "seal", "collect"),
     ("unlink", "collect", "seal"),
     ("unlink", "reap", "same again", "bury within a seal"),
+    ("disk add", "write", "seal", "disk remove"),
 ]
 SEQUENCES = [*sequences(1), *PAIRS, *CHOSEN]
 
@@ -51,6 +62,20 @@ def test_a_replay_gives_the_same_database_byte_for_byte(tmp_path: Path, steps: t
 def test_recovery_may_be_cut_anywhere_and_the_next_life_too(tmp_path: Path, steps: tuple[str, ...]) -> None:
     story = told(tmp_path / "v", steps)
     explore_recovery(story, Explored(), limit=2, seed=2, steps=("mkdir", "fsync", "seal batch"))
+
+
+SNAPSHOTS = [
+    pytest.param(("snapshot", "write"), 12, id="the first one"),
+    pytest.param(("seal", "truncate to nothing", "collect within a snapshot", *NO_JOURNAL), 2, id="packs go meanwhile"),
+    pytest.param(("write", "seal within a snapshot"), 2, id="segments go meanwhile"),
+]
+
+
+@pytest.mark.parametrize(("steps", "limit"), SNAPSHOTS)
+def test_a_snapshot_finds_what_it_names_wherever_the_power_is_cut(
+    tmp_path: Path, steps: tuple[str, ...], limit: int
+) -> None:
+    explore_snapshots(told(tmp_path / "v", steps), limit=limit)
 
 
 WRITING = ("write", "fsync", "seal batch", "epoch", "overwrite")
