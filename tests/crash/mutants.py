@@ -1,7 +1,7 @@
 """Mutants: the code without one of its syncs, or with two steps in a wrong order. The suite catches every one.
 
-Every call of `sync`, `sync_dir` and `barrier` in the packages that write to disks is found in their source, so none
-can be forgotten; orderings are listed by hand, and what would make a nonce repeat. A mutant has a process of its own:
+Every call of `sync`, `sync_dir`, `barrier` and `commit` in the whole source is found there, so none can be
+forgotten; orderings are listed by hand, and what would make a nonce repeat. A mutant has a process of its own:
 
     python -m tests.crash.mutants NAME     exit 0: caught; 1: it survived; 2: there is no such mutant
 """
@@ -20,16 +20,47 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("world.py", "journal", "store", "meta", "volume", "tasks")
-SYNCS = {"sync", "sync_dir", "barrier"}
+SYNCS = {"sync", "sync_dir", "barrier", "commit", "fsync", "fdatasync"}
 
 # site -> why no power cut of this suite can miss it
 EXEMPT = {
+    "world.py:sync:fdatasync": "the system call that the double stands for; test_publish sees it made",
+    "world.py:sync_dir:fsync": "the same",
+    "cli/format.py:_write_new:sync": "a recovery key's file, outside of any volume",
+    "fuse/ops.py:fsync:barrier": "a handler, above what stories tell; test_promises sees the system call",
+    "fuse/ops.py:fsyncdir:barrier": "the same",
     "volume/restoring.py:put_in_place:sync": "works on real files, of a volume that is not open: test_restoring",
     "volume/restoring.py:put_in_place:sync_dir": "the same",
     "volume/durability.py:barrier:barrier": "the verb that all others call: its callers are mutants themselves",
+    "volume/formatting.py:_all_or_nothing:sync_dir": "of directories that are made before the double is asked",
     "volume/formatting.py:_make_database:sync_dir": "SQLite syncs the directory of a new WAL itself; not relied on",
+    "volume/scrubbing.py:_finish:commit": "has a pass recorded the sooner; lost, its end is found again",
+    "volume/scrubbing.py:_scrub_metadata:commit": "shows the checks what is newest; nothing is deleted or answered for it",
+    "volume/pagesums.py:forget:sync_dir": "HERE",
     "volume/epochs.py:_commit:barrier": "shortens the time the gate is shut; the one inside the gate is what counts",
+    "tasks/epochs.py:run_epochs:commit": "says when an epoch ends; stories say it themselves",
+    "volume/collecting.py:collect:commit": "frees the sooner; `delete_doomed` looks at what is committed, a mutant",
+    "volume/collecting.py:_release:commit": "the same",
+    "volume/opening.py:_close:commit": "an orderly end; without it the next opening recovers, as it does here",
+    "volume/drives.py:add:commit": "`snapshots.take` comes right behind it, and waits for the op",
+    "volume/drives.py:remove:commit": "the same",
+    "volume/drives.py:_moved:commit": "were it lost, the disk would be named once more; nothing is deleted for it",
+    "volume/snapshots.py:_take:commit": "makes the snapshot the newest; one of an older COMMIT is as whole",
+    "volume/commands.py:_why_not:commit": "shows a person what is newest; nothing is deleted or answered for it",
+    "volume/commands.py:fsck:commit": "the same",
+}
+
+# site -> the story that is known to notice its absence, where that is not one of the first
+HUNTS = {
+    "volume/commands.py:seal:commit": "('write', 'seal'), None",
+    "volume/opening.py:_make_ready:commit": "recovery",
+    "volume/drives.py:_prepare:sync_dir": "disks",
+    "volume/drives.py:remove:commit 2": "disks",
+    "volume/snapshots.py:_begin:sync_dir": "snapshots",
+    "volume/snapshots.py:close:sync": "snapshots",
+    "volume/snapshots.py:_publish:sync_dir": "snapshots",
+    "volume/snapshots.py:_take:barrier": "snapshots",
+    "store/disks.py:finish_pack:sync": "recovery of packs",
 }
 
 
@@ -42,6 +73,7 @@ class Mutant:
     line: int = 0
     old: str = ""
     new: str = ""
+    hunt: str = ""  # the story that is known to notice it, told first
 
 
 ORDERINGS = (
@@ -61,6 +93,7 @@ ORDERINGS = (
     Mutant(
         "packs go although a snapshot names them",
         "volume/collecting.py",
+        hunt="snapshots",
         old="if seq <= min(volume.activity.committed_seq, oldest_seq)",
         new="if seq <= volume.activity.committed_seq",
     ),
@@ -73,6 +106,7 @@ ORDERINGS = (
     Mutant(
         "segments are dropped that a snapshot names",
         "volume/epochs.py",
+        hunt="older snapshots",
         old="        named.update(snapshot.segments)\n",
         new="        pass\n",
     ),
@@ -115,6 +149,7 @@ ORDERINGS = (
     Mutant(
         "inode numbers are not reserved ahead",
         "volume/opening.py",
+        hunt="recovery",
         old="inode=running.inode_limit if unclean else running.next_inode",
         new="inode=running.next_inode",
     ),
@@ -129,6 +164,69 @@ ORDERINGS = (
         "journal/recovery.py",
         old="            if seq > void_above:\n                break\n",
         new="",
+    ),
+    Mutant(
+        "recovery reads what a failed sync left in memory only",
+        "journal/recovery.py",
+        hunt="lives of a journal",
+        old="            files.forget_pages(fd)\n",
+        new="",
+    ),
+    Mutant(
+        "recovery drops the only header that names the cut",
+        "journal/recovery.py",
+        hunt="recovery after a failed append",
+        old="file.name != keeper and ",
+        new="",
+    ),
+    Mutant(
+        "what was appended during a sync counts as synced",
+        "journal/journal.py",
+        hunt="('chmod', 'write within an epoch', 'create'), None",
+        old="            if file.last_seq <= job.target_seq:\n",
+        new="            if True:\n",
+    ),
+    Mutant(
+        "segments are dropped whose records are not committed",
+        "journal/journal.py",
+        hunt="('seal', 'epoch then roll', 'fsync'), None",
+        old="all(file.last_seq <= committed_seq and file not in self._unsynced for file in found)",
+        new="True",
+    ),
+    Mutant(
+        "segments are dropped that a snapshot in the making names",
+        "volume/snapshots.py",
+        hunt="snapshots being made",
+        old="with volume.journal.pinned(set(made.segments)):",
+        new="with volume.journal.pinned(set()):",
+    ),
+    Mutant(
+        "packs go although a snapshot in the making names them",
+        "volume/collecting.py",
+        hunt="snapshots being made",
+        old="oldest_seq = min([*snapshot_seqs, volume.pins.snapshot_seq])",
+        new="oldest_seq = min([*snapshot_seqs, 1 << 62])",
+    ),
+    Mutant(
+        "a disk's header names a snapshot before it is there",
+        "volume/snapshots.py",
+        hunt="snapshots",
+        old="    path = self._path(number)\n        self._files.rename(",
+        new="    path = self._path(number)\n"
+        "        _renew_header(self._volume, number, self._stores[number], self._epoch)\n        self._files.rename(",
+    ),
+    Mutant(
+        "the header of a new volume comes before the rest",
+        "volume/formatting.py",
+        hunt="format",
+        old='    world.files.mkdir(f"{path}/{JOURNAL}")\n',
+        new='    write_volume_header(world.files, path, encoded)\n    world.files.mkdir(f"{path}/{JOURNAL}")\n',
+    ),
+    Mutant(
+        "SQLite does not sync",
+        "meta/database.py",
+        old="PRAGMA synchronous = FULL;",
+        new="PRAGMA synchronous = OFF;",
     ),
 )
 
@@ -168,11 +266,14 @@ NONCES = (
 
 def syncs() -> Iterator[Mutant]:
     """One mutant for every call in the source."""
-    for package in PACKAGES:
-        where = ROOT / "rustfsfs" / package
-        for path in sorted(where.rglob("*.py")) if where.is_dir() else [where]:
-            relative = str(path.relative_to(ROOT / "rustfsfs"))
-            yield from _syncs_in(relative, path.read_text())
+    for relative, source in sources():
+        yield from _syncs_in(relative, source)
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """(path below rustfsfs/, text) of every module."""
+    for path in sorted((ROOT / "rustfsfs").rglob("*.py")):
+        yield str(path.relative_to(ROOT / "rustfsfs")), path.read_text()
 
 
 def _syncs_in(relative: str, source: str) -> Iterator[Mutant]:
@@ -181,7 +282,7 @@ def _syncs_in(relative: str, source: str) -> Iterator[Mutant]:
         counts[site] = counts.get(site, 0) + 1
         number = f" {counts[site]}" if counts[site] > 1 else ""
         if site + number not in EXEMPT:
-            yield Mutant(f"without {site}{number}", relative, line=line)
+            yield Mutant(f"without {site}{number}", relative, line=line, hunt=HUNTS.get(site + number, ""))
 
 
 def sites_in(relative: str, source: str) -> list[str]:
@@ -275,7 +376,7 @@ def is_caught(mutant: Mutant) -> bool:
 
     logging.getLogger("rustfsfs").disabled = True
     with tempfile.TemporaryDirectory() as folder:
-        return hunt.fails(Path(folder))
+        return hunt.fails(Path(folder), mutant.hunt)
 
 
 def main() -> int:

@@ -1,6 +1,13 @@
 """world.publish: all or nothing, whatever a power cut leaves."""
 
 import itertools
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from rustfsfs.world import opened, publish
 from tests.crash.disk import CrashFiles, PowerLoss
@@ -33,3 +40,23 @@ def test_publish_is_all_or_nothing_at_every_crash_point() -> None:
             assert {contents(state) for state in files.states(limit=500, seed=1)} == {new}
             assert seen == {old, new}
             return
+
+
+PUBLISH = "import sys; from rustfsfs import world; world.publish(world.RealFiles(), sys.argv[1], b'data')"
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_the_real_files_make_the_system_calls_that_the_double_stands_for(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    calls = "fdatasync,fsync,rename,renameat,renameat2"
+    command = ["strace", "-f", "-y", "-o", str(trace), "-e", f"trace={calls}"]
+    (tmp_path / "d").mkdir()
+    subprocess.run([*command, sys.executable, "-c", PUBLISH, str(tmp_path / "d" / "f")], check=True)
+    made = re.findall(r"\b(fdatasync|fsync|rename\w*)\(.*?(?:<(.*?)>|\")", trace.read_text())
+    assert [
+        (call.rstrip("at2"), path) for call, path in made if str(tmp_path) in path or call.startswith("rename")
+    ] == [
+        ("fdatasync", str(tmp_path / "d" / "f.new")),
+        ("rename", ""),
+        ("fsync", str(tmp_path / "d")),
+    ]

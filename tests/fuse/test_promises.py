@@ -74,8 +74,12 @@ def test_sigkill_loses_nothing_acknowledged(mounted: Mounted) -> None:
     assert mounted.fsck() == []
 
 
-def test_one_fsync_is_exactly_one_sync_of_the_journal(mounted: Mounted, tmp_path: Path) -> None:
-    file = open(mounted.point / "f", "wb", buffering=0)  # noqa: SIM115  closed below, after the trace
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_one_fsync_is_exactly_one_sync_of_the_journal(mounted: Mounted, tmp_path: Path, what: str) -> None:
+    if what == "file":
+        fd = os.open(mounted.point / "f", os.O_RDWR | os.O_CREAT)
+    else:
+        fd = os.open(mounted.point, os.O_RDONLY | os.O_DIRECTORY)
     trace = tmp_path / "trace"
     tracer = subprocess.Popen(
         ["strace", "-f", "-y", "-e", "trace=fdatasync,fsync,sync,syncfs", "-o", str(trace), "-p", str(mounted.pid)],
@@ -84,12 +88,14 @@ def test_one_fsync_is_exactly_one_sync_of_the_journal(mounted: Mounted, tmp_path
     )
     assert tracer.stderr is not None
     tracer.stderr.readline()  # "Process N attached"
-    file.write(b"x" * 4096)
-    os.fsync(file.fileno())
+    (mounted.point / "new").mkdir()
+    if what == "file":
+        os.write(fd, b"x" * 4096)
+    os.fsync(fd)
     tracer.terminate()
     tracer.wait(30)
     tracer.stderr.close()
-    file.close()
+    os.close(fd)
     calls = [line for line in trace.read_text().splitlines() if re.search(r"\b(fdatasync|fsync|sync|syncfs)\(", line)]
     assert len(calls) == 1, calls
     assert "fdatasync" in calls[0] and "/journal/" in calls[0]

@@ -86,11 +86,11 @@ def _explored(steps: tuple[str, ...], seed: int) -> Explored:
         kind = draw.randrange(4) if length > 1 else 0
         if kind == 0:
             share = min(0.3, RECOVERIES[length] / cuts)
-            then = ("mkdir", "fsync", "create later")
+            then = ("mkdir later", "fsync", "create later")
             drawn = draw.randrange(1 << 30)
             explore_recovery(story, explored, limit=3, seed=drawn, steps=then, share=share, first=first)
         elif kind == 1:
-            explore_kill(told(Path(folder) / "k", steps), explored, limit=3, seed=seed, steps=("mkdir", "fsync"))
+            explore_kill(told(Path(folder) / "k", steps), explored, limit=3, seed=seed, steps=("mkdir later", "fsync"))
         elif kind == 2:
             action, how = draw.choice(FAULTS)
             faults = {action: [*[None] * draw.randrange(12), how]}
