@@ -1,5 +1,6 @@
 """An older page of the database, put back at its place, is never believed."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.volume.restoring import restore_metadata
 from rustfsfs.volume.volume import Volume
-from rustfsfs.world import real_world
+from rustfsfs.world import publish, real_world
+from tests.crash.disk import CrashFiles, PowerLoss
 from tests.volume.on_disk import FILE, Key, change, format_in
+
+KEY = bytes(range(32))
 
 
 async def fill(volume: Volume) -> None:
@@ -146,3 +150,68 @@ def test_what_the_wal_holds_is_not_judged(volume: Path, tmp_path: Path) -> None:
         assert sums.stale(adopt=False) == []
 
     change(volume, work)
+
+
+def on_double() -> tuple[CrashFiles, PageSums]:
+    """Two pages in a database file, one of them with a newer version in the WAL; sums known and durable."""
+    files = CrashFiles()
+    files.mkdir("/v")
+    publish(files, "/v/metadata.db", b"a" * PAGE_SIZE + b"b" * PAGE_SIZE)
+    sums = PageSums(files, "/v/metadata.db", KEY)
+    assert sums.stale(adopt=True) == []
+    sums.save(durably=True)
+    files.sync_dir("/v")
+    salts = b"saltsalt"
+    frame = (2).to_bytes(4) + bytes(4) + salts + bytes(8) + b"B" * PAGE_SIZE
+    publish(files, "/v/metadata.db-wal", bytes(16) + salts + bytes(8) + frame)
+    return files, sums
+
+
+def checkpoint(files: CrashFiles, sums: PageSums) -> None:
+    with sums.kept(1, 0):
+        fd = files.open("/v/metadata.db", write=True)
+        files.pwrite(fd, b"B" * PAGE_SIZE, PAGE_SIZE)
+        files.sync(fd)
+    wal = files.open("/v/metadata.db-wal", write=True)  # the next COMMIT begins it anew
+    files.pwrite(wal, bytes(16) + b"new salt" + bytes(8), 0)
+    files.sync(wal)
+
+
+def test_a_power_cut_at_any_moment_of_a_checkpoint_makes_no_page_stale() -> None:
+    states = 0
+    for die_at in range(100):
+        files, sums = on_double()
+        files.die_at = files.actions + die_at
+        try:
+            checkpoint(files, sums)
+        except PowerLoss:
+            pass
+        is_over = files.actions < files.die_at
+        for left in files.states(limit=200, seed=die_at):
+            states += 1
+            assert PageSums(left, "/v/metadata.db", KEY).stale(adopt=False) == [], die_at
+        if is_over:
+            break
+    assert is_over and states > 20
+    assert PageSums(files, "/v/metadata.db", KEY).stale(adopt=False) == []
+    fd = files.open("/v/metadata.db", write=True)
+    files.pwrite(fd, b"b" * PAGE_SIZE, PAGE_SIZE)  # what it was before
+    assert PageSums(files, "/v/metadata.db", KEY).stale(adopt=False) == [2]
+
+
+@pytest.mark.parametrize("action", ["pwrite", "sync"])
+def test_sums_that_cannot_be_written_are_gone_for_good(action: str) -> None:
+    """Those from before would call the pages of the checkpoint stale."""
+    files, sums = on_double()
+    files.failing[action] = [errno.EIO]
+    checkpoint(files, sums)
+    for left in files.states(limit=200, seed=1):
+        assert PageSums(left, "/v/metadata.db", KEY).stale(adopt=False) == []
+
+
+def test_without_sums_that_can_be_let_go_there_is_no_checkpoint() -> None:
+    files, sums = on_double()
+    files.failing["pwrite"] = [errno.EIO]
+    files.failing["unlink"] = [errno.EIO]
+    with pytest.raises(OSError, match="Input/output"):
+        checkpoint(files, sums)
