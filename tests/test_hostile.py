@@ -3,6 +3,7 @@
 Bytes are noise, spoilt copies of good ones, and good ones with their checksums made right again (those are not keyed).
 """
 
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -18,10 +19,12 @@ from rustfsfs.content.chunkid import chunk_id
 from rustfsfs.content.keys import checksum, derive_keys
 from rustfsfs.errors import RustfsfsError
 from rustfsfs.journal import layout as journal
+from rustfsfs.meta.pages import Sums
 from rustfsfs.service import protocol
 from rustfsfs.store import headers
 from rustfsfs.store import layout as packs
-from rustfsfs.volume import acl
+from rustfsfs.volume import acl, snapshots
+from rustfsfs.volume.pagesums import PageSums
 from tests.content.test_slots import ENCODED
 from tests.crash.disk import CrashFiles
 from tests.journal.test_layout import HEADER, KEY, NAME, sealed
@@ -46,6 +49,13 @@ def read_record(data: bytes) -> object:
     return journal.open_op(CIPHER, 5000, data[: journal.PREFIX.size], data[journal.PREFIX.size : end])
 
 
+def sums_of(known: dict[int, bytes]) -> bytes:
+    sums = Sums(bytes(32))
+    for number, one in known.items():
+        sums.put(number, one)
+    return sums.encode(0)
+
+
 def read_disk_header(data: bytes) -> object:
     files = CrashFiles()
     files.mkdir("/d")
@@ -57,6 +67,24 @@ def read_directory(data: bytes) -> object:
     offset, length = packs.decode_trailer(data[-packs.TRAILER_SIZE :])
     return packs.decode_directory(data[:length], pack=7, offset=offset, key=KEYS.directory, uuid=UUID)
 
+
+def read_snapshot(data: bytes) -> object:
+    files = CrashFiles()
+    files.mkdir("/d")
+    files.pwrite(files.create("/d/s.db"), data, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        snapshots.copy_out(files, "/d/s.db", f"{folder}/copy", KEYS)
+    return None
+
+
+def read_wal(data: bytes) -> object:
+    files = CrashFiles()
+    files.mkdir("/v")
+    files.pwrite(files.create("/v/metadata.db-wal"), data, 0)
+    return PageSums(files, "/v/metadata.db", bytes(32)).in_wal()
+
+
+PAGE_SUMS = sums_of({1: b"12345678", 2: b"87654321"})
 
 Parser = Callable[[bytes], object]
 PARSERS: dict[str, tuple[Parser, bytes, tuple[type[Exception], ...]]] = {
@@ -77,6 +105,9 @@ PARSERS: dict[str, tuple[Parser, bytes, tuple[type[Exception], ...]]] = {
     "pack header": (packs.decode_header, packs.encode_header(7, volume_uuid=UUID, disk_uuid=UUID), ()),
     "pack directory": (read_directory, DIRECTORY, ()),
     "disk header": (read_disk_header, headers.MAGIC + bytes(100), ()),
+    "page sums": (lambda data: Sums(bytes(32)).decode(data), PAGE_SUMS, ()),
+    "snapshot": (read_snapshot, bytes(4096) + snapshots.TRAILER_MAGIC + bytes(32), ()),
+    "WAL": (read_wal, bytes(16) + b"salts678" + bytes(8) + (9).to_bytes(4) + bytes(4) + b"salts678" + bytes(4200), ()),
     "ACL": (acl.checked, acl.encode([acl.Entry(1, 7, acl.NO_ID)]), ()),
     "settings": (
         lambda data: parse_config(data.decode(errors="replace")),

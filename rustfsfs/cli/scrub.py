@@ -8,6 +8,7 @@ from rustfsfs.cli import exits, places
 from rustfsfs.cli.console import progress_bar
 from rustfsfs.cli.secrets import open_options, read_secret
 from rustfsfs.config import parse_size
+from rustfsfs.errors import UsageError
 from rustfsfs.service.client import call
 from rustfsfs.units import format_size
 
@@ -31,7 +32,10 @@ def command(
     rustfsfs scrub /mnt --repair --limit 50MiB
     """
     found = places.find(place)
-    args = {"repair": repair, "rate_bytes_s": parse_size(limit) if limit is not None else 0}
+    rate_bytes_s = parse_size(limit) if limit is not None else 0
+    if limit is not None and not rate_bytes_s:
+        raise UsageError("the limit is a size above 0, like 20MiB")
+    args = {"repair": repair, "rate_bytes_s": rate_bytes_s}
     with progress_bar() as report:
         if found.is_mounted:
             done = call(found.volume, "scrub", args, report)

@@ -17,6 +17,8 @@ class Finding(NamedTuple):
     fork: int | None = None
 
 
+MARKED = "a chunk was found damaged"
+
 # (what is wrong, statement giving (subject, detail) rows, what the subject is)
 CHECKS: tuple[tuple[str, str, str], ...] = (
     (
@@ -98,7 +100,7 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
         "fork",
     ),
     (
-        "a chunk was found damaged",
+        MARKED,
         "SELECT e.fork, c.chunk FROM chunks c JOIN extents e ON e.base = c.chunk AND e.segment = 0 WHERE c.good = 0",
         "fork",
     ),
@@ -151,8 +153,11 @@ TOTALS: dict[str, str] = {
 }
 
 
-def check(metadata: Metadata) -> Iterator[Finding]:
-    """Everything that the tables alone can show. The caller holds a read transaction and its `running` is of it."""
+def check(metadata: Metadata, *, marked: bool = True) -> Iterator[Finding]:
+    """Everything that the tables alone can show. The caller holds a read transaction and its `running` is of it.
+
+    marked   chunks that were found damaged before, too
+    """
     try:
         for (text,) in metadata.rows("PRAGMA quick_check(10)"):
             if text != "ok":
@@ -162,6 +167,8 @@ def check(metadata: Metadata) -> Iterator[Finding]:
         metadata.run("DELETE FROM names_of")
         metadata.run("INSERT INTO names_of SELECT inode, count(*) FROM entries GROUP BY inode")
         for text, sql, subject in CHECKS:
+            if text == MARKED and not marked:
+                continue
             for number, detail in metadata.rows(sql):
                 yield _finding(text, subject, number, detail)
         for name, sql in TOTALS.items():

@@ -34,7 +34,7 @@ def audit_metadata(volume: Volume, step: Step) -> list[str]:
             metadata.run("BEGIN")
             step()
 
-        found = list(checking.until_damage(checking.check_metadata(metadata)))
+        found = list(checking.until_damage(checking.check_metadata(metadata, marked=False)))
         return [*found, *checking.until_damage(checking.check_hot(metadata, volume.journal, between))]
 
 

@@ -43,9 +43,9 @@ def until_damage(findings: Iterator[str]) -> Iterator[str]:
         yield str(exc)
 
 
-def check_metadata(metadata: Metadata) -> Iterator[str]:
-    """Findings in the tables, and in what they say of each other."""
-    for finding in checks.check(metadata):
+def check_metadata(metadata: Metadata, *, marked: bool = True) -> Iterator[str]:
+    """Findings in the tables, and in what they say of each other; `marked` as for `checks.check`."""
+    for finding in checks.check(metadata, marked=marked):
         where: list[str] = []
         if finding.inode is not None:
             where = paths.paths_of(metadata, finding.inode)
