@@ -40,7 +40,7 @@ LIMIT_MIN = 2  # nothing of what was not synced, and all of it
 RECOVERIES = {1: 3, 2: 1, 3: 1}  # about as many are cut everywhere
 FAULTS: list[tuple[str, int | str]] = [("sync", errno.EIO), ("pwrite", errno.EIO), ("pwrite", "short")]
 HASH_SIZE = 16
-MUTANT_S = 300
+MUTANT_S = 1200  # a minute where nothing else runs
 
 
 def tasks(seed: int) -> Iterator[tuple[str, ...]]:
