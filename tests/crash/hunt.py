@@ -44,10 +44,14 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     def run_kill() -> None:
         explore_kill(told(new(), ("write",)), Explored(), limit=LIMIT, seed=1, steps=("mkdir", "fsync"))
 
-    def run_recovery(*steps: str) -> Callable[[], None]:
+    def run_recovery(*steps: str, share: float = 0.3, last: bool = False) -> Callable[[], None]:
+        """`last`: only what happens in the last step is cut."""
+
         def run() -> None:
             story = told(new(), steps)
-            explore_recovery(story, Explored(), limit=3, seed=3, steps=("create", "mkdir", "fsync", "create later"))
+            first = story.last_step if last else None
+            then = ("create", "mkdir", "fsync", "create later")
+            explore_recovery(story, Explored(), limit=3, seed=3, steps=then, share=share, first=first)
 
         return run
 
@@ -103,7 +107,7 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield cut("snapshot", "truncate to nothing", "collect")
     yield "recovery", run_recovery("write", "setxattr", "chmod")
     yield cut("truncate to nothing", "seal", "collect", "snapshot")
-    yield "recovery of packs", run_recovery("seal batch")
+    yield "recovery of packs", run_recovery("seal batch", share=1.0, last=True)
     yield "disks", cut("disk add", "write", "seal", "disk remove", limit=3)[1]
 
 

@@ -24,7 +24,7 @@ from rustfsfs.config import Config
 from rustfsfs.content.slots import SlotKind
 from rustfsfs.errors import RustfsfsError
 from rustfsfs.journal import barriers
-from rustfsfs.meta import database, entries, inodes
+from rustfsfs.meta import database, disks, entries, inodes
 from rustfsfs.store.headers import read_disk_header
 from rustfsfs.units import KIB, ROOT, Nanoseconds
 from rustfsfs.volume import (
@@ -111,8 +111,11 @@ def opening(path: Path) -> Opening:
 
 
 async def tree(volume: Volume, directory: int = ROOT, path: str = "") -> Tree:
-    """All that an application could see, by path."""
+    """All that an application could see, by path; and the disks, if there are several."""
     found: Tree = {}
+    rows = disks.all_(volume.metadata) if directory == ROOT else []
+    if len(rows) > 1:
+        found["disks"] = tuple(row.path for row in rows)
     for name, _cookie, row in entries.page(volume.metadata, directory, 2, 1000):
         where = f"{path}/{name.decode()}"
         attached = {key: inodes.get_xattr(volume.metadata, row.inode, key) for key in xattrs.names(volume, row.inode)}
@@ -294,8 +297,6 @@ STEPS |= {f"{step} within an epoch": within_an_epoch(step) for step in ("write",
 INVISIBLE = {"fsync", "seal", "seal batch", "epoch", "collect", "snapshot", "bury", "bury within a seal"}
 INVISIBLE |= {
     "collect within a snapshot",
-    "disk add",
-    "disk remove",
     "epoch within a seal",
     "collect quietly",
     "drop",
@@ -304,6 +305,7 @@ INVISIBLE |= {
 }
 NO_BARRIER = {"collect", "collect quietly", "bury", "drop", "delete doomed", "reap"}
 FLOORS = {name for name in [*STEPS, *LATER] if " within " in name} | INVISIBLE - NO_BARRIER
+FLOORS |= {"disk add", "disk remove"}
 ONCE = ("create", "mkdir", "rmdir", "link")
 A_GONE, B_GONE = {"rename", "rename over"}, {"unlink"}
 NEEDS_A = {"write", "append", "rename", "rename over"}
