@@ -61,6 +61,13 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
         story = told(new(), steps, faults=faults, well=told(new(), steps))
         explore_recovery(story, Explored(), limit=3, seed=3, steps=("create later",), first=story.last, share=1.0)
 
+    def run_inode_numbers() -> None:
+        """What gave them out is lost, sooner or later."""
+        for seed in range(4):
+            story = told(new(), ("create", "mkdir"))
+            then = ("create later", "mkdir later")
+            explore_recovery(story, Explored(), limit=1, seed=seed, steps=then, first=story.last, share=1.0)
+
     def run_snapshots() -> None:
         explore_snapshots(told(new(), ("snapshot", "truncate to nothing", "seal", "collect", "snapshot", "write")))
 
@@ -105,6 +112,7 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "older snapshots", run_older_snapshots
     yield "snapshots being made", run_snapshots_being_made
     yield cut("snapshot", "truncate to nothing", "collect")
+    yield "inode numbers", run_inode_numbers
     yield "recovery", run_recovery("write", "setxattr", "chmod")
     yield cut("truncate to nothing", "seal", "collect", "snapshot")
     yield "recovery of packs", run_recovery("seal batch", share=1.0, last=True)

@@ -131,6 +131,7 @@ ORDERINGS = (
     Mutant(
         "the cut of a failed append is named only by the next record",
         "journal/journal.py",
+        hunt="recovery after a failed append",
         old="        file.failed = True\n        try:\n            self._roll()\n",
         new="        file.failed = True\n        try:\n            pass\n",
     ),
@@ -149,7 +150,7 @@ ORDERINGS = (
     Mutant(
         "inode numbers are not reserved ahead",
         "volume/opening.py",
-        hunt="recovery",
+        hunt="inode numbers",
         old="inode=running.inode_limit if unclean else running.next_inode",
         new="inode=running.next_inode",
     ),
@@ -182,7 +183,7 @@ ORDERINGS = (
     Mutant(
         "what was appended during a sync counts as synced",
         "journal/journal.py",
-        hunt="('chmod', 'write within an epoch', 'create'), None",
+        hunt="lives of a journal",
         old="            if file.last_seq <= job.target_seq:\n",
         new="            if True:\n",
     ),

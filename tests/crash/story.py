@@ -55,7 +55,6 @@ T = TypeVar("T")
 Tree = dict[str, tuple[object, ...]]
 FILE, DIRECTORY = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 NOISE = random.Random(9).randbytes(300_000)
-SYNC_S = 0.003  # more than the double takes
 NO_SNAPSHOT = Pins().snapshot_seq
 SEGMENT_BYTES = 256 * KIB  # small, so that stories pass from one to the next
 
@@ -208,11 +207,15 @@ def within_an_epoch(step: str) -> Callable[[Volume], Awaitable[None]]:
 
     async def run(volume: Volume) -> None:
         volume.barriers._average_s = 1.0  # as on a slow disk: the sync is a thread's, and others go on meanwhile
+        files = volume.world.files
+        assert isinstance(files, CrashFiles)
+        syncs = files.syncs
         async with trio.open_nursery() as nursery:
             nursery.start_soon(epochs.commit, volume)
             for _ in range(2):
                 await trio.lowlevel.checkpoint()
-            time.sleep(SYNC_S)  # the sync is done, and nobody has heard of it yet
+            while volume.barriers._running is not None and files.syncs == syncs:
+                time.sleep(0.0001)  # the sync is done then, and nobody has heard of it yet
             await volume.gate.opened()
             await STEPS[step](volume)
         await durability.barrier(volume)

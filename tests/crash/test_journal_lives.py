@@ -42,8 +42,8 @@ def data_of(op: bytes, size: int) -> bytes:
 def live(files: CrashFiles, journal: Journal, model: Model, draw: random.Random) -> None:
     for _ in range(draw.randrange(1, STEPS)):
         step = draw.choices(
-            ("append", "barrier", "commit", "prepare", "roll", "bad append", "bad sync", "forget"),
-            (10, 2, 3, 2, 1, 1, 1, 2),
+            ("append", "barrier", "slow barrier", "commit", "prepare", "roll", "bad append", "bad sync", "forget"),
+            (10, 2, 1, 3, 2, 1, 1, 1, 2),
         )[0]
         if step == "append":
             try_append(journal, model, draw)
@@ -55,6 +55,8 @@ def live(files: CrashFiles, journal: Journal, model: Model, draw: random.Random)
             try_barrier(journal, model)
         elif step == "barrier":
             try_barrier(journal, model)
+        elif step == "slow barrier":
+            append_during_barrier(journal, model, draw)
         elif step == "prepare":
             prepare(journal)
         elif step == "roll":
@@ -96,6 +98,18 @@ def try_append(journal: Journal, model: Model, draw: random.Random) -> None:
     model.happened.append(op)
     if data:
         model.data[address.seq] = (address, data)
+
+
+def append_during_barrier(journal: Journal, model: Model, draw: random.Random) -> None:
+    """A sync has done its work in a worker; before that is noted, one more record comes."""
+    count, job = len(model.happened), journal.sync_work()
+    job.run()
+    try_append(journal, model, draw)
+    try:
+        journal.finish(job)
+    except JournalFailed:
+        return
+    model.durable = max(model.durable, count)
 
 
 def try_barrier(journal: Journal, model: Model) -> bool:
