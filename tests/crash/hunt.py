@@ -41,17 +41,16 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     def run_format() -> None:
         explore_format(new(), Explored(), limit=LIMIT, seed=1)
 
-    def run_kill() -> None:
-        explore_kill(told(new(), ("write",)), Explored(), limit=LIMIT, seed=1, steps=("mkdir", "fsync"))
+    def run_kill(*steps: str) -> Callable[[], None]:
+        def run() -> None:
+            explore_kill(told(new(), steps), Explored(), limit=LIMIT, seed=1, steps=("mkdir", "fsync"))
 
-    def run_recovery(*steps: str, share: float = 0.3, last: bool = False) -> Callable[[], None]:
-        """`last`: only what happens in the last step is cut."""
+        return run
 
+    def run_recovery(*steps: str) -> Callable[[], None]:
         def run() -> None:
             story = told(new(), steps)
-            first = story.last_step if last else None
-            then = ("create", "mkdir", "fsync", "create later")
-            explore_recovery(story, Explored(), limit=3, seed=3, steps=then, share=share, first=first)
+            explore_recovery(story, Explored(), limit=3, seed=3, steps=("create", "mkdir", "fsync", "create later"))
 
         return run
 
@@ -105,7 +104,8 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield cut("write", "overwrite", "fsync", faults={"pwrite": ["short"]})
     yield cut("create", "mkdir", "fsync", faults={"sync": [None, errno.EIO]})
     yield "format", run_format
-    yield "kill", run_kill
+    yield "kill", run_kill("write")
+    yield "kill with an open pack", run_kill("seal batch")
     yield cut("truncate to nothing", "drop", "delete doomed")
     yield "recovery after a failed append", run_recovery_after_a_failed_append
     yield "snapshots", run_snapshots
@@ -115,7 +115,7 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "inode numbers", run_inode_numbers
     yield "recovery", run_recovery("write", "setxattr", "chmod")
     yield cut("truncate to nothing", "seal", "collect", "snapshot")
-    yield "recovery of packs", run_recovery("seal batch", share=1.0, last=True)
+    yield "recovery of packs", run_recovery("seal batch")
     yield "disks", cut("disk add", "write", "seal", "disk remove", limit=3)[1]
 
 

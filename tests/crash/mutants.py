@@ -60,7 +60,7 @@ HUNTS = {
     "volume/snapshots.py:close:sync": "snapshots",
     "volume/snapshots.py:_publish:sync_dir": "snapshots",
     "volume/snapshots.py:_take:barrier": "snapshots",
-    "store/disks.py:finish_pack:sync": "recovery of packs",
+    "store/disks.py:finish_pack:sync": "kill with an open pack",
 }
 
 
