@@ -80,17 +80,22 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
         lock = held.enter_context(locked(how.path, mount_point=how.mount_point, read_only=how.read_only))
         sums = PageSums(world.files, f"{how.path}/{METADATA}", keys.database)
         stale = await trio.to_thread.run_sync(partial(sums.stale, adopt=not how.read_only))
-        if stale and not how.read_only:
-            raise DamagedVolume(_why_stale(how.path, stale))
+        reason = _why_stale(how.path, stale) if stale else None
+        asked, how = how, replace(how, read_only=how.read_only or bool(stale))
         copied = frozen.writable(sums.path, is_frozen=is_frozen or bool(stale), without=stale)
         database_path = held.enter_context(copied)
         disk_locks = held.enter_context(DiskLocks())
         if not how.read_only:
             ballast.make_room_to_open(world.files, how.path, 2 * header.segment_bytes + OPENING_BYTES)
-        volume = await _open(world, how, header, keys, database_path, disk_locks, sums)
         try:
-            if stale:
-                volume.health.trouble = _why_stale(how.path, stale)
+            volume = await _open(world, how, header, keys, database_path, disk_locks, sums)
+        except DamagedVolume as exc:
+            raise DamagedVolume(reason or str(exc)) from exc
+        try:
+            if reason is not None:
+                volume.health.trouble = reason
+            if not asked.read_only and reason is not None:
+                volume.health.read_only_reason = reason
             yield volume
         finally:
             with trio.CancelScope(shield=True):
@@ -99,8 +104,8 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
 
 def _why_stale(path: str, stale: Sequence[int]) -> str:
     return (
-        f"{len(stale)} pages of the metadata of {path} (the first is {stale[0]}) are not those that were written last;"
-        " fsck --rebuild-index, or else --restore-metadata, helps; mount --read-only shows what is whole"
+        f"{len(stale)} pages of the metadata of {path} (the first is {stale[0]}) are not those that were written last:"
+        " what is on them cannot be read, and nothing written; fsck --rebuild-index, or else --restore-metadata, helps"
     )
 
 

@@ -218,7 +218,7 @@ def test_a_disk_is_added_filled_and_removed_again(mounted: Mounted) -> None:
 
 def test_a_rolled_back_database_is_noticed(mounted: Mounted) -> None:
     mounted.umount()
-    old = {path.name: path.read_bytes() for path in mounted.volume.glob("metadata.db*")}
+    old = {path.name: path.read_bytes() for path in mounted.volume.glob("metadata*")}
     mounted.mount()
     (mounted.point / "new").write_bytes(b"new")
     mounted.seal()
@@ -226,7 +226,10 @@ def test_a_rolled_back_database_is_noticed(mounted: Mounted) -> None:
     for path in mounted.volume.glob("metadata.db*"):
         path.unlink()
     for name, data in old.items():
-        (mounted.volume / name).write_bytes(data)
+        if name != "metadata.pages":
+            (mounted.volume / name).write_bytes(data)
+    refused(mount_on(mounted, mounted.point), 4, "not those that were written last", "--restore-metadata")
+    (mounted.volume / "metadata.pages").write_bytes(old["metadata.pages"])
     mounted.mount()
     with pytest.raises(OSError) as caught:
         (mounted.point / "more").write_bytes(b"x")
@@ -444,12 +447,12 @@ def test_a_volume_with_an_odd_name_is_found_by_its_mount_point(tmp_path: Path, n
 
 def test_a_mount_that_can_only_be_read_says_so_and_what_helps(mounted: Mounted) -> None:
     mounted.umount()
-    old = {path.name: path.read_bytes() for path in mounted.volume.glob("metadata.db*")}
+    old = {path.name: path.read_bytes() for path in mounted.volume.glob("metadata*")}
     mounted.mount()
     (mounted.point / "new").write_bytes(b"new")
     mounted.seal()
     mounted.umount()
-    for path in mounted.volume.glob("metadata.db*"):
+    for path in mounted.volume.glob("metadata*"):
         path.unlink()
     for name, data in old.items():
         (mounted.volume / name).write_bytes(data)

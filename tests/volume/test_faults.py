@@ -181,6 +181,7 @@ async def test_while_commits_fail_writers_hear_enospc_before_too_much_waits(
         volume.activity.uncommitted_rows = admission.UNCOMMITTED_ROWS_MAX + 1
         with pytest.raises(NoSpace, match="cannot be committed"):
             await writing.write(volume, inode, 0, b"x")
+        await volume.gate.opened()
         names.unlink(volume, ROOT, b"f")
         home.faults.plan()
         while volume.activity.uncommitted_rows:

@@ -70,6 +70,7 @@ def put_in_place(home: InMemory, snapshot: bytes, *, newest_epoch: int) -> None:
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
         home.files.unlink(f"{path}{suffix}")
+    home.files.unlink(str(home.path / "metadata.pages"))
     path.write_bytes(snapshot)
     home.files.pwrite(home.files.create(str(path)), snapshot, 0)
     world = world_on(home.files, 99)
