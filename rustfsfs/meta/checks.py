@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import apsw
 
-from rustfsfs.errors import DamagedMetadata
+from rustfsfs.errors import DamagedMetadata, StoreUnavailable
 from rustfsfs.meta.database import Metadata
 
 
@@ -175,7 +175,7 @@ def check(metadata: Metadata, *, marked: bool = True) -> Iterator[Finding]:
             found, kept = metadata.rows(sql)[0][0], getattr(metadata.running, name)
             if found != kept:
                 yield Finding(f"the running total {name} is {kept}, counted {found}")
-    except (DamagedMetadata, apsw.IOError) as exc:
+    except (DamagedMetadata, StoreUnavailable, apsw.IOError) as exc:
         yield Finding(f"SQLite cannot read its file: {exc}")
 
 

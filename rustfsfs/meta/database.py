@@ -208,9 +208,9 @@ def open_(path: str, key: bytes, *, vfs: str | None = None) -> Metadata:
     metadata = Metadata(connect(path, key, vfs=vfs), path, key)
     try:
         read_running(metadata)
-    except (apsw.SQLError, DamagedMetadata) as exc:
+    except (apsw.SQLError, DamagedMetadata, StoreUnavailable) as exc:
         metadata.close()
-        if isinstance(exc, DamagedMetadata):
+        if not isinstance(exc, apsw.SQLError):
             raise DamagedVolume(f"{path} cannot be read: {exc}") from exc
         raise DamagedVolume(f"the metadata {path} is damaged ({exc}); try fsck --restore-metadata") from exc
     return metadata

@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 import apsw
 
-from rustfsfs.errors import DamagedMetadata, DamagedVolume
+from rustfsfs.errors import DamagedMetadata, DamagedVolume, StoreUnavailable
 from rustfsfs.meta import checks, database
 from rustfsfs.meta.database import Metadata
 
 KEPT = ("inodes", "entries", "xattrs", "extents", "orphans", "dead_forks", "overlaid", "disks", "snapshots", "state")
 NUMBER_STEP = 16  # chunk numbers passed over behind a page that does not open: it holds about 60
 PREFIX_STEP = 1 << 48  # of the first eight bytes of a chunk id
-READING_ERRORS = (DamagedMetadata, *database.DAMAGE, apsw.IOError)
+READING_ERRORS = (DamagedMetadata, StoreUnavailable, *database.DAMAGE, apsw.IOError)
 
 FOUND = """
 CREATE TABLE found (                    -- frames that lie in packs; gone at the end

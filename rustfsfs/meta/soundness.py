@@ -2,13 +2,13 @@
 
 import apsw
 
-from rustfsfs.errors import DamagedMetadata
+from rustfsfs.errors import DamagedMetadata, StoreUnavailable
 from rustfsfs.meta.database import Metadata
 
 
 def is_sound(metadata: Metadata) -> bool:
-    """Every page opens and every tree hangs together. Reads the whole file."""
+    """Every page can be read, and opens, and every tree hangs together. Reads the whole file."""
     try:
         return metadata.rows("PRAGMA quick_check(1)") == [("ok",)]
-    except (DamagedMetadata, apsw.Error):
+    except (DamagedMetadata, StoreUnavailable, apsw.Error):
         return False

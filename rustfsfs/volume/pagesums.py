@@ -7,7 +7,7 @@ the one its sum says; what the WAL holds a version of is not judged, since SQLit
 
 import logging
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rustfsfs.meta import pages
 from rustfsfs.meta.database import PAGE_SIZE
@@ -40,10 +40,11 @@ class PageSums:
         if not self._files.exists(self._file):
             return
         with opened(self._files, self._file) as fd:
-            block = 0
-            while data := self._files.pread(fd, pages.BLOCK_SIZE, block * pages.BLOCK_SIZE):
+            for at in range(0, self._files.size(self._file), pages.BLOCK_SIZE):
+                data = b""  # of a block that cannot be read nothing is known, as of a damaged one
+                with suppress(OSError):
+                    data = self._files.pread(fd, pages.BLOCK_SIZE, at)
                 self.damaged_blocks += not self._sums.decode(data)
-                block += 1
 
     def in_wal(self, first: int = 0, end: int | None = None) -> set[int]:
         """Pages in the frames of the WAL from `first` on (0-based), up to `end` or its last."""
@@ -65,6 +66,8 @@ class PageSums:
         """Pages of the file that are not those that were written last, before anybody has opened the database.
 
         adopt   take the sum of pages of which none is known, as they are
+
+        Pages that cannot be read are not judged: SQLite meets that error itself, if it ever needs them.
         """
         found: list[int] = []
         at: int | None = 0
@@ -84,10 +87,21 @@ class PageSums:
         found: list[int] = []
         if offset < end:
             with opened(self._files, self.path) as fd:
-                for at in range(offset, end, AT_ONCE):
-                    data = self._files.pread(fd, min(AT_ONCE, end - at), at)
+                for at, data in self._readable(fd, offset, end):
                     found += self._judged(data, at, unjudged, adopt=adopt)
         return end if end < size_bytes else None, found
+
+    def _readable(self, fd: int, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """(offset, bytes) of stretches of the file; past what cannot be read, page by page."""
+        for begin in range(offset, end, AT_ONCE):
+            try:
+                stretches = [(begin, self._files.pread(fd, min(AT_ONCE, end - begin), begin))]
+            except OSError:
+                stretches = []
+                for at in range(begin, min(begin + AT_ONCE, end), PAGE_SIZE):
+                    with suppress(OSError):
+                        stretches.append((at, self._files.pread(fd, PAGE_SIZE, at)))
+            yield from stretches
 
     def _judged(self, data: bytes, offset: int, unjudged: Set[int], *, adopt: bool) -> Iterator[int]:
         for number in pages.page_numbers(offset, len(data)):

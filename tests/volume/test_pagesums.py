@@ -18,6 +18,7 @@ from rustfsfs.volume.restoring import restore_metadata
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import publish, real_world
 from tests.crash.disk import CrashFiles, PowerLoss
+from tests.faults import Fault, Faults, FaultyFiles
 from tests.volume.on_disk import FILE, Key, change, format_in
 
 KEY = bytes(range(32))
@@ -166,6 +167,23 @@ def on_double() -> tuple[CrashFiles, PageSums]:
     frame = (2).to_bytes(4) + bytes(4) + salts + bytes(8) + b"B" * PAGE_SIZE
     publish(files, "/v/metadata.db-wal", bytes(16) + salts + bytes(8) + frame)
     return files, sums
+
+
+def test_what_cannot_be_read_keeps_nobody_from_opening() -> None:
+    """A bad sector under the sums, or under a page: nothing is known of it, and all else is judged."""
+    files, _sums = on_double()
+    files.unlink("/v/metadata.db-wal")
+    fd = files.open("/v/metadata.db", write=True)
+    files.pwrite(fd, b"o" * PAGE_SIZE, PAGE_SIZE)
+    faults = Faults()
+    faulty = FaultyFiles(files, faults)
+    faults.plan(Fault(action="pread", word="metadata.pages"))
+    sums = PageSums(faulty, "/v/metadata.db", KEY)
+    assert (sums.damaged_blocks, sums.stale(adopt=False)) == (1, [])
+    sums = PageSums(faulty, "/v/metadata.db", KEY)
+    for count, stale in ((1, [2]), (2, [2]), (3, [])):  # the whole stretch, the first page, the second too
+        faults.plan(Fault(action="pread", word="metadata.db", count=count))
+        assert sums.stale(adopt=True) == stale
 
 
 def checkpoint(files: CrashFiles, sums: PageSums) -> None:
