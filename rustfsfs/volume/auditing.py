@@ -108,14 +108,19 @@ def _trouble_of_snapshot(volume: Volume, path: str) -> str | None:
 
 
 async def audit_headers(volume: Volume, findings: Findings, *, repair: bool) -> None:
-    """The volume's header on every disk, and each disk's own, in both its files."""
-    await volume.gate.opened()
-    epochs = {row.disk: row.epoch for row in disks.all_(volume.metadata)}
-    stores = dict(volume.disks)
-    found = await trio.to_thread.run_sync(_bad_headers, volume, stores)
-    left = found
-    if found and repair:
-        left = await trio.to_thread.run_sync(_mend_headers, volume, stores, epochs)
+    """The volume's header on every disk, and each disk's own, in both its files.
+
+    Not while a snapshot renews them: else a header might be put back to the epoch before, and the disk be taken for an
+    older copy of itself.
+    """
+    async with volume.snapshot_lock:
+        await volume.gate.opened()
+        epochs = {row.disk: row.epoch for row in disks.all_(volume.metadata)}
+        stores = dict(volume.disks)
+        found = await trio.to_thread.run_sync(_bad_headers, volume, stores)
+        left = found
+        if found and repair:
+            left = await trio.to_thread.run_sync(_mend_headers, volume, stores, epochs)
     for line in found:
         findings.add(line, repaired=line not in left)
 

@@ -1,8 +1,9 @@
 """Scrubbing finds every kind of damage while the volume is open, and mends what has a good copy."""
 
 import random
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import trio
 from rustfsfs.errors import DamagedData, PackMissing
 from rustfsfs.meta import chunks
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
-from rustfsfs.volume import checking, collecting, epochs, reading, scrubbing, snapshots, writing
+from rustfsfs.volume import auditing, checking, collecting, epochs, reading, scrubbing, snapshots, writing
 from rustfsfs.volume.mending import Findings
 from rustfsfs.volume.volume import Volume
+from tests.crash.disk import CrashFiles
 from tests.volume.in_memory import NOISE, InMemory, new_file, put, seal
 
 
@@ -299,3 +301,47 @@ async def test_scrubbing_while_others_write_and_collect(tmp_path: Path) -> None:
             ended = True
         assert await read_all(volume, kept)
         assert is_sound(volume)
+
+
+class SlowToOpen(CrashFiles):
+    """Who opens a file whose path ends in `word` waits until `go`, the second time; then `reached` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.word = "-"
+        self.opened = 0
+        self.reached = threading.Event()
+        self.go = threading.Event()
+
+    def open(self, path: str, *, write: bool = False) -> int:
+        if path.endswith(self.word):
+            self.opened += 1
+            if self.opened == 2:
+                self.reached.set()
+                assert self.go.wait(20)
+        return super().open(path, write=write)
+
+
+@dataclass
+class SlowVolume(InMemory):
+    files: SlowToOpen = field(default_factory=SlowToOpen)
+
+
+async def test_a_header_is_not_mended_to_an_older_epoch_than_a_snapshot_gave_it(tmp_path: Path) -> None:
+    """Else the next mount would take the disk for an older copy, and refuse."""
+    home = SlowVolume(tmp_path, disk_count=1)
+    async with home.opened() as volume:
+        await filled(volume)
+        flip(home, f"{home.disks[0]}/{DISK_HEADER}", 50)
+        home.files.word = DISK_HEADER_COPY
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(auditing.audit_headers, volume, Findings(), repair=True))
+            while not home.files.reached.is_set():
+                await trio.sleep(0.01)
+            nursery.start_soon(snapshots.take, volume)
+            await trio.sleep(0.3)  # enough for it, if nothing keeps it
+            home.files.go.set()
+        await epochs.commit(volume)
+        volume.health.read_only_reason = "no snapshot at the end, which would hide it"
+    async with home.opened() as volume:
+        assert volume.health.missing_disks == {}
