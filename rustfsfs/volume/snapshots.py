@@ -135,19 +135,30 @@ def copy_out(files: Files, snapshot: str, target: str, keys: Keys) -> None:
 
     Raises DamagedVolume (not all of it is what was written), OSError.
     """
+    copy = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with open(copy, "wb") as file:
+        if read_whole(files, snapshot, keys, file.write) is False:
+            raise DamagedVolume(f"the metadata snapshot {snapshot} is damaged")
+
+
+def read_whole(files: Files, snapshot: str, keys: Keys, take: Callable[[bytes], object]) -> bool | None:
+    """Give the database that a snapshot holds to `take`, piece by piece; is all of it what was written? Blocking.
+
+    None: it is of 0.1.0 and has no MAC of the whole. Raises OSError.
+    """
     size_bytes = files.size(snapshot)
-    has_trailer = size_bytes % database.PAGE_SIZE == TRAILER_SIZE  # else it is of 0.1.0
+    has_trailer = size_bytes % database.PAGE_SIZE == TRAILER_SIZE
     end = size_bytes - TRAILER_SIZE * has_trailer
     whole = RunningMac(_mac_key(keys))
-    copy = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    with opened(files, snapshot) as fd, open(copy, "wb") as file:
+    with opened(files, snapshot) as fd:
         for offset in range(0, end, STEP):
             data = files.pread(fd, min(STEP, end - offset), offset)
             whole.update(data)
-            file.write(data)
+            take(data)
         trailer = files.pread(fd, TRAILER_SIZE, end)
-    if size_bytes % database.PAGE_SIZE and trailer != TRAILER_MAGIC + whole.digest():
-        raise DamagedVolume(f"the metadata snapshot {snapshot} is damaged")
+    if size_bytes % database.PAGE_SIZE == 0:
+        return None
+    return trailer == TRAILER_MAGIC + whole.digest()
 
 
 class _Targets:

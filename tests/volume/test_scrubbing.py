@@ -148,6 +148,15 @@ DAMAGES = {
 }
 
 
+async def test_a_snapshot_is_verified_without_a_copy_of_it(tmp_path: Path) -> None:
+    """There may be no room for one, or no way to write: that is no damage."""
+    home = InMemory(tmp_path)
+    async with home.opened() as volume:
+        await filled(volume)
+        (home.path / "metadata.check" / "no").mkdir(parents=True)  # where a copy would go
+        assert (await scrub(volume, repair=True)).lines == []
+
+
 @pytest.mark.parametrize("name", DAMAGES)
 async def test_damage_is_found_and_with_two_copies_all_of_it_mended(tmp_path: Path, name: str) -> None:
     home = InMemory(tmp_path, disk_count=2, copies=2)
