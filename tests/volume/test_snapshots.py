@@ -5,7 +5,7 @@ from pathlib import Path
 import trio
 
 from rustfsfs.meta import database, disks
-from rustfsfs.volume import durability, epochs, reading, sealing, snapshots, writing
+from rustfsfs.volume import durability, epochs, pagesums, reading, sealing, snapshots, writing
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.volume import Volume
 from tests.crash.story import Key, world_on
@@ -67,6 +67,7 @@ async def test_a_snapshot_that_was_never_recorded_is_deleted_at_opening(tmp_path
 def put_in_place(home: InMemory, snapshot: bytes, *, newest_epoch: int) -> None:
     """As `fsck --restore-metadata` does."""
     path = home.path / "metadata.db"
+    pagesums.forget(home.files, str(path))
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
         home.files.unlink(f"{path}{suffix}")
