@@ -120,18 +120,24 @@ async def _copy_again(volume: Volume, row: Pack, good: Sequence[Frame], findings
     """Chunks that were stored while a disk was missing have too few copies."""
     ready = {one.disk for one in disks.all_(volume.metadata) if not one.draining and one.disk in volume.disks}
     wanted = min(volume.header.copies, len(ready))
-    lies = {place: chunks.places(volume.metadata, chunk.chunk) for chunk, place in good}
-    few = [(chunk, place) for chunk, place in good if place in lies[place] and len(lies[place]) < wanted]
+    few = _with_few_copies(volume, good, wanted)
     if not few:
         return
     line = f"pack {row.pack} on disk {row.disk}: {len(few)} chunks have fewer than {wanted} copies"
     if repair:
         async with volume.collect_lock:
             await volume.gate.opened()
-            sources = [moving.Source(volume, chunk, place) for chunk, place in few]
+            still = _with_few_copies(volume, few, wanted)  # others may be gone, their numbers for good
+            sources = [moving.Source(volume, chunk, place) for chunk, place in still]
             frames = await moving.read_all(volume, sources)
             await moving.add_copies(volume, sources, frames, now_ns=now(volume))
     findings.add(line if repair else f"{line}: scrub --repair stores more", repaired=repair)
+
+
+def _with_few_copies(volume: Volume, frames: Sequence[Frame], wanted: int) -> list[Frame]:
+    """Those that are still where they were, and lie in fewer than `wanted` places."""
+    lies = [chunks.places(volume.metadata, chunk.chunk) for chunk, _place in frames]
+    return [frame for frame, places in zip(frames, lies, strict=True) if frame[1] in places and len(places) < wanted]
 
 
 async def verify_ends(volume: Volume, row: Pack, findings: Findings, *, repair: bool) -> None:
@@ -139,7 +145,9 @@ async def verify_ends(volume: Volume, row: Pack, findings: Findings, *, repair: 
 
     Raises NoSpace, StoreUnavailable.
     """
-    store = volume.disks[row.disk]
+    store = volume.disks.get(row.disk)
+    if store is None:  # removed while its last frames were read
+        return
     named, why = await trio.to_thread.run_sync(_read_ends, store, row, limiter=volume.readers)
     await volume.gate.opened()
     there = chunks.find_pack(volume.metadata, row.pack, row.disk)

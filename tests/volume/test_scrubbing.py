@@ -13,7 +13,7 @@ import trio
 from rustfsfs.errors import DamagedData, PackMissing
 from rustfsfs.meta import chunks
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
-from rustfsfs.volume import auditing, checking, collecting, epochs, reading, scrubbing, snapshots, writing
+from rustfsfs.volume import auditing, checking, collecting, epochs, mending, reading, scrubbing, snapshots, writing
 from rustfsfs.volume.mending import Findings
 from rustfsfs.volume.volume import Volume
 from tests.crash.disk import CrashFiles
@@ -227,6 +227,35 @@ async def test_chunks_with_too_few_copies_get_them_back(tmp_path: Path) -> None:
         assert (await scrub(volume, repair=False)).lines == []
         assert is_sound(volume)
         assert await read_all(volume, kept)
+
+
+async def test_chunks_that_went_while_more_copies_of_them_waited_stay_gone(tmp_path: Path) -> None:
+    """And their content may have another number by then."""
+    home = InMemory(tmp_path, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        away = volume.disks.pop(2)
+        kept = await filled(volume)
+        volume.disks[2] = away
+        async with trio.open_nursery() as nursery, volume.collect_lock:
+            nursery.start_soon(partial(scrub, volume, repair=True))
+            while not volume.collect_lock.statistics().tasks_waiting:
+                await trio.sleep(0.01)
+            for inode in kept:
+                await writing.resize(volume, inode, 0)
+            await collecting.bury(volume)
+            await _write_again(volume, kept)
+        assert volume.health.restored_in_a_row == 0
+        assert is_sound(volume)
+        assert (await scrub(volume, repair=False)).lines == []
+
+
+async def test_a_disk_may_be_removed_while_it_is_scrubbed(tmp_path: Path) -> None:
+    home = InMemory(tmp_path, disk_count=2)
+    async with home.opened() as volume:
+        await filled(volume)
+        (row, *_rest) = chunks.packs(volume.metadata)
+        volume.disks.pop(row.disk)
+        await mending.verify_ends(volume, row, Findings(), repair=True)
 
 
 async def test_a_chunk_that_reads_well_again_is_good_again(tmp_path: Path) -> None:
