@@ -40,17 +40,19 @@ def rebuild_index(path: str, secret: Secret, *, progress: Progress = no_progress
     with locked(path, mount_point=None):
         stale = PageSums(world.files, f"{path}/{METADATA}", keys.database).stale(adopt=False)
         with frozen.writable(f"{path}/{METADATA}", is_frozen=bool(stale), without=stale) as opened:
-            return _rebuild_from(world, path, header, keys, opened, progress)
+            return _rebuild_from(world, path, header, keys, opened, progress, is_stale=bool(stale))
 
 
 def _rebuild_from(
-    world: World, path: str, header: VolumeHeader, keys: Keys, opened: str, progress: Progress
+    world: World, path: str, header: VolumeHeader, keys: Keys, opened: str, progress: Progress, *, is_stale: bool
 ) -> list[str]:
+    """`is_stale`: pages are not to be believed. They may be free ones, which nobody reads but mount's own look."""
     old = open_metadata(world, opened, keys)
     temporary = f"{path}/{METADATA}.new"
     try:
         stores = _all_disks(world, path, header, keys, old)
-        _refuse_sound(old, stores)
+        if not is_stale:
+            _refuse_sound(old, stores)
         database.remove_files(temporary)
         new = database.create(temporary, keys.database)
         try:

@@ -11,12 +11,13 @@ import pytest
 from rustfsfs.errors import DamagedVolume, MachineTrouble, UsageError
 from rustfsfs.meta import database
 from rustfsfs.meta.database import Metadata
-from rustfsfs.volume import collecting, commands, offline, writing
+from rustfsfs.units import ROOT
+from rustfsfs.volume import collecting, commands, epochs, names, offline, writing
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.rebuilding import rebuild_index
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
-from tests.volume.on_disk import Key, change, format_in, write_file
+from tests.volume.on_disk import FILE, Key, change, format_in, write_file
 
 CONTENTS = {name: random.Random(name).randbytes(400_000) for name in "abcd"}
 
@@ -118,6 +119,36 @@ def test_a_sound_index_is_left_alone(volume: Path) -> None:
     with pytest.raises(UsageError, match="nothing to rebuild"):
         rebuild_index(str(volume), Key())
     assert not list(volume.glob("*.damaged*"))
+
+
+def test_a_stale_page_that_is_free_is_no_reason_to_go_back_to_a_snapshot(volume: Path) -> None:
+    """No check of SQLite's reads it, and yet the volume is not mounted with it."""
+    used: set[int] = set()
+
+    async def grow_and_shrink(opened: Volume) -> None:
+        for number in range(400):
+            names.create(opened, ROOT, b"name%d" % number, mode=FILE, uid=0, gid=0)
+        await epochs.commit(opened)
+        for number in range(400):
+            names.unlink(opened, ROOT, b"name%d" % number)
+
+    def look(metadata: Metadata) -> None:
+        used.update(number for (number,) in metadata.rows("SELECT pageno FROM dbstat"))
+
+    change(volume, grow_and_shrink)
+    with_metadata(volume, look)
+    change(volume, fill_nothing)
+    data = bytearray((volume / "metadata.db").read_bytes())
+    free = max(set(range(4, len(data) // 4096 + 1)) - used)
+    data[free * 4096 - 100] ^= 1
+    (volume / "metadata.db").write_bytes(data)
+    with pytest.raises(DamagedVolume, match="not those that were written last"):
+        change(volume, fill_nothing)
+    comes_back(volume)
+
+
+async def fill_nothing(_volume: Volume) -> None:
+    return
 
 
 def test_other_damage_is_named_and_nothing_changed(volume: Path) -> None:
