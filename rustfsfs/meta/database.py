@@ -18,6 +18,7 @@ from rustfsfs.meta import dbapi, schema
 
 SHM_TROUBLE = (apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP)  # the -shm file finds no room: a full disk
 PAGE_SIZE = 4096
+BUSY_MS = 10_000  # how long one connection waits for the other
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)  # a page that does not open, or is not what it should be
 Bindings = Sequence[int | float | str | bytes | None]
 
@@ -175,7 +176,7 @@ def connect(path: str, key: bytes, *, create: bool = False, vfs: str | None = No
         _unlock(db, key)
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-        db.set_busy_timeout(10_000)
+        db.set_busy_timeout(BUSY_MS)
         if create:
             db.execute(FILE_PRAGMAS).fetchall()
         db.execute(PRAGMAS).fetchall()  # to the end: the cursor stops at every statement that answers
@@ -288,8 +289,15 @@ def wal_size(db: apsw.Connection) -> int:
 
 
 def restart_wal(db: apsw.Connection) -> None:
-    """Checkpoint all and let the next writer begin the WAL anew. Only while no write transaction is open."""
-    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+    """Checkpoint all and let the next writer begin the WAL anew. Only while no write transaction is open.
+
+    Raises apsw.BusyError, at once, while a connection reads what an older COMMIT left.
+    """
+    db.set_busy_timeout(0)
+    try:
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+    finally:
+        db.set_busy_timeout(BUSY_MS)
 
 
 def mark_restored(metadata: Metadata, *, newest_epoch: int) -> None:

@@ -94,13 +94,15 @@ def _note_failed_commit(volume: Volume, exc: Exception) -> None:
 
 
 async def _restart_wal(volume: Volume) -> None:
-    """With the gate shut. Skipped while somebody reads through the second connection."""
+    """With the gate shut, so nobody is waited for. Skipped while somebody reads, as fsck and scrub may for minutes."""
     try:
         volume.reader_lock.acquire_nowait()
     except trio.WouldBlock:
         return
     try:
         await trio.to_thread.run_sync(_restart, volume)
+    except apsw.BusyError:
+        pass
     except (apsw.Error, OSError) as exc:  # the COMMIT stands, and the WAL only grows on
         log.warning("the metadata's WAL could not begin anew, the next epoch tries again: %s", exc)
     finally:
