@@ -4,6 +4,8 @@ A pass goes through the packs in order, then through what lies beside them (`vol
 is recorded, so that it goes on where it was after an unmount or a crash (DESIGN.md §2, op Scrubbed).
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import trio
@@ -41,6 +43,8 @@ class Pass:
 
 async def scrub(volume: Volume, *, repair: bool, rate_bytes_s: int, progress: Progress = no_progress) -> Findings:
     """One whole pass, asked for by a person. Raises NoSpace, StoreError: something could not be stored anew."""
+    if volume.scrub_lock.locked():
+        progress(0, 0, "waiting for another scrub")
     async with volume.scrub_lock:
         await volume.gate.opened()
         one = Pass(repair=repair, rate_bytes_s=rate_bytes_s, is_polite=False, begun_ns=now(volume))
@@ -49,17 +53,26 @@ async def scrub(volume: Volume, *, repair: bool, rate_bytes_s: int, progress: Pr
 
 
 async def scrub_on(volume: Volume, *, rate_bytes_s: int) -> Findings:
-    """The rest of the background's pass, or a new one; what it can mend, it mends. Raises as `scrub`."""
-    async with volume.scrub_lock:
-        await volume.gate.opened()
-        running = volume.metadata.running
-        one = Pass(repair=True, rate_bytes_s=rate_bytes_s, is_polite=True, begun_ns=now(volume))
-        if running.scrub_begun_ns:
-            one.begun_ns, one.at = running.scrub_begun_ns, (running.scrub_disk, running.scrub_pack)
-            one.findings.found, one.findings.repaired = running.scrub_found, running.scrub_repaired
-            one.findings.verified_bytes = running.scrub_bytes
-        await _finish(volume, one, no_progress)
-        return one.findings
+    """The rest of the background's pass, or a new one; what it can mend, it mends. Raises as `scrub`.
+
+    It takes days, and a person is not to wait for its end: one who asks has the lock after the pack that it is at.
+    """
+    await volume.gate.opened()
+    running = volume.metadata.running
+    one = Pass(repair=True, rate_bytes_s=rate_bytes_s, is_polite=True, begun_ns=now(volume))
+    if running.scrub_begun_ns:
+        one.begun_ns, one.at = running.scrub_begun_ns, (running.scrub_disk, running.scrub_pack)
+        one.findings.found, one.findings.repaired = running.scrub_found, running.scrub_repaired
+        one.findings.verified_bytes = running.scrub_bytes
+    await _finish(volume, one, no_progress)
+    return one.findings
+
+
+@asynccontextmanager
+async def _turn(volume: Volume, one: Pass) -> AsyncIterator[None]:
+    """A piece of a pass; a person's holds the lock from its beginning to its end."""
+    async with volume.scrub_lock if one.is_polite else nullcontext():
+        yield
 
 
 async def _finish(volume: Volume, one: Pass, progress: Progress) -> None:
@@ -75,8 +88,9 @@ async def _finish(volume: Volume, one: Pass, progress: Progress) -> None:
 async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
     while rows := await _next_packs(volume, one.at):
         for row in rows:
-            if row.disk in volume.disks:
-                await _scrub_pack(volume, one, row, progress)
+            async with _turn(volume, one):
+                if row.disk in volume.disks:
+                    await _scrub_pack(volume, one, row, progress)
             one.at = row.disk, row.pack
             await _record(volume, one)
 
@@ -101,9 +115,10 @@ async def _scrub_pack(volume: Volume, one: Pass, row: Pack, progress: Progress) 
 
 
 async def _scrub_headers(volume: Volume, one: Pass, progress: Progress) -> None:
-    await auditing.audit_pages(volume, one.findings)
-    await auditing.audit_headers(volume, one.findings, repair=one.repair)
-    await auditing.audit_snapshots(volume, one.findings, repair=one.repair)
+    async with _turn(volume, one):
+        await auditing.audit_pages(volume, one.findings)
+        await auditing.audit_headers(volume, one.findings, repair=one.repair)
+        await auditing.audit_snapshots(volume, one.findings, repair=one.repair)
 
 
 async def _scrub_metadata(volume: Volume, one: Pass, progress: Progress) -> None:
@@ -115,7 +130,9 @@ async def _scrub_metadata(volume: Volume, one: Pass, progress: Progress) -> None
         if one.is_polite:
             trio.from_thread.run(trio.sleep, BUSY_S)
 
-    for line in await trio.to_thread.run_sync(auditing.audit_metadata, volume, step):
+    async with _turn(volume, one):
+        lines = await trio.to_thread.run_sync(auditing.audit_metadata, volume, step)
+    for line in lines:
         one.findings.add(line)
 
 

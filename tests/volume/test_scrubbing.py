@@ -305,6 +305,25 @@ async def test_a_pass_goes_on_where_it_was(tmp_path: Path) -> None:
         assert running.scrub_ended_ns and not running.scrub_begun_ns
 
 
+async def test_a_person_does_not_wait_for_the_background(tmp_path: Path) -> None:
+    """Whose pass takes days."""
+    async with InMemory(tmp_path).opened() as volume:
+        await filled(volume)
+        await filled_more(volume)
+        ended: list[Findings] = []
+
+        async def background() -> None:
+            ended.append(await scrubbing.scrub_on(volume, rate_bytes_s=300_000))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(background)
+            while not volume.scrub_lock.locked():
+                await trio.sleep(0)
+            assert (await scrub(volume, repair=True)).lines == []
+            assert ended == []
+            nursery.cancel_scope.cancel()
+
+
 async def filled_more(volume: Volume) -> None:
     for number in range(3):
         await put(volume, new_file(volume, b"more%d" % number), 300_000)
