@@ -47,12 +47,12 @@ def command(
             )
     for line in done["findings"]:
         exits.echo(line)
-    left = len(done["findings"]) - done["repaired"]
+    left = done["found"] - done["repaired"]
     exits.echo(f"Verified {format_size(done['verified_bytes'])} of frames and all metadata: {describe(done, left)}")
     return exits.FINDINGS if left else exits.DONE
 
 
 def describe(done: dict[str, Any], left: int) -> str:
-    if not done["findings"]:
+    if not done["found"]:
         return "no damage."
-    return f"{len(done['findings'])} found, {done['repaired']} repaired, {left} left."
+    return f"{done['found']} found, {done['repaired']} repaired, {left} left."

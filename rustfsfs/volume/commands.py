@@ -95,9 +95,10 @@ async def scrub(volume: Volume, args: dict[str, Any], progress: Progress) -> dic
     if repair:
         ensure_writable(volume)
     done = await scrubbing.scrub(volume, repair=repair, rate_bytes_s=rate_bytes_s, progress=progress)
+    missing = [f"disk {why}" for why in volume.health.missing_disks.values()]
     return {
-        "findings": done.lines,
-        "found": done.found,
+        "findings": [*missing, *done.lines],
+        "found": len(missing) + done.found,
         "repaired": done.repaired,
         "verified_bytes": done.verified_bytes,
     }

@@ -21,12 +21,13 @@ from rustfsfs.volume.volume import Volume
 
 FRAMES_AT_ONCE = 250
 BYTES_AT_ONCE = 4 * MIB
+LINES_MAX = 10_000  # a disk that fails has millions of frames
 PATHS_LOOKED_UP_MAX = 100  # in one pass: each look reads whole tables
 
 
 @dataclass(slots=True)
 class Findings:
-    """What was found, a line each, and how much of it is no more."""
+    """What was found, a line each as far as LINES_MAX, and how much of it is no more."""
 
     lines: list[str] = field(default_factory=list)
     found: int = 0
@@ -36,7 +37,10 @@ class Findings:
     def add(self, line: str, *, repaired: bool = False) -> None:
         self.found += 1
         self.repaired += repaired
-        self.lines.append(f"{line}{': repaired' if repaired else ''}")
+        if self.found <= LINES_MAX:
+            self.lines.append(f"{line}{': repaired' if repaired else ''}")
+        elif self.found == LINES_MAX + 1:
+            self.lines.append("and more, not told one by one")
 
 
 Frame = tuple[Chunk, ops.Place]

@@ -73,9 +73,7 @@ def scrub(path: str, secret: Secret, args: dict[str, Any], *, progress: Progress
     """As the call `scrub` of a mounted volume."""
 
     async def work(volume: Volume) -> dict[str, Any]:
-        found: dict[str, Any] = await commands.scrub(volume, args, progress)
-        found["findings"] = [*(f"disk {why}" for why in volume.health.missing_disks.values()), *found["findings"]]
-        return found
+        return await commands.scrub(volume, args, progress)
 
     return _run(path, secret, work, read_only=not args["repair"])
 

@@ -13,8 +13,19 @@ import trio
 from rustfsfs.errors import DamagedData, PackMissing
 from rustfsfs.meta import chunks
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
-from rustfsfs.volume import auditing, checking, collecting, epochs, mending, reading, scrubbing, snapshots, writing
-from rustfsfs.volume.mending import Findings
+from rustfsfs.volume import (
+    auditing,
+    checking,
+    collecting,
+    commands,
+    epochs,
+    mending,
+    reading,
+    scrubbing,
+    snapshots,
+    writing,
+)
+from rustfsfs.volume.mending import LINES_MAX, Findings
 from rustfsfs.volume.volume import Volume
 from tests.crash.disk import CrashFiles
 from tests.volume.in_memory import NOISE, InMemory, new_file, put, seal
@@ -211,6 +222,25 @@ async def _write_again(volume: Volume, kept: dict[int, bytes]) -> None:
     for number, data in enumerate(kept.values()):
         await writing.write(volume, new_file(volume, b"again%d" % number), 0, data)
     await seal(volume)
+
+
+async def test_a_missing_disk_is_a_finding_of_a_mounted_volume_too(tmp_path: Path) -> None:
+    home = InMemory(tmp_path, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        await filled(volume)
+    home.files.unlink(f"{home.disks[1]}/{DISK_HEADER}")
+    home.files.unlink(f"{home.disks[1]}/{DISK_HEADER_COPY}")
+    async with home.opened(degraded=True) as volume:
+        done = await commands.scrub(volume, {}, collecting.no_progress)
+    assert done["found"] == len(done["findings"]) == 1
+    assert "is the disk mounted?" in done["findings"][0]
+
+
+def test_findings_are_told_up_to_a_limit_and_all_counted() -> None:
+    findings = Findings()
+    for number in range(LINES_MAX + 10):
+        findings.add(f"chunk {number}")
+    assert (len(findings.lines), findings.found) == (LINES_MAX + 1, LINES_MAX + 10)
 
 
 async def test_chunks_with_too_few_copies_get_them_back(tmp_path: Path) -> None:
