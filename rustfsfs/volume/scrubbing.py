@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import DamagedMetadata
+from rustfsfs.errors import DamagedMetadata, NoSpace, StoreUnavailable
 from rustfsfs.meta import chunks
 from rustfsfs.meta.chunks import Pack
 from rustfsfs.tiers.pace import rest_s
@@ -42,7 +42,7 @@ class Pass:
 
 
 async def scrub(volume: Volume, *, repair: bool, rate_bytes_s: int, progress: Progress = no_progress) -> Findings:
-    """One whole pass, asked for by a person. Raises NoSpace, StoreError: something could not be stored anew."""
+    """One whole pass, asked for by a person. Raises NoSpace, StoreError: no snapshot could be taken for a bad one."""
     if volume.scrub_lock.locked():
         progress(0, 0, "waiting for another scrub")
     async with volume.scrub_lock:
@@ -53,7 +53,9 @@ async def scrub(volume: Volume, *, repair: bool, rate_bytes_s: int, progress: Pr
 
 
 async def scrub_on(volume: Volume, *, rate_bytes_s: int) -> Findings:
-    """The rest of the background's pass, or a new one; what it can mend, it mends. Raises as `scrub`.
+    """The rest of the background's pass, or a new one; what it can mend, it mends.
+
+    Raises NoSpace, StoreError: something could not be stored anew.
 
     It takes days, and a person is not to wait for its end: one who asks has the lock after the pack that it is at.
     """
@@ -90,9 +92,19 @@ async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
         for row in rows:
             async with _turn(volume, one):
                 if row.disk in volume.disks:
-                    await _scrub_pack(volume, one, row, progress)
+                    await _scrub_pack_or_say(volume, one, row, progress)
             one.at = row.disk, row.pack
             await _record(volume, one)
+
+
+async def _scrub_pack_or_say(volume: Volume, one: Pass, row: Pack, progress: Progress) -> None:
+    """What could not be mended for want of room is told to a person with all the rest; the background waits."""
+    try:
+        await _scrub_pack(volume, one, row, progress)
+    except (NoSpace, StoreUnavailable) as exc:
+        if one.is_polite:
+            raise
+        one.findings.add(f"pack {row.pack} on disk {row.disk}: what is damaged in it was not stored anew ({exc})")
 
 
 async def _next_packs(volume: Volume, after: tuple[int, int]) -> list[Pack]:

@@ -1,5 +1,7 @@
 """Scrubbing finds every kind of damage while the volume is open, and mends what has a good copy."""
 
+import errno
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from rustfsfs.errors import DamagedData, PackMissing
+from rustfsfs.errors import DamagedData, NoSpace, PackMissing
 from rustfsfs.meta import chunks
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
 from rustfsfs.volume import (
@@ -407,6 +409,34 @@ class SlowToOpen(CrashFiles):
                 self.reached.set()
                 assert self.go.wait(20)
         return super().open(path, write=write)
+
+
+class FullPacks(CrashFiles):
+    """No pack can be made while it `is_full`."""
+
+    is_full = False
+
+    def create(self, path: str, *, allocate_bytes: int = 0) -> int:
+        if self.is_full and "/packs/" in path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return super().create(path, allocate_bytes=allocate_bytes)
+
+
+async def test_without_room_a_person_hears_of_all_the_damage(tmp_path: Path) -> None:
+    files = FullPacks()
+    home = InMemory(tmp_path, files=files, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        await filled(volume)
+        for path, offset, size in frames(volume, 1):
+            flip(home, path, offset + size // 2)
+        files.is_full = True
+        done = await scrub(volume, repair=True)
+        assert len({line for line in done.lines if "was not stored anew" in line}) == 3, done.lines
+        with pytest.raises(NoSpace):
+            await scrubbing.scrub_on(volume, rate_bytes_s=0)
+        files.is_full = False
+        await scrub(volume, repair=True)
+        assert (await scrub(volume, repair=True)).lines == []
 
 
 @dataclass
