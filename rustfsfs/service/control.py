@@ -9,6 +9,7 @@ import trio
 
 from rustfsfs.errors import MachineTrouble, OpeningError, RustfsfsError, UsageError
 from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, encode, parse_request
+from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.volume import log
 
 Progress = Callable[[int, int, str], None]
@@ -67,7 +68,8 @@ async def run_control(
 
         async def serve(stream: trio.SocketStream) -> None:
             try:
-                await _serve_client(stream, calls)
+                with ungrouped():
+                    await _serve_client(stream, calls)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the client went away
             except Exception:

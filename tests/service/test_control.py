@@ -120,3 +120,29 @@ async def test_the_sentence_of_the_mount_reaches_the_caller(tmp_path: Path) -> N
 
 def test_a_request_without_arguments_has_none() -> None:
     assert parse_request(b'{"v": 1, "call": "status"}') == ("status", {})
+
+
+async def test_a_client_that_is_interrupted_ends_its_call_and_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = trio.Event()
+
+    async def go_on(args: dict[str, Any], progress: Progress) -> Any:
+        try:
+            while True:
+                progress(1, 2, "on and on")
+                await trio.sleep(0.01)
+        finally:
+            ended.set()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run_control, str(tmp_path), {"go_on": go_on})
+        stream = await trio.open_unix_socket(f"{tmp_path}/{NAME}")
+        await stream.send_all(b'{"v":1,"call":"go_on","args":{}}\n')
+        await stream.receive_some()
+        await stream.aclose()
+        with trio.fail_after(10):
+            await ended.wait()
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert caplog.records == []
