@@ -19,7 +19,7 @@ from rustfsfs.volume import auditing, epochs, mending
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.mending import Findings
 from rustfsfs.volume.reading import pinned_packs
-from rustfsfs.volume.recording import now, record
+from rustfsfs.volume.recording import EPOCH_ROWS_MAX, now, record
 from rustfsfs.volume.volume import Volume
 
 BUSY_S = 0.1  # a request within this time means the foreground works
@@ -95,6 +95,10 @@ async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
                     await _scrub_pack_or_say(volume, one, row, progress)
             one.at = row.disk, row.pack
             await _record(volume, one)
+            if (
+                volume.activity.uncommitted_rows >= EPOCH_ROWS_MAX
+            ):  # of a volume that is not mounted nobody else does it
+                await epochs.commit(volume)
 
 
 async def _scrub_pack_or_say(volume: Volume, one: Pass, row: Pack, progress: Progress) -> None:

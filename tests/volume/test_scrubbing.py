@@ -28,6 +28,7 @@ from rustfsfs.volume import (
     writing,
 )
 from rustfsfs.volume.mending import LINES_MAX, Findings
+from rustfsfs.volume.recording import EPOCH_ROWS_MAX
 from rustfsfs.volume.volume import Volume
 from tests.crash.disk import CrashFiles
 from tests.volume.in_memory import NOISE, InMemory, new_file, put, seal
@@ -359,6 +360,18 @@ async def test_a_person_does_not_wait_for_the_background(tmp_path: Path) -> None
 async def filled_more(volume: Volume) -> None:
     for number in range(3):
         await put(volume, new_file(volume, b"more%d" % number), 300_000)
+
+
+async def test_what_is_mended_does_not_pile_up_in_one_transaction(tmp_path: Path) -> None:
+    """Of a volume that is not mounted no task ends the epochs."""
+    async with InMemory(tmp_path, disk_count=2, copies=2).opened() as volume:
+        await filled(volume)
+        volume.activity.uncommitted_rows = EPOCH_ROWS_MAX
+        waiting: list[int] = []
+        await scrubbing.scrub(
+            volume, repair=True, rate_bytes_s=0, progress=lambda *_: waiting.append(volume.activity.uncommitted_rows)
+        )
+        assert waiting[0] == EPOCH_ROWS_MAX and 0 in waiting[1:6]
 
 
 async def test_a_rate_is_kept(tmp_path: Path) -> None:
