@@ -4,11 +4,10 @@ from typing import NoReturn
 
 import trio
 
-from rustfsfs import ops
 from rustfsfs.errors import NoSpace, StoreError
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import scrubbing
-from rustfsfs.volume.recording import now, record
+from rustfsfs.volume.recording import now
 from rustfsfs.volume.volume import Volume, log
 
 LOOK_EVERY_S = 60.0
@@ -35,14 +34,10 @@ async def run_scrubber(volume: Volume, *, task_status: trio.TaskStatus[None] = t
 
 
 def is_due(volume: Volume) -> bool:
-    """A volume that never was scrubbed is new: its first pass is due an interval from now on."""
+    """The first pass of a volume is due an interval after it was made."""
     running, interval_s = volume.metadata.running, volume.config.scrub.interval_s
     if not interval_s:
         return False
     if running.scrub_begun_ns:
         return True
-    if not running.scrub_ended_ns:
-        first = ops.Scrubbed(begun_ns=0, ended_ns=now(volume), disk=0, pack=-1, verified_bytes=0, found=0, repaired=0)
-        record(volume, first)
-        return False
-    return now(volume) - running.scrub_ended_ns >= interval_s * SECOND_NS
+    return now(volume) - (running.scrub_ended_ns or volume.header.created_ns) >= interval_s * SECOND_NS
