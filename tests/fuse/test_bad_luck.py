@@ -292,6 +292,7 @@ def test_the_cause_of_a_failed_mount_is_the_daemons_own_sentence(mounted: Mounte
 @pytest.fixture
 def frozen(mounted: Mounted) -> Iterator[Path]:
     """The volume after a crash, with hot data, on a file system that is read-only by now."""
+    mounted.remount()  # so that there is a snapshot
     (mounted.point / "f").write_bytes(b"hot data")
     mounted.kill()
     place = mounted.base / "frozen"
@@ -309,6 +310,8 @@ def test_a_volume_on_a_read_only_file_system_is_read_without_fuse(mounted: Mount
     key = ("--key-file", mounted.key)
     assert mounted.run("cat", frozen, "/f", *key).stdout == "hot data"
     assert mounted.run("fsck", frozen, "--data", *key).stdout == "No findings.\n"
+    assert "no damage." in mounted.run("scrub", frozen, *key).stdout
+    refused(mounted.run("scrub", frozen, "--repair", *key, check=False), 6, "read-only file system")
     assert "unclean" in mounted.run("status", frozen, *key).stdout
     mounted.run("export", frozen, "/", mounted.base / "out", *key)
     assert (mounted.base / "out" / "f").read_bytes() == b"hot data"
