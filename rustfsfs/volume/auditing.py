@@ -1,7 +1,8 @@
 """What is stored beside packs, verified: hot data, the database, its snapshots, the headers. Each finding is a line."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 
 import trio
 
@@ -22,6 +23,7 @@ from rustfsfs.volume.mending import Findings
 from rustfsfs.volume.volume import Volume, log
 
 TEMPORARY = "metadata.check"  # in VOLUME, while a snapshot is verified
+LINES_MAX = 100  # about the metadata, in one pass
 Step = Callable[[], None]  # called between two pieces of work, in their thread: rests, and ends when cancelled
 
 
@@ -34,8 +36,18 @@ def audit_metadata(volume: Volume, step: Step) -> list[str]:
             metadata.run("BEGIN")
             step()
 
-        found = list(checking.until_damage(checking.check_metadata(metadata, marked=False)))
-        return [*found, *checking.until_damage(checking.check_hot(metadata, volume.journal, between))]
+        parts = (
+            checking.check_metadata(metadata, marked=False),
+            checking.check_hot(metadata, volume.journal, between),
+        )
+        return [line for part in parts for line in _first(checking.until_damage(part))]
+
+
+def _first(findings: Iterator[str]) -> Iterator[str]:
+    """LINES_MAX of them: each looks for its paths through whole tables, and a lost one means millions."""
+    yield from islice(findings, LINES_MAX)
+    if next(findings, None) is not None:
+        yield "there is more wrong with the metadata: fsck tells it all"
 
 
 async def audit_pages(volume: Volume, findings: Findings) -> None:

@@ -317,6 +317,25 @@ async def test_damaged_hot_data_is_found(tmp_path: Path) -> None:
         assert done.found == 1 and "/hot" in done.lines[0], done.lines
 
 
+async def test_of_a_lost_table_not_each_row_is_told(tmp_path: Path) -> None:
+    home = InMemory(tmp_path)
+    async with home.opened() as volume:
+        await filled(volume)
+        volume.metadata.run("DELETE FROM packs")
+        volume.metadata.run_many(
+            "INSERT INTO places VALUES (?, 1, ?, 100, 1)",
+            [
+                (chunk, 1000 + more)
+                for (chunk,) in volume.metadata.rows("SELECT chunk FROM chunks")
+                for more in range(30)
+            ],
+        )
+        await epochs.commit(volume)
+        lines = await trio.to_thread.run_sync(auditing.audit_metadata, volume, lambda: None)
+        assert len(lines) == auditing.LINES_MAX + 1 and "fsck tells it all" in lines[-1]
+        volume.health.read_only_reason = "the test spoilt it"
+
+
 async def test_a_pass_goes_on_where_it_was(tmp_path: Path) -> None:
     home = InMemory(tmp_path)
     async with home.opened() as volume:
