@@ -1,13 +1,13 @@
 """Which version of each page of the database file is the newest: a sum for each, kept beside it. Pure.
 
 A page's seal shows that we wrote it, not that we wrote it last: an older page put back at its place, by a disk that
-lost a write or by a person, opens well. So each page has a keyed sum of its sealed bytes, renewed with each checkpoint.
+lost a write or by a person, opens well. So the end of each page's seal is kept as its sum, renewed with a checkpoint:
+the seal has a random nonce, so that two writings of a page differ there, and nobody without the key can choose it.
 
     metadata.pages   blocks of 4096 bytes: 510 sums of 8, page 1 first, 0: none is known | MAC 16 of number u64, sums
 """
 
 import struct
-from collections.abc import Iterable
 
 from rustfsfs.content.keys import derive, mac
 from rustfsfs.meta.database import PAGE_SIZE
@@ -24,15 +24,23 @@ class Sums:
     """The sums of one database, by page number from 1 on."""
 
     def __init__(self, key: bytes) -> None:
-        self._sum_key = derive(key, b"page sums")
         self._block_key = derive(key, b"page sum blocks")
         self._blocks: list[bytearray] = []
         self.changed: set[int] = set()  # blocks that are not in the file as they are here
 
-    def of(self, page: bytes) -> bytes:
-        """The sum of a page's sealed bytes; never UNKNOWN."""
-        found = mac(self._sum_key, page)[:SUM_SIZE]
-        return found if found != UNKNOWN else b"\1" * SUM_SIZE
+    def known(self, numbers: range) -> list[int]:
+        """The sums of pages that follow each other, as numbers to compare with `tails`."""
+        found: list[int] = []
+        at = numbers.start - 1
+        while at < numbers.stop - 1:
+            block, first = divmod(at, SUMS_PER_BLOCK)
+            count = min(SUMS_PER_BLOCK - first, numbers.stop - 1 - at)
+            if block < len(self._blocks):
+                found += memoryview(self._blocks[block]).cast("Q")[first : first + count]
+            else:
+                found += [0] * count
+            at += count
+        return found
 
     def get(self, number: int) -> bytes:
         block, at = divmod(number - 1, SUMS_PER_BLOCK)
@@ -78,6 +86,18 @@ class Sums:
         self.changed |= set(range(len(self._blocks)))
 
 
+def sum_of(page: bytes) -> bytes:
+    """Never UNKNOWN."""
+    found = page[-SUM_SIZE:]
+    return found if found != UNKNOWN else b"\1" * SUM_SIZE
+
+
+def tails(data: bytes) -> list[int]:
+    """The last bytes of each whole page of `data`: their sums, but for one in 2^64. Fast: for a whole database."""
+    words = PAGE_SIZE // SUM_SIZE
+    return memoryview(data)[: len(data) // PAGE_SIZE * PAGE_SIZE].cast("Q")[words - 1 :: words].tolist()
+
+
 def wal_page(header: bytes, salts: bytes) -> int | None:
     """The page number in a frame's header; None if the frame is of an earlier generation of the WAL."""
     if len(header) < FRAME_HEADER_SIZE or header[_FRAME_SALTS] != salts:
@@ -99,6 +119,6 @@ def page_offset(number: int) -> int:
     return (number - 1) * PAGE_SIZE
 
 
-def page_numbers(offset: int, size_bytes: int) -> Iterable[int]:
+def page_numbers(offset: int, size_bytes: int) -> range:
     """Pages that lie whole in `size_bytes` of the file at `offset`."""
     return range(offset // PAGE_SIZE + 1, (offset + size_bytes) // PAGE_SIZE + 1)

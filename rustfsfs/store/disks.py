@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from rustfsfs.content import codec
 from rustfsfs.content.keys import Keys
-from rustfsfs.errors import DamagedData, NoSpace, PackMissing, StoreUnavailable
+from rustfsfs.errors import DamagedData, NoSpace, PackMissing, RustfsfsError, StoreUnavailable
 from rustfsfs.store import layout
+from rustfsfs.store.headers import read_disk_header
 from rustfsfs.store.layout import DirectoryEntry
 from rustfsfs.units import DiskNo, PackNo
 from rustfsfs.world import Files, Space, World, opened
@@ -166,6 +167,13 @@ class LocalDisk:
     def _put(self, fd: int, data: bytes, offset: int, path: str) -> None:
         if self._files.pwrite(fd, data, offset) != len(data):
             raise NoSpace(f"no room for {path}")
+
+    def answers(self) -> bool:
+        try:
+            found = read_disk_header(self._files, self.path, keys=self._keys, uuid=self._volume_uuid)
+        except (RustfsfsError, OSError):
+            return False
+        return found.disk_uuid == self.uuid
 
     def space(self) -> Space:
         with _translated(self.path):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import DamagedData, StoreError
+from rustfsfs.errors import DamagedData, StoreError, StoreUnavailable
 from rustfsfs.meta import chunks, disks
 from rustfsfs.meta.chunks import Chunk, Pack
 from rustfsfs.store.base import PackStore
@@ -85,13 +85,15 @@ def _slice(volume: Volume, row: Pack, behind: int) -> tuple[list[Frame], int]:
 
 
 def _bad_frames(volume: Volume, store: PackStore, live: Sequence[Frame]) -> list[BadFrame]:
-    """Blocking."""
+    """Blocking. Raises StoreUnavailable: the disk is gone, which is no damage to what lies on it."""
     bad: list[BadFrame] = []
     for chunk, place in live:
         try:
             reading.verified(volume, chunk, store, place)
         except (DamagedData, StoreError) as exc:
             bad.append((chunk, place, str(exc)))
+    if bad and not store.answers():
+        raise StoreUnavailable(f"the disk {store.path} does not answer any more")
     return bad
 
 

@@ -104,14 +104,17 @@ class PageSums:
             yield from stretches
 
     def _judged(self, data: bytes, offset: int, unjudged: Set[int], *, adopt: bool) -> Iterator[int]:
-        for number in pages.page_numbers(offset, len(data)):
+        numbers = pages.page_numbers(offset, len(data))
+        if pages.tails(data) == self._sums.known(numbers):
+            return  # as nearly always
+        for number in numbers:
             if number in unjudged:
                 continue
             known = self._sums.get(number)
             if known == UNKNOWN and not adopt:
                 continue
             at = pages.page_offset(number) - offset
-            found = self._sums.of(data[at : at + PAGE_SIZE])
+            found = pages.sum_of(data[at : at + PAGE_SIZE])
             if known == UNKNOWN:
                 self._sums.put(number, found)
             elif known != found:
@@ -139,7 +142,7 @@ class PageSums:
         with opened(self._files, self.path) as fd:
             for number in numbers:
                 page = self._files.pread(fd, PAGE_SIZE, pages.page_offset(number))
-                self._sums.put(number, self._sums.of(page) if len(page) == PAGE_SIZE else UNKNOWN)
+                self._sums.put(number, pages.sum_of(page) if len(page) == PAGE_SIZE else UNKNOWN)
 
     def save(self, *, durably: bool) -> None:
         """Write what changed. When it cannot be: no sums at all rather than wrong ones. Raises OSError, as `kept`."""

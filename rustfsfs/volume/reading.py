@@ -159,10 +159,16 @@ async def _load(volume: Volume, found: Located) -> bytes:
     try:
         plain = await trio.to_thread.run_sync(read_frame, volume, row, here, limiter=volume.readers)
     except (DamagedData, PackMissing) as exc:
-        await _report_damage(volume, found, exc)
+        if await trio.to_thread.run_sync(_answers, [store for store, _place in here], limiter=volume.readers):
+            await _report_damage(volume, found, exc)
         raise
     volume.cache.put(number, plain, len(plain))
     return plain
+
+
+def _answers(stores: Sequence[PackStore]) -> bool:
+    """All of them: of a disk that went away nothing is known. Blocking."""
+    return all(store.answers() for store in stores)
 
 
 def read_frame(volume: Volume, found: chunks.Chunk, places: Sequence[tuple[PackStore, ops.Place]]) -> bytes:

@@ -95,9 +95,7 @@ async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
                     await _scrub_pack_or_say(volume, one, row, progress)
             one.at = row.disk, row.pack
             await _record(volume, one)
-            if (
-                volume.activity.uncommitted_rows >= EPOCH_ROWS_MAX
-            ):  # of a volume that is not mounted nobody else does it
+            if volume.activity.uncommitted_rows >= EPOCH_ROWS_MAX:  # not mounted, nobody else does it
                 await epochs.commit(volume)
 
 

@@ -37,11 +37,18 @@ def test_blocks_do_not_change_places() -> None:
     assert not Sums(bytes(32)).decode(first), "another volume's"
 
 
-def test_a_sum_is_of_the_key_and_every_byte() -> None:
-    page = bytes(4096)
-    assert Sums(KEY).of(page) == Sums(KEY).of(page) != UNKNOWN
-    assert Sums(KEY).of(page) != Sums(bytes(32)).of(page)
-    assert Sums(KEY).of(page) != Sums(KEY).of(page[:-1] + b"\1")
+@given(st.lists(st.sampled_from([bytes(8), b"\1" * 8, b"12345678", b"abcdefgh"]), max_size=20), st.integers(0, 4095))
+def test_tails_are_the_sums_of_pages_that_follow_each_other(ends: list[bytes], more: int) -> None:
+    """Across blocks, too."""
+    data = b"".join(bytes(4088) + end for end in ends) + bytes(more)
+    first = SUMS_PER_BLOCK - 5
+    sums = Sums(KEY)
+    for number, end in enumerate(ends, first):
+        sums.put(number, end)
+    numbers = range(first, first + len(ends))
+    assert pages.tails(data) == sums.known(numbers)
+    assert [pages.sum_of(bytes(4088) + end) for end in ends] == [end if any(end) else b"\1" * 8 for end in ends]
+    assert Sums(KEY).known(numbers) == [0] * len(ends)
 
 
 def test_frames_of_an_earlier_generation_end_the_wal() -> None:

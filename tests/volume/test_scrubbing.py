@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from rustfsfs.errors import DamagedData, NoSpace, PackMissing
+from rustfsfs.errors import DamagedData, NoSpace, PackMissing, StoreError
 from rustfsfs.meta import chunks
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
 from rustfsfs.volume import (
@@ -494,3 +494,22 @@ async def test_a_header_is_not_mended_to_an_older_epoch_than_a_snapshot_gave_it(
         volume.health.read_only_reason = "no snapshot at the end, which would hide it"
     async with home.opened() as volume:
         assert volume.health.missing_disks == {}
+
+
+async def test_a_disk_that_went_away_is_not_taken_for_damage(tmp_path: Path) -> None:
+    home = InMemory(tmp_path, disk_count=2, copies=1)
+    async with home.opened() as volume:
+        volume.disks.pop(2)
+        kept = await filled(volume)
+        folder = home.disks[0]
+        away = {path: home.files._names.pop(path) for path in list(home.files._names) if path.startswith(f"{folder}/")}
+        volume.disks[1]._open.clear()  # type: ignore[attr-defined]
+        done = await scrub(volume, repair=True)
+        assert any("does not answer any more" in line for line in done.lines), done.lines
+        with pytest.raises((DamagedData, StoreError)):
+            await read_all(volume, kept)
+        while volume.readers.borrowed_tokens or volume.readers.statistics().tasks_waiting:
+            await trio.sleep(0.01)  # other reads of the same file
+        assert volume.metadata.running.bad_chunks == 0
+        home.files._names.update(away)
+        assert await read_all(volume, kept)
