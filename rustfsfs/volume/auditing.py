@@ -181,9 +181,15 @@ def _bad_headers(volume: Volume, stores: Mapping[int, PackStore]) -> list[str]:
 
 
 def _mend_headers(volume: Volume, stores: Mapping[int, PackStore], epochs: Mapping[int, int]) -> list[str]:
-    """Blocking; what is still wrong afterwards."""
-    header.mend(volume.world, _folders(volume, stores), volume.header, volume.keys)
-    for number, store in stores.items():
+    """Blocking; what is still wrong afterwards. Nothing is written where a disk is gone: it may not be mounted."""
+    files = volume.world.files
+    there = {
+        number: store
+        for number, store in stores.items()
+        if any(files.exists(f"{store.path}/{name}") for name in (DISK_HEADER, DISK_HEADER_COPY))
+    }
+    header.mend(volume.world, _folders(volume, there), volume.header, volume.keys)
+    for number, store in there.items():
         if any(line.startswith(f"{store.path}/{DISK_HEADER}") for line in _bad_headers(volume, {number: store})):
             whole = DiskHeader(
                 volume_uuid=volume.header.uuid, disk_uuid=store.uuid, number=number, epoch=epochs.get(number, 0)

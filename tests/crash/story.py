@@ -44,6 +44,7 @@ from rustfsfs.volume import (
     writing,
     xattrs,
 )
+from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.volume import Pins, Volume
@@ -228,15 +229,28 @@ def other_disk(volume: Volume) -> str:
 
 
 def within_a_snapshot(*steps: str) -> Callable[[Volume], Awaitable[None]]:
-    """The steps happen while a snapshot is written, before it is recorded."""
+    """The steps happen while a snapshot is written, before it is recorded: the gate holds it until they are done."""
+    opened = Gate.opened
 
     async def run(volume: Volume) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(snapshots.take, volume)
-            while volume.pins.snapshot_seq == NO_SNAPSHOT:
-                await trio.lowlevel.checkpoint()
-            for step in steps:
-                await (STEPS | LATER)[step](volume)
+        done = trio.Event()
+
+        async def held(gate: Gate) -> None:
+            if trio.lowlevel.current_task().name == "held snapshot" and volume.pins.snapshot_seq != NO_SNAPSHOT:
+                await done.wait()
+            await opened(gate)
+
+        Gate.opened = held  # type: ignore[method-assign, assignment]
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(snapshots.take, volume, name="held snapshot")
+                while volume.pins.snapshot_seq == NO_SNAPSHOT:
+                    await trio.lowlevel.checkpoint()
+                for step in steps:
+                    await (STEPS | LATER)[step](volume)
+                done.set()
+        finally:
+            Gate.opened = opened  # type: ignore[method-assign]
 
     return run
 
