@@ -153,15 +153,20 @@ TOTALS: dict[str, str] = {
 }
 
 
+def check_pages(metadata: Metadata) -> Iterator[Finding]:
+    """Does every page open, and does every tree hang together? Little RAM, whatever the size."""
+    for (text,) in metadata.rows("PRAGMA quick_check(10)"):
+        if text != "ok":
+            yield Finding(f"SQLite: {text}")
+
+
 def check(metadata: Metadata, *, marked: bool = True) -> Iterator[Finding]:
     """Everything that the tables alone can show. The caller holds a read transaction and its `running` is of it.
 
     marked   chunks that were found damaged before, too
     """
     try:
-        for (text,) in metadata.rows("PRAGMA quick_check(10)"):
-            if text != "ok":
-                yield Finding(f"SQLite: {text}")
+        yield from check_pages(metadata)
         # one pass over entries for all link counts: they have no index by inode
         metadata.run("CREATE TEMP TABLE IF NOT EXISTS names_of (inode INTEGER PRIMARY KEY, names INTEGER NOT NULL)")
         metadata.run("DELETE FROM names_of")

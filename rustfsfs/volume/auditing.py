@@ -1,6 +1,6 @@
 """What is stored beside packs, verified: hot data, the database, its snapshots, the headers. Each finding is a line."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 
@@ -20,6 +20,7 @@ from rustfsfs.store.headers import (
 )
 from rustfsfs.volume import checking, header, paths, snapshots
 from rustfsfs.volume.mending import Findings
+from rustfsfs.volume.pagesums import SLICE_BYTES
 from rustfsfs.volume.volume import Volume, log
 
 TEMPORARY = "metadata.check"  # in VOLUME, while a snapshot is verified
@@ -27,9 +28,18 @@ LINES_MAX = 100  # about the metadata, in one pass
 Step = Callable[[], None]  # called between two pieces of work, in their thread: rests, and ends when cancelled
 
 
-def audit_metadata(volume: Volume, step: Step) -> list[str]:
-    """The database's pages and what its rows say of each other, and every hot piece. Blocking."""
+def audit_metadata(volume: Volume, step: Step, *, rows: bool) -> list[str]:
+    """The database's pages, if wished what its `rows` say of each other, and every hot piece. Blocking.
+
+    What rows say takes RAM in proportion to them: some 100 bytes for each name and each extent.
+    """
+
+    def ended() -> bool:
+        trio.from_thread.check_cancelled()
+        return False
+
     with paths.reading_apart(volume) as metadata:
+        metadata.db.set_progress_handler(ended, 100_000)  # a single statement reads the whole file
 
         def between(_done: int, _total: int, _text: str) -> None:
             metadata.run("COMMIT")  # an old read transaction would keep the WAL from ending
@@ -37,7 +47,7 @@ def audit_metadata(volume: Volume, step: Step) -> list[str]:
             step()
 
         parts = (
-            checking.check_metadata(metadata, marked=False),
+            checking.check_metadata(metadata, marked=False) if rows else checking.check_pages(metadata),
             checking.check_hot(metadata, volume.journal, between),
         )
         return [line for part in parts for line in _first(checking.until_damage(part))]
@@ -50,8 +60,11 @@ def _first(findings: Iterator[str]) -> Iterator[str]:
         yield "there is more wrong with the metadata: fsck tells it all"
 
 
-async def audit_pages(volume: Volume, findings: Findings) -> None:
-    """Is each page of the database file the one that was written last? Those of which nothing is known are noted."""
+async def audit_pages(volume: Volume, findings: Findings, rest: Callable[[int, float], Awaitable[None]]) -> None:
+    """Is each page of the database file the one that was written last? Those of which nothing is known are noted.
+
+    rest   called between two slices, with the bytes read and the seconds that took
+    """
     sums = volume.page_sums
     adopt = volume.health.read_only_reason is None
     if sums.damaged_blocks and not volume.health.unclean_start:
@@ -59,7 +72,9 @@ async def audit_pages(volume: Volume, findings: Findings) -> None:
     start: int | None = 0
     while start is not None:
         async with volume.reader_lock, volume.commit_lock:  # no checkpoint meanwhile
+            started_s = trio.current_time()
             start, stale = await trio.to_thread.run_sync(_stale_from, volume, start, adopt)
+        await rest(SLICE_BYTES, trio.current_time() - started_s)
         for number in stale:
             findings.add(f"page {number} of the metadata is not the one that was written last")
     async with volume.commit_lock:

@@ -43,6 +43,11 @@ def until_damage(findings: Iterator[str]) -> Iterator[str]:
         yield str(exc)
 
 
+def check_pages(metadata: Metadata) -> Iterator[str]:
+    """Findings in the pages of the database."""
+    yield from (finding.text for finding in checks.check_pages(metadata))
+
+
 def check_metadata(metadata: Metadata, *, marked: bool = True) -> Iterator[str]:
     """Findings in the tables, and in what they say of each other; `marked` as for `checks.check`."""
     for finding in checks.check(metadata, marked=marked):

@@ -104,7 +104,8 @@ async def _deal_with(volume: Volume, bad: Sequence[BadFrame], findings: Findings
         sources = [moving.Source(volume, chunk, place) for chunk, place, _why in still]
         frames = await moving.read_all(volume, sources)
         if repair:
-            await moving.move(volume, sources, frames)
+            draining = frozenset(one.disk for one in disks.all_(volume.metadata) if one.draining)
+            await moving.move(volume, sources, frames, avoid=draining)
         await volume.gate.opened()
         lost = [int(chunk.chunk) for chunk, _place, _why in still if chunk.chunk not in frames and chunk.good]
         if lost and volume.health.read_only_reason is None:

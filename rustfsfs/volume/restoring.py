@@ -16,6 +16,7 @@ from rustfsfs.volume import pagesums, snapshots
 from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.header import listed_disks, unlocked
 from rustfsfs.volume.locking import locked
+from rustfsfs.volume.notices import notice
 from rustfsfs.volume.opening import open_metadata
 from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.world import World, real_world
@@ -77,6 +78,8 @@ def _newest_epoch(world: World, path: str, header: VolumeHeader, keys: Keys) -> 
 def snapshot_files(world: World, path: str) -> Iterator[str]:
     for disk in [path, *listed_disks(world, path)]:
         folder = f"{disk}/{snapshots.FOLDER}"
+        if not world.files.exists(disk):
+            notice.warning("the disk %s is missing: a newer snapshot may lie there", disk)
         if world.files.exists(folder):
             yield from (f"{folder}/{name}" for name in world.files.names(folder) if name.endswith(".db"))
 

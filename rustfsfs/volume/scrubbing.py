@@ -7,6 +7,7 @@ is recorded, so that it goes on where it was after an unmount or a crash (DESIGN
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -100,11 +101,14 @@ async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
 
 
 async def _scrub_pack_or_say(volume: Volume, one: Pass, row: Pack, progress: Progress) -> None:
-    """What could not be mended for want of room is told to a person with all the rest; the background waits."""
+    """What could not be mended for want of room is told with all the rest, and the packs behind it have their turn.
+
+    When a disk is gone the background waits.
+    """
     try:
         await _scrub_pack(volume, one, row, progress)
     except (NoSpace, StoreUnavailable) as exc:
-        if one.is_polite:
+        if one.is_polite and isinstance(exc, StoreUnavailable):
             raise
         one.findings.add(f"pack {row.pack} on disk {row.disk}: what is damaged in it was not stored anew ({exc})")
 
@@ -130,7 +134,7 @@ async def _scrub_pack(volume: Volume, one: Pass, row: Pack, progress: Progress) 
 
 async def _scrub_headers(volume: Volume, one: Pass, progress: Progress) -> None:
     async with _turn(volume, one):
-        await auditing.audit_pages(volume, one.findings)
+        await auditing.audit_pages(volume, one.findings, partial(_rest, volume, one))
         await auditing.audit_headers(volume, one.findings, repair=one.repair)
         await auditing.audit_snapshots(volume, one.findings, repair=one.repair)
 
@@ -145,7 +149,8 @@ async def _scrub_metadata(volume: Volume, one: Pass, progress: Progress) -> None
             trio.from_thread.run(trio.sleep, BUSY_S)
 
     async with _turn(volume, one):
-        lines = await trio.to_thread.run_sync(auditing.audit_metadata, volume, step)
+        audit = partial(auditing.audit_metadata, volume, step, rows=not one.is_polite)
+        lines = await trio.to_thread.run_sync(audit)
     for line in lines:
         one.findings.add(line)
 

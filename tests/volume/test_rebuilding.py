@@ -143,7 +143,7 @@ def test_a_stale_page_that_is_free_is_no_reason_to_go_back_to_a_snapshot(volume:
     sums.save(durably=True)
     data = bytearray((volume / "metadata.db").read_bytes())
     free = max(set(range(4, len(data) // 4096 + 1)) - used)
-    data[free * 4096 - 100] ^= 1
+    data[free * 4096 - 1] ^= 1
     (volume / "metadata.db").write_bytes(data)
     change(volume, is_read_only)
     comes_back(volume)
