@@ -9,9 +9,8 @@ state after one of the operations, none older than the last fsync, and pass ever
 import itertools
 import random
 import stat
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -204,21 +203,22 @@ def within_a_seal(step: str) -> Callable[[Volume], Awaitable[None]]:
 
 
 def within_an_epoch(step: str) -> Callable[[Volume], Awaitable[None]]:
-    """The step happens while COMMIT waits for the journal, before the gate is shut."""
+    """The step happens when COMMIT has waited for the journal, right before the gate is shut."""
+    closed = Gate.closed
 
     async def run(volume: Volume) -> None:
-        volume.barriers._average_s = 1.0  # as on a slow disk: the sync is a thread's, and others go on meanwhile
-        files = volume.world.files
-        assert isinstance(files, CrashFiles)
-        syncs = files.syncs
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(epochs.commit, volume)
-            for _ in range(2):
-                await trio.lowlevel.checkpoint()
-            while volume.barriers._running is not None and files.syncs == syncs:
-                time.sleep(0.0001)  # the sync is done then, and nobody has heard of it yet
-            await volume.gate.opened()
+        @asynccontextmanager
+        async def behind_the_step(gate: Gate) -> AsyncIterator[None]:
+            Gate.closed = closed  # type: ignore[method-assign]
             await STEPS[step](volume)
+            async with closed(gate):
+                yield
+
+        Gate.closed = behind_the_step  # type: ignore[method-assign, assignment]
+        try:
+            await epochs.commit(volume)
+        finally:
+            Gate.closed = closed  # type: ignore[method-assign]
         await durability.barrier(volume)
 
     return run
