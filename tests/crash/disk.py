@@ -130,7 +130,6 @@ class CrashFiles:
     def __init__(self, *, die_at: int | None = None) -> None:
         self.die_at = die_at
         self.actions = 0
-        self.syncs = 0  # of files, good or failed
         self.seed = 0  # for whoever needs to draw differently in different lives
         self.failing: dict[str, list[int | str | None]] = {}  # action -> what its next calls do: an errno, or "short"
         self._inodes: dict[int, Inode] = {}
@@ -336,7 +335,6 @@ class CrashFiles:
         planned = self._act("sync")
         failed = isinstance(planned, int)
         self._do(lambda disk: disk._lose(number) if failed else disk._sync(number))
-        self.syncs += 1
         if isinstance(planned, int):
             raise OSError(planned, os.strerror(planned))
 
