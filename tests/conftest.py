@@ -5,8 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.mounted import Mounted
+
+settings.register_profile("shared machine", deadline=None)  # an example may wait for a processor
+settings.load_profile("shared machine")
 
 
 def can_mount() -> str | None:
