@@ -1,4 +1,4 @@
-"""The chunk index built anew from the packs: for a database of which the rest is whole (DESIGN.md §6).
+"""The chunk index built anew from the packs: for a database of which the rest is whole (DESIGN.md §9).
 
 Names, attributes and extents stay as they are, to the last COMMIT and the journal behind it; which chunk is which
 content comes from what opens of the old table, else from a snapshot; where it lies, from the packs themselves.

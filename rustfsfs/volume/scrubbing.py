@@ -1,7 +1,7 @@
 """Scrubbing: everything that is stored is read and verified while the volume works, and mended where that can be.
 
 A pass goes through the packs in order, then through what lies beside them (`volume.auditing`). The background's pass
-is recorded, so that it goes on where it was after an unmount or a crash (DESIGN.md §2, op Scrubbed).
+is recorded, so that it goes on where it was after an unmount or a crash (DESIGN.md §9, op Scrubbed).
 """
 
 from collections.abc import AsyncIterator
