@@ -222,12 +222,19 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
             nursery.start_soon(_end_on_signal)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
             nursery.start_soon(_announce, options.mount_point, volume.health.trouble, ready)
-            await session.run()
+            await session.run(lambda: _threads_work(volume))
             unmounted = mounts.ours_at(options.mount_point) is None
             nursery.cancel_scope.cancel()
     finally:
         session.close(unmount=not unmounted)
         log.info("unmounted from %s", options.mount_point)
+
+
+def _threads_work(volume: Volume) -> bool:
+    """Does a thread work on something that a task waits for?"""
+    shared = trio.to_thread.current_default_thread_limiter()
+    limiters = (volume.readers, volume.sealers, shared)
+    return volume.barriers.is_running or any(limiter.borrowed_tokens for limiter in limiters)
 
 
 def _tasks(volume: Volume) -> dict[str, Task]:

@@ -2,10 +2,11 @@
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pyfuse3
 
+from rustfsfs.fuse import waiting
 from rustfsfs.errors import MachineTrouble
 
 MIN_TASKS = 20  # idle tasks kept: with fewer pyfuse3 keeps ending and starting them (measured: 0.74 of the speed)
@@ -28,8 +29,9 @@ def begin(operations: pyfuse3.Operations, mount_point: str, options: Iterable[st
             os.close(before)
 
 
-async def run() -> None:
-    """Answer requests until unmounted or told to end."""
+async def run(others_work: Callable[[], bool]) -> None:
+    """Answer requests until unmounted or told to end. `others_work`: see `waiting`."""
+    waiting.install(others_work)
     await pyfuse3.main(min_tasks=MIN_TASKS, max_tasks=MAX_TASKS)
 
 

@@ -32,6 +32,11 @@ class Barriers:
         self._started_s = 0.0
         self._average_s = 0.001  # moving average of a sync; too slow for inline until measured
 
+    @property
+    def is_running(self) -> bool:
+        """Is the sync thread at work?"""
+        return self._running is not None
+
     async def barrier(self) -> None:
         """Everything appended before the call is durable on return; at once if nothing is unsynced.
 

@@ -176,6 +176,7 @@ def connect(path: str, key: bytes, *, create: bool = False, vfs: str | None = No
         _unlock(db, key)
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+        db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else the values bound have statements prepared anew each time
         db.set_busy_timeout(BUSY_MS)
         if create:
             db.execute(FILE_PRAGMAS).fetchall()
