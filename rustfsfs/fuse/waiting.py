@@ -13,9 +13,10 @@ from types import TracebackType
 import pyfuse3
 import trio
 
-SPIN_S = 50e-6  # a program that just got its answer asks again within this time, if it asks again at all
+SPINS = 50  # looks of about 1 us: a program that just got its answer asks again within this time, if it asks again at all
 TURNS_MAX = 64  # requests answered without a look at trio's other tasks,
-TURN_S_MAX = 0.002  # or so long
+TURN_S_MAX = 0.002  # or so long,
+TURNS_BESIDE_THREADS = 8  # or so many while threads work for them
 
 
 class _Lock:
@@ -60,26 +61,26 @@ class _LowLevel:
         self._poller = select.poll()
         self._fd = -1
         self._turns = 0
-        self._last_s = 0.0  # when trio's other tasks last had their turn
+        self._since_s = 0.0  # when trio's other tasks last had their turn
 
     async def wait_readable(self, fd: int) -> None:
-        """Return when a request waits. Others run meanwhile, or after some requests, or at once if threads work for them."""
+        """Return when a request waits. Other tasks run meanwhile, and now and then although one waits already."""
         if fd != self._fd:
             self._fd = fd
             self._poller.register(fd, select.POLLIN)
-        now_s = trio.current_time()
-        if self._turns < TURNS_MAX and now_s - self._last_s < TURN_S_MAX and not self._others_work():
-            self._turns += 1
+        self._turns += 1
+        if not self._others_are_due():
             poll = self._poller.poll
-            until_s = now_s + SPIN_S
-            while not poll(0):
-                if trio.current_time() > until_s:
-                    break
-            else:
-                return
-        self._turns = 0
+            for _ in range(SPINS):
+                if poll(0):
+                    return
         await trio.lowlevel.wait_readable(fd)
-        self._last_s = trio.current_time()
+        self._turns, self._since_s = 0, trio.current_time()
+
+    def _others_are_due(self) -> bool:
+        if self._turns % TURNS_BESIDE_THREADS:
+            return trio.current_time() - self._since_s > TURN_S_MAX
+        return self._turns >= TURNS_MAX or self._others_work()
 
 
 class Waiting:
