@@ -36,58 +36,59 @@ P = ParamSpec("P")
 Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]
 
 
-def replies(handler: Handler[P, T]) -> Handler[P, T]:
-    """Waits for the gate; our errors leave as FUSEError; anything else is our bug: logged with its traceback, EIO.
+Admission = Callable[[Volume], Coroutine[Any, Any, None] | None]  # None: it may go on at once
 
-    An exception of another kind would end the whole mount.
+
+def answering(admitted: Admission) -> Callable[[Handler[P, T]], Handler[P, T]]:
+    """A decorator for handlers: one layer for all that surrounds a request, since each costs every request 1 us.
+
+    Waits for the gate and for admission; our errors leave as FUSEError; anything else is our bug: logged with its
+    traceback, EIO. An exception of another kind would end the whole mount.
     """
 
-    @functools.wraps(handler)
-    async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        volume = self._volume
-        volume.activity.requests += 1
-        volume.activity.last_request_s = trio.current_time()
-        try:
-            if volume.gate.shut:
-                await volume.gate.opened()
-            return await handler(self, *args, **kwargs)
-        except RustfsfsError as exc:
-            if isinstance(exc, DamagedMetadata):
-                volume.health.notice(str(exc))
-            raise FUSEError(errno_of(exc)) from None
-        except FUSEError:
-            raise
-        except Exception as exc:
-            log.exception("%s failed: a bug of rustfsfs", handler.__name__)
-            raise FUSEError(errno.EIO) from exc
+    def decorate(handler: Handler[P, T]) -> Handler[P, T]:
+        @functools.wraps(handler)
+        async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
+            volume = self._volume
+            volume.activity.requests += 1
+            volume.activity.last_request_s = trio.current_time()
+            try:
+                if volume.gate.shut:
+                    await volume.gate.opened()
+                if (waiting := admitted(volume)) is not None:
+                    await waiting
+                    await volume.gate.opened()
+                return await handler(self, *args, **kwargs)
+            except RustfsfsError as exc:
+                if isinstance(exc, DamagedMetadata):
+                    volume.health.notice(str(exc))
+                raise FUSEError(errno_of(exc)) from None
+            except FUSEError:
+                raise
+            except Exception as exc:
+                log.exception("%s failed: a bug of rustfsfs", handler.__name__)
+                raise FUSEError(errno.EIO) from exc
 
-    return wrapped
+        return wrapped
 
-
-def grows(handler: Handler[P, T]) -> Handler[P, T]:
-    """Inside `replies`: the op makes something new, so it may have to wait for room, or hear ENOSPC."""
-
-    @functools.wraps(handler)
-    async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        if admission.must_wait(self._volume, GROWTH):
-            await admission.admit(self._volume, GROWTH)
-            await self._volume.gate.opened()
-        return await handler(self, *args, **kwargs)
-
-    return wrapped
+    return decorate
 
 
-def frees(handler: Handler[P, T]) -> Handler[P, T]:
-    """Inside `replies`: the op goes on where `grows` has to wait, but not without end."""
+def _at_once(volume: Volume) -> None:
+    return None
 
-    @functools.wraps(handler)
-    async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        if admission.freeing_must_wait(self._volume):
-            await admission.admit_freeing(self._volume)
-            await self._volume.gate.opened()
-        return await handler(self, *args, **kwargs)
 
-    return wrapped
+def _as_growing(volume: Volume) -> Coroutine[Any, Any, None] | None:
+    return admission.admit(volume, GROWTH) if admission.must_wait(volume, GROWTH) else None
+
+
+def _as_freeing(volume: Volume) -> Coroutine[Any, Any, None] | None:
+    return admission.admit_freeing(volume) if admission.freeing_must_wait(volume) else None
+
+
+replies = answering(_at_once)
+grows = answering(_as_growing)  # the op makes something new, so it may have to wait for room, or hear ENOSPC
+frees = answering(_as_freeing)  # the op goes on where `grows` has to wait, but not without end
 
 
 class Operations(pyfuse3.Operations):
@@ -116,24 +117,20 @@ class Operations(pyfuse3.Operations):
         except NoSuchEntry:
             return attrs.absent()
 
-    @replies
     @grows
     async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
         return self._given(names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid, rdev=rdev))
 
-    @replies
     @grows
     async def mkdir(self, parent: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
         return self._given(names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid))
 
-    @replies
     @grows
     async def symlink(self, parent: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
         mode = 0o120777
         row = names.create(self._volume, parent, name, mode=mode, uid=ctx.uid, gid=ctx.gid, target=target)
         return self._given(row)
 
-    @replies
     @grows
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, ctx: RequestContext
@@ -142,22 +139,18 @@ class Operations(pyfuse3.Operations):
         handles.opened(self._volume, row.inode)
         return FileInfo(fh=row.inode, keep_cache=True), self._given(row)
 
-    @replies
     @grows
     async def link(self, inode: int, parent: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         return self._given(names.link(self._volume, inode, parent, name))
 
-    @replies
     @frees
     async def unlink(self, parent: int, name: bytes, ctx: RequestContext) -> None:
         names.unlink(self._volume, parent, name)
 
-    @replies
     @frees
     async def rmdir(self, parent: int, name: bytes, ctx: RequestContext) -> None:
         names.rmdir(self._volume, parent, name)
 
-    @replies
     @frees
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, ctx: RequestContext
@@ -177,7 +170,6 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
         return attrs.entry(attributes.get(self._volume, inode))
 
-    @replies
     @frees
     async def setattr(
         self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
@@ -214,7 +206,6 @@ class Operations(pyfuse3.Operations):
             raise FUSEError(errno.ENOSYS)  # the kernel never asks again
         return xattrs.get(self._volume, inode, name)
 
-    @replies
     @grows
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         if self._noxattr:
@@ -227,7 +218,6 @@ class Operations(pyfuse3.Operations):
             raise FUSEError(errno.ENOSYS)
         return xattrs.names(self._volume, inode, privileged=ctx.uid == 0)
 
-    @replies
     @frees
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         if self._noxattr:

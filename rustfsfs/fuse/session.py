@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 import pyfuse3
 
-from rustfsfs.fuse import waiting
 from rustfsfs.errors import MachineTrouble
+from rustfsfs.fuse import waiting
 
 MIN_TASKS = 20  # idle tasks kept: with fewer pyfuse3 keeps ending and starting them (measured: 0.74 of the speed)
 MAX_TASKS = 500  # a waiting task costs a few KiB

@@ -16,6 +16,7 @@ from rustfsfs import ops
 from rustfsfs.content.aead import NONCE_SIZE, TAG_SIZE
 from rustfsfs.errors import DamagedData, JournalFailed, NoSpace, StoreUnavailable
 from rustfsfs.journal import layout, segments
+from rustfsfs.journal.buffers import Buffers
 from rustfsfs.journal.layout import HEADER_SIZE, PREFIX, Cut, Header, SegmentName
 from rustfsfs.journal.segments import Record, SegmentFile
 from rustfsfs.units import SegmentNo
@@ -34,7 +35,7 @@ class Held:
     position: int
     op_size: int
     data_size: int
-    sealed: bytearray
+    sealed: memoryview  # of `Buffers`
 
 
 class SyncJob:
@@ -94,6 +95,7 @@ class Journal:
         self._current: SegmentFile | None = None
         self._unsynced: dict[SegmentFile, None] = {}  # in the order of first use
         self._held: deque[Held] = deque()
+        self._buffers = Buffers()
         self._appended_bytes = 0
         self._synced_bytes = 0
         self._pins: dict[int, int] = {}
@@ -142,7 +144,9 @@ class Journal:
         joined = memoryview(data[0]) if len(data) == 1 else memoryview(b"".join(data))
         random = self._random_bytes(NONCE_SIZE * (1 + layout.piece_count(len(joined))))
         position = file.end
-        sealed = layout.seal_record(
+        sealed = self._buffers.take(layout.record_size(len(op), len(joined)))
+        layout.seal_record_into(
+            sealed,
             file.cipher,
             position,
             seq=address.seq,
@@ -351,7 +355,7 @@ class Journal:
             if file.last_seq <= job.target_seq:
                 self._unsynced.pop(file, None)
         while self._held and self._held[0].seq <= job.target_seq:
-            self._held.popleft()
+            self._buffers.give(self._held.popleft().sealed)
         self.durable_seq = max(self.durable_seq, job.target_seq)
         self._synced_bytes = max(self._synced_bytes, job.appended_bytes)
 
@@ -394,9 +398,9 @@ class Journal:
         if self._current is old:
             self._current = new
 
-    def _resealed(self, one: Held, new: SegmentFile) -> bytearray:
+    def _resealed(self, one: Held, new: SegmentFile) -> memoryview:
         """A held record under the new file's key, with fresh nonces."""
-        view = memoryview(one.sealed)
+        view = one.sealed
         op_end = PREFIX.size + one.op_size + TAG_SIZE
         prefix, sealed = bytes(view[: PREFIX.size]), bytes(view[PREFIX.size : op_end])
         op = layout.open_op(one.file.cipher, one.position, prefix, sealed)
@@ -405,7 +409,7 @@ class Journal:
         if one.data_size:
             pieces = bytes(view[op_end:])
             data = segments.read_data(one.file.cipher, pieces, base, one.data_size, 0, one.data_size)
-        return layout.seal_record(
+        record = layout.seal_record(
             new.cipher,
             one.position,
             seq=one.seq,
@@ -414,6 +418,7 @@ class Journal:
             data=memoryview(data),
             random=self._random_bytes(NONCE_SIZE * (1 + layout.piece_count(one.data_size))),
         )
+        return memoryview(record)
 
     def close(self) -> None:
         """Close every file. Prepared segments go: the next life makes its own."""
@@ -425,6 +430,6 @@ class Journal:
         self._segments.clear()
 
 
-def _tag(sealed: bytearray, op_size: int) -> bytes:
+def _tag(sealed: memoryview, op_size: int) -> bytes:
     """The tag of a record's op."""
     return bytes(sealed[PREFIX.size + op_size : PREFIX.size + op_size + TAG_SIZE])

@@ -153,11 +153,29 @@ def seal_record(
     cipher: Cipher, position: int, *, seq: int, watermark: int, op: bytes, data: memoryview, random: bytes
 ) -> bytearray:
     """A whole record for `position`. `random`: NONCE_SIZE fresh random bytes for the op and for each piece."""
+    record = bytearray(record_size(len(op), len(data)))
+    seal_record_into(
+        memoryview(record), cipher, position, seq=seq, watermark=watermark, op=op, data=data, random=random
+    )
+    return record
+
+
+def seal_record_into(
+    view: memoryview,
+    cipher: Cipher,
+    position: int,
+    *,
+    seq: int,
+    watermark: int,
+    op: bytes,
+    data: memoryview,
+    random: bytes,
+) -> None:
+    """As `seal_record`, into memory of exactly that size; whatever it held is gone."""
     op_size, size = len(op), len(data)
     assert op_size <= OP_SIZE_MAX and size <= WRITE_SIZE_MAX, (op_size, size)
     total = record_size(op_size, size)
-    record = bytearray(total)
-    view = memoryview(record)
+    assert len(view) == total, (len(view), total)
     prefix = PREFIX.pack(total, op_size, size, seq, watermark, random[:NONCE_SIZE])
     view[: PREFIX.size] = prefix
     at = data_position(0, op_size)
@@ -171,7 +189,6 @@ def seal_record(
         cipher.aead.seal_into(nonce, plain, aad, view[at + NONCE_SIZE : end])
         at = end
     assert at == total
-    return record
 
 
 def parse_prefix(data: bytes) -> Prefix | None:
