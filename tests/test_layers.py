@@ -28,27 +28,42 @@ MAY_IMPORT: dict[str, set[str]] = {
     "service": BELOW_MOUNT,
     "fuse": BELOW_MOUNT,
     "mount": BELOW_MOUNT | {"tasks", "service", "fuse"},
-    "cli": BELOW_MOUNT | {"mount", "service", "__init__"},
+    "cli": BELOW_MOUNT | {"mount", "service", "bench", "__init__"},
+    "bench": BELOW_MOUNT | {"fuse", "service", "mount", "__init__"},  # it starts mounts as programs, and measures them
     "demo": LEAVES | {"service"},
     "__main__": {"cli"},
 }
 DOORS: dict[str, tuple[str, ...]] = {  # library -> where it may be imported
-    "pyfuse3": ("fuse/",),
+    "pyfuse3": ("fuse/", "bench/nullfs.py"),  # the null file system is the binding and nothing else
     "apsw": ("meta/", "volume/epochs.py"),  # epochs tells SQLite's errors of a COMMIT from bugs
     "sqlite_utils": ("meta/",),
-    "sqlite3": (),
+    "sqlite3": ("bench/workloads/sqlite.py",),  # as a program whose files lie on the mount
     "zstandard": ("content/",),
-    "cryptography": ("content/",),
+    "cryptography": ("content/", "bench/material.py"),  # as a fast source of noise
     "blake3": ("content/",),
     "pyfastcdc": ("content/",),
     "oss2": ("store/oss.py",),
-    "time": ("world.py",),
-    "random": (),
+    "time": ("world.py", "bench/"),  # timing is what it does
+    "random": ("bench/",),  # seeded: the same material and the same order each time
     "click": ("cli/",),
     "rich": ("cli/",),
-    "trio": ("volume/", "tasks/", "service/control.py", "fuse/", "mount.py", "store/", "cache/", "journal/barriers.py"),
+    "trio": (
+        "volume/",
+        "tasks/",
+        "service/control.py",
+        "fuse/",
+        "mount.py",
+        "store/",
+        "cache/",
+        "journal/barriers.py",
+        "bench/nullfs.py",
+    ),
 }
-CALLS = {"os.urandom": ("world.py", "cli/", "demo.py"), "os.fsync": ("world.py",), "os.fdatasync": ("world.py",)}
+CALLS = {
+    "os.urandom": ("world.py", "cli/", "demo.py"),
+    "os.fsync": ("world.py", "bench/"),  # there it is what is measured
+    "os.fdatasync": ("world.py", "bench/"),
+}
 
 
 def part_of(path: Path) -> str:
