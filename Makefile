@@ -5,9 +5,10 @@ PY := $(VENV)/bin/python
 # Debian's own python3 if it is new enough, else the first on PATH
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-config libfuse3-dev fuse3 strace procps
+BENCH_PACKAGES := bindfs git gocryptfs tar
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-apps apps-packages check format demo demo-stop clean
+.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-apps apps-packages bench bench-quick bench-packages check format demo demo-stop clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +25,8 @@ $(VENV)/.done: pyproject.toml Makefile
 
 system-packages: NAMES := $(PACKAGES)
 apps-packages: NAMES := $(APPS_PACKAGES)
-system-packages apps-packages:
+bench-packages: NAMES := $(BENCH_PACKAGES)
+system-packages apps-packages bench-packages:
 	@missing=; for name in $(NAMES); do \
 		dpkg-query -W -f='$${db:Status-Abbrev}' $$name 2>/dev/null | grep -q '^ii' || missing="$$missing $$name"; done; \
 	if [ -z "$$missing" ] || ! command -v apt-get >/dev/null; then exit 0; fi; \
@@ -50,6 +52,15 @@ test-leaks:  ## memory, descriptors and threads under 30 minutes of mixed load
 test-limits:  ## what fsync and recovery cost, beside the ext4 below (3 min)
 test-apps: apps-packages  ## git, SQLite, PostgreSQL, rsync, tar, fio, dbench, stress-ng, gcc on a mount: APPS= chooses (15 min)
 test-posix:  ## pjdfstest's assertions on a mount: PJDFSTEST=DIR says where it is (10 min)
+
+# Both take DIR=, the disk to measure on; bench also OUT=, REPEAT=, ONLY= and SYSTEMS= (with commas), QUICK=1, OPTIONS= of mount
+bench: setup  ## every workload on disk, null file system, rustfsfs, gocryptfs, bindfs: table, JSON, chart in OUT= (25 min)
+	@$(MAKE) --no-print-directory bench-packages || echo "Without them." >&2
+	@$(PY) -m rustfsfs.bench compare --out $(or $(OUT),.results) --dir $(or $(DIR),.results) --repeat $(or $(REPEAT),3) \
+		--only "$(ONLY)" --systems "$(SYSTEMS)" --mount-options "$(OPTIONS)" $(if $(QUICK),--quick)
+
+bench-quick: setup  ## fails if a key ratio is below 80 % of the committed one (2 min); UPDATE=1 commits to what it measures
+	@$(PY) -m rustfsfs.bench guard --dir $(or $(DIR),.results) $(if $(UPDATE),--update)
 
 check: setup  ## format, lint, types, fast tests
 	@$(PY) -m ruff format --check rustfsfs tests

@@ -46,7 +46,7 @@ DOORS: dict[str, tuple[str, ...]] = {  # library -> where it may be imported
     "time": ("world.py", "bench/"),  # timing is what it does
     "random": ("bench/",),  # seeded: the same material and the same order each time
     "click": ("cli/",),
-    "rich": ("cli/",),
+    "rich": ("cli/", "bench/screen.py"),
     "trio": (
         "volume/",
         "tasks/",

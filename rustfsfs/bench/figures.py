@@ -45,7 +45,7 @@ def spread(values: Sequence[float]) -> float:
 
 
 def ratio(metric: Metric, value: float, base: float) -> float | None:
-    """How many times as good as `base`: above 1 is better, whichever way the figure gets better. None: there is none."""
+    """How many times as good as `base`: above 1 is better, whichever way figures get better. None: there is none."""
     above, below = (value, base) if metric.better is Better.HIGHER else (base, value)
     return above / below if below > 0 else None
 

@@ -35,6 +35,10 @@ class Place(Protocol):
         """What is not sealed yet; 0 elsewhere."""
         ...
 
+    def memory_bytes_max(self) -> int | None:
+        """The most that was ever resident of its daemons since it was made; None without one."""
+        ...
+
     def remount(self) -> None:
         """Unmount and mount again: nothing of it is in any process's memory. Only if `can_remount`."""
         ...
@@ -55,6 +59,9 @@ class Directory:
 
     def hot_bytes(self) -> int:
         return 0
+
+    def memory_bytes_max(self) -> int | None:
+        return None
 
     def remount(self) -> None:
         raise AssertionError("a plain directory is not remounted")

@@ -1,8 +1,10 @@
 """How much each workload does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rustfsfs.units import GIB, KIB, MIB
+
+STREAM_BYTES_PER_S = 500_000_000  # of the paced stream that fsyncs stand beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +30,22 @@ class Scale:
     @property
     def space_bytes(self) -> int:
         """Room that the largest workload takes, with what a journal holds twice, and some to spare."""
-        return (
-            2 * max(3 * self.large_bytes, 4 * self.stream_bytes, 8 * self.parallel_bytes, self.overwrite_bytes)
-            + (self.tree_count + self.file_count) * 32 * KIB
+        most_bytes = max(
+            self.cached_bytes + self.large_bytes,
+            2 * self.stream_bytes + self.text_bytes,
+            8 * self.parallel_bytes,
+            2 * self.overwrite_bytes,
+            self.backlog_bytes,
+            int(self.beside_s * STREAM_BYTES_PER_S),
+            self.file_count * 8 * KIB,
+            3 * self.tree_count * 16 * KIB,
         )
+        return 2 * most_bytes + 256 * MIB
+
+    @property
+    def workshop_bytes(self) -> int:
+        """Room for what is prepared on a plain disk: the source tree, its repository and its archive."""
+        return 3 * self.tree_count * 16 * KIB
 
 
 FULL = Scale(
@@ -67,4 +81,22 @@ QUICK = Scale(
     parallel_bytes=16 * MIB,
     backlog_bytes=128 * MIB,
     beside_s=1.0,
+)
+GUARD = replace(QUICK, text_bytes=8 * MIB, large_bytes=64 * MIB, tree_count=500)
+TINY = Scale(  # of the tests
+    stream_bytes=2 * MIB,
+    text_bytes=MIB,
+    block_bytes=MIB,
+    record_bytes=MIB,
+    cached_bytes=MIB,
+    large_bytes=MIB,
+    scattered_count=20,
+    overwrite_bytes=MIB,
+    fsync_count=5,
+    file_count=20,
+    tree_count=30,
+    transaction_count=3,
+    parallel_bytes=MIB,
+    backlog_bytes=MIB,
+    beside_s=0.05,
 )

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -11,12 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from rustfsfs import __version__
 from rustfsfs.bench import nullfs, processes
+from rustfsfs.bench.cleaning import remove, undisturbed
 from rustfsfs.bench.place import Directory, Place
 from rustfsfs.errors import MachineTrouble
 from rustfsfs.service import mounts
 from rustfsfs.service.client import call
+from rustfsfs.service.protocol import NAME as SOCKET
 from rustfsfs.volume.locking import holder
+from rustfsfs.volume.mountinfo import file_system_of
 
 MOUNT_S_MAX = 30.0  # a foreground mount that is not there by then will not come
 END_S_MAX = 60.0
@@ -55,11 +60,39 @@ class PlainDisk:
 
     @contextmanager
     def mounted(self, base: Path) -> Iterator[Place]:
-        root = _new(base / "disk")
+        root = _new(base / self.name)
         try:
             yield Directory(root)
         finally:
-            shutil.rmtree(root, ignore_errors=True)
+            with undisturbed():
+                remove(root)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Whatever file system a user's directory lies on; of a mount of rustfsfs more can be asked. `base` is not used."""
+
+    folder: Path
+    name: str = "here"
+
+    def missing(self) -> str | None:
+        return None
+
+    def version(self) -> str:
+        return file_system_of(str(self.folder))
+
+    @contextmanager
+    def mounted(self, base: Path) -> Iterator[Place]:
+        root = Path(tempfile.mkdtemp(prefix="rustfsfs-bench-", dir=self.folder))
+        try:
+            there = mounts.covering(str(self.folder))
+            if there is not None and there.fstype == mounts.FSTYPE and os.access(f"{there.source}/{SOCKET}", os.W_OK):
+                yield _Volume(Path(there.source), root)
+            else:
+                yield Directory(root, has_own_cache=there is not None and there.fstype.startswith("fuse"))
+        finally:
+            with undisturbed():
+                remove(root)
 
 
 @dataclass(slots=True)
@@ -77,6 +110,9 @@ class _Served:
 
     def hot_bytes(self) -> int:
         return 0
+
+    def memory_bytes_max(self) -> int:
+        return processes.memory_bytes_max(self.daemon_pid)
 
     def remount(self) -> None:
         raise AssertionError("not remounted")
@@ -107,20 +143,21 @@ class Foreground:
     @contextmanager
     def mounted(self, base: Path) -> Iterator[Place]:
         folder, point = _new(base / f"{self.name}-data"), _new(base / self.name)
-        command = [*self.command]
+        command, secret = [*self.command], base / f"{self.name}-password"
         if self.password is not None:
-            secret = base / f"{self.name}-password"
             secret.write_bytes(self.password)
             subprocess.run([self.program, "-init", "-q", "-passfile", str(secret), str(folder)], check=True)
             command += ["-passfile", str(secret)]
-        process = subprocess.Popen([*command, str(folder), str(point)], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(  # in a session of its own: Ctrl-C is for us
+            [*command, str(folder), str(point)], stdout=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             _wait_for_mount(process, point)
             yield _Served(point, process.pid)
         finally:
-            _end(process, point)
-            for path in (folder, point):
-                shutil.rmtree(path, ignore_errors=True)
+            with undisturbed():
+                _end(process, point)
+                remove(folder, point, secret)
 
 
 def null() -> Foreground:
@@ -151,36 +188,39 @@ class Rustfsfs:
         return None if os.path.exists("/dev/fuse") else "there is no /dev/fuse, so rustfsfs is left out"
 
     def version(self) -> str:
-        return _run("--version").strip() + "".join(f" -o {option}" for option in self.mount_options)
+        return __version__ + "".join(f" -o {option}" for option in self.mount_options)
 
     @contextmanager
     def mounted(self, base: Path) -> Iterator[Place]:
-        place = _Volume(base / "volume", _new(base / "rustfsfs"), base / "key", self.mount_options)
-        place.key.write_bytes(KEY)
-        place.key.chmod(0o600)
+        key, recovery_key = base / "key", base / "recovery-key"
+        place = _Volume(base / "volume", _new(base / self.name), key, self.mount_options)
+        key.write_bytes(KEY)
+        key.chmod(0o600)
         try:
-            _run("format", place.volume, "--key-file", place.key, "--recovery-key-file", base / "recovery-key")
+            _run("format", place.volume, "--key-file", key, "--recovery-key-file", recovery_key)
             place.mount()
             yield place
         finally:
-            place.unmount()
-            for path in (place.volume, place.root):
-                shutil.rmtree(path, ignore_errors=True)
-            for path in (place.key, base / "recovery-key"):
-                path.unlink(missing_ok=True)
+            with undisturbed():
+                place.unmount()
+                remove(place.volume, place.root, key, recovery_key)
 
 
 @dataclass(slots=True)
 class _Volume:
-    """`Place` on a mounted volume."""
+    """`Place` on a mounted volume, remounted only if its key is known."""
 
     volume: Path
     root: Path
-    key: Path
-    mount_options: Sequence[str]
+    key: Path | None = None
+    mount_options: Sequence[str] = ()
     can_seal: bool = True
-    can_remount: bool = True
     has_own_cache: bool = True
+    _earlier_bytes_max: int = 0  # resident memory of the daemons before this one
+
+    @property
+    def can_remount(self) -> bool:
+        return self.key is not None
 
     @property
     def daemon_pid(self) -> int | None:
@@ -194,10 +234,16 @@ class _Volume:
         return int(call(str(self.volume), "status", {})["hot_bytes"])
 
     def mount(self) -> None:
+        assert self.key is not None
         options = [part for option in self.mount_options for part in ("-o", option)]
         _run("mount", self.volume, self.root, "--key-file", self.key, *options)
 
+    def memory_bytes_max(self) -> int | None:
+        pid = self.daemon_pid
+        return None if pid is None else max(self._earlier_bytes_max, processes.memory_bytes_max(pid))
+
     def remount(self) -> None:
+        self._earlier_bytes_max = self.memory_bytes_max() or 0
         _run("umount", self.root)
         self.mount()
 

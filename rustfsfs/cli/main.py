@@ -27,6 +27,7 @@ COMMANDS = {
     "disk": "list, add or remove disks",
     "cat": "print a file of an unmounted volume",
     "export": "copy a tree out of an unmounted volume",
+    "bench": "measure how fast a directory is",
 }
 
 

@@ -5,8 +5,7 @@ import shutil
 
 from rustfsfs.bench import caches, material
 from rustfsfs.bench.figures import Measured, Metric
-from rustfsfs.bench.place import Place
-from rustfsfs.bench.scale import Scale
+from rustfsfs.bench.job import Job
 from rustfsfs.bench.timing import timed
 
 FILE_BYTES = 4096
@@ -23,16 +22,16 @@ METRICS = (
 )
 
 
-def small_files(place: Place, scale: Scale) -> Measured:
+def small_files(job: Job) -> Measured:
     """Create, stat, list, read, rename and unlink `file_count` files, in the order in which they were made.
 
     create   open, one write, close; acknowledged, not synced
     cold     after all caches of the machine were dropped, the disk's too; left out without root
     again    the kernel may answer from what the pass before brought
     """
-    root = f"{place.root}/small"
-    paths = _make_folders(root, scale.file_count)
-    contents = material.noise(FILE_BYTES * scale.file_count, seed=3)
+    root = f"{job.place.root}/small"
+    paths = _make_folders(root, job.scale.file_count)
+    contents = material.noise(FILE_BYTES * job.scale.file_count, seed=3)
     with timed() as timer:
         for number, path in enumerate(paths):
             _create(path, contents[number * FILE_BYTES : (number + 1) * FILE_BYTES])
