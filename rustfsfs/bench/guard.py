@@ -28,7 +28,7 @@ KEYS = (
     Key("read_small_cold"),
     Key("stat_cold"),
     Key("untar"),
-    Key("write_unique"),
+    Key("write_together"),
     Key("read_dropped"),
     Key("random_read"),
     Key("random_write"),

@@ -11,12 +11,12 @@ STREAM_BYTES_PER_S = 500_000_000  # of the paced stream that fsyncs stand beside
 class Scale:
     """Sizes are bytes and multiples of 1 MiB; counts are of files, requests or transactions."""
 
-    stream_bytes: int  # each sequential file of noise
+    stream_bytes: int  # each sequential file of noise; more than the chunk cache, so that reading has to open chunks
     text_bytes: int  # each sequential file of text
     block_bytes: int  # in 10 KiB blocks
     record_bytes: int  # in records of 777 bytes
     cached_bytes: int  # file that fits the chunk cache (192 MiB by default)
-    large_bytes: int  # file that does not
+    large_bytes: int  # file that does not; 8 times the cache
     scattered_count: int  # random 4 KiB requests
     overwrite_bytes: int  # file that is overwritten once in random order
     fsync_count: int
@@ -66,12 +66,12 @@ FULL = Scale(
     beside_s=3.0,
 )
 QUICK = Scale(
-    stream_bytes=128 * MIB,
+    stream_bytes=256 * MIB,
     text_bytes=64 * MIB,
     block_bytes=16 * MIB,
     record_bytes=MIB,
     cached_bytes=64 * MIB,
-    large_bytes=256 * MIB,
+    large_bytes=384 * MIB,
     scattered_count=2_000,
     overwrite_bytes=32 * MIB,
     fsync_count=100,

@@ -122,7 +122,7 @@ class _Served:
 class Foreground:
     """A file system whose program stays in the foreground, on top of a plain directory.
 
-    `command` receives the plain directory and the mount point at its end; `prepare` makes the directory what it wants.
+    `command` receives the plain directory and the mount point at its end. One with a password is initialised first.
     """
 
     name: str
@@ -148,16 +148,19 @@ class Foreground:
             secret.write_bytes(self.password)
             subprocess.run([self.program, "-init", "-q", "-passfile", str(secret), str(folder)], check=True)
             command += ["-passfile", str(secret)]
-        process = subprocess.Popen(  # in a session of its own: Ctrl-C is for us
-            [*command, str(folder), str(point)], stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        said = base / f"{self.name}-log"
+        with open(said, "wb") as log:  # in a session of its own: Ctrl-C is for us
+            process = subprocess.Popen(
+                [*command, str(folder), str(point)], stdout=log, stderr=log, start_new_session=True
+            )
         try:
-            _wait_for_mount(process, point)
+            if not _is_mounted(process, point):
+                raise MachineTrouble(f"{self.name} did not mount: {said.read_text(errors='replace').strip()}")
             yield _Served(point, process.pid)
         finally:
             with undisturbed():
                 _end(process, point)
-                remove(folder, point, secret)
+                remove(folder, point, secret, said)
 
 
 def null() -> Foreground:
@@ -173,8 +176,16 @@ def gocryptfs() -> Foreground:
 
 
 def bindfs() -> Foreground:
-    """A passthrough in C, on libfuse's path interface; as it comes."""
-    return Foreground("bindfs", "bindfs", ["bindfs", "-f"], ["bindfs", "--version"])
+    """A passthrough in C, on libfuse's path interface; as it comes, but with large writes, as all others have them."""
+    return Foreground("bindfs", "bindfs", ["bindfs", "-f", *_large_writes()], ["bindfs", "--version"])
+
+
+def _large_writes() -> list[str]:
+    """libfuse 2 sends 4 KiB at once unless it is told; libfuse 3 refuses to be told."""
+    if shutil.which("bindfs") is None:
+        return []
+    done = subprocess.run(["bindfs", "--fuse-version"], capture_output=True, text=True, check=False)
+    return ["-o", "big_writes"] if "linked version 2." in done.stdout else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,14 +285,15 @@ def _new(path: Path) -> Path:
     return path
 
 
-def _wait_for_mount(process: subprocess.Popen[bytes], point: Path) -> None:
-    """Raises MachineTrouble if the program ends, or takes too long."""
+def _is_mounted(process: subprocess.Popen[bytes], point: Path) -> bool:
+    """Once it serves requests; not if the program ends, or takes too long."""
     until_s = time.monotonic() + MOUNT_S_MAX
     while mounts.at(str(point)) is None:
         if process.poll() is not None or time.monotonic() > until_s:
-            raise MachineTrouble(f"{process.args!r} did not mount")
+            return False
         time.sleep(0.02)
-    os.statvfs(point)  # answered by the daemon: from now on it serves
+    os.statvfs(point)  # answered by the daemon
+    return True
 
 
 def _end(process: subprocess.Popen[bytes], point: Path) -> None:

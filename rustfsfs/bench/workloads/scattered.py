@@ -16,10 +16,10 @@ BLOCK_BYTES = 4096
 POOL_BYTES = 64 * MIB  # of noise, from which overwrites take their bytes
 METRICS = (
     Metric("random_read", "random 4 KiB reads, file fits the cache", "reads/s"),
-    Metric("random_read_large", "random 4 KiB reads, file 8 times the cache", "reads/s"),
+    Metric("random_read_large", "random 4 KiB reads, large file", "reads/s"),
     Metric("random_read_large_cold", "the same, all caches dropped", "reads/s"),
     Metric("random_write", "random 4 KiB writes", "writes/s"),
-    Metric("random_read_large_text", "random 4 KiB reads, text 8 times the cache", "reads/s"),
+    Metric("random_read_large_text", "random 4 KiB reads, large file of text", "reads/s"),
 )
 OVERWRITE_METRICS = (
     Metric("overwrite", "random 4 KiB overwrites of a sealed file", "writes/s"),
@@ -31,7 +31,7 @@ def scattered(job: Job) -> Measured:
     """Random reads and writes of sealed files.
 
     fits           a file of `cached_bytes`, read once before, so that a daemon's cache may hold it
-    8 times        a file of `large_bytes`, noise or text; the disk's page cache may hold what is below the mount
+    large          a file of `large_bytes`, 8 times that cache unless --quick; the disk's page cache may hold it
     dropped        the same, after all caches of the machine were dropped (only root can)
     writes         of the large file of noise; acknowledged, not synced
 
