@@ -82,7 +82,15 @@ QUICK = Scale(
     backlog_bytes=128 * MIB,
     beside_s=1.0,
 )
-GUARD = replace(QUICK, text_bytes=8 * MIB, large_bytes=64 * MIB, tree_count=500)
+GUARD = replace(
+    QUICK,
+    stream_bytes=208 * MIB,
+    text_bytes=8 * MIB,
+    large_bytes=64 * MIB,
+    scattered_count=5_000,
+    fsync_count=400,
+    tree_count=400,
+)
 TINY = Scale(  # of the tests
     stream_bytes=2 * MIB,
     text_bytes=MIB,
