@@ -53,7 +53,7 @@ class Files(Protocol):
         """At most `size` bytes; fewer only at the end of the file."""
         ...
 
-    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | bytearray | None:
         """`size` bytes if all are in the page cache, else None: never waits for a disk (RWF_NOWAIT)."""
         ...
 
@@ -118,7 +118,7 @@ class RealFiles:
             parts.append(more)
         return b"".join(parts)
 
-    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | bytearray | None:
         buffer = bytearray(size)
         try:
             done = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
@@ -126,7 +126,7 @@ class RealFiles:
             if exc.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
                 return None
             raise
-        return bytes(buffer) if done == size else None
+        return buffer if done == size else None
 
     def sync(self, fd: int) -> None:
         os.fdatasync(fd)

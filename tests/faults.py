@@ -116,7 +116,7 @@ class FaultyFiles:
         self._faults.check("pread", self._paths[fd])
         return self._files.pread(fd, size, offset)
 
-    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | bytearray | None:
         return self._files.pread_cached(fd, size, offset)
 
     def sync(self, fd: int) -> None:
