@@ -22,6 +22,9 @@ class Flights(Generic[K, V]):
     def __init__(self) -> None:
         self._under_way: dict[K, _Flight[V]] = {}
 
+    def is_under_way(self, key: K) -> bool:
+        return key in self._under_way
+
     async def join(self, key: K, fetch: Callable[[], Awaitable[V]]) -> V:
         """What `fetch` gives. Its error reaches all who wait; a cancelled leader leaves the work to a follower."""
         while (flight := self._under_way.get(key)) is not None:

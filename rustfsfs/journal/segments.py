@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rustfsfs import ops
-from rustfsfs.content.aead import TAG_SIZE
+from rustfsfs.content.aead import TAG_SIZE, Buffer
 from rustfsfs.errors import DamagedData
 from rustfsfs.journal import layout
 from rustfsfs.journal.layout import HEADER_SIZE, PREFIX, Cipher, Header, Prefix, SegmentName
@@ -194,7 +194,7 @@ def first_bad_piece(files: Files, file: SegmentFile, record: Record) -> int | No
     return None
 
 
-def read_data(cipher: Cipher, data: bytes, position: int, total: int, skip: int, size: int) -> bytes:
+def read_data(cipher: Cipher, data: Buffer, position: int, total: int, skip: int, size: int) -> bytes:
     """Bytes [skip, skip + size) of a record's data, from the sealed pieces that hold them.
 
     data      the pieces as they lie in the file, from the first one needed on

@@ -44,6 +44,10 @@ class PackStore(Protocol):
         """Exactly `size` bytes. Raises PackMissing, DamagedData (it ends before), StoreUnavailable."""
         ...
 
+    def read_cached(self, pack: PackNo | int, offset: int, size: int) -> bytes | bytearray | None:
+        """As `read`, or None if that would wait for anything, or would fail. The one call that never blocks."""
+        ...
+
     def delete(self, pack: PackNo | int) -> None:
         """Absent already is success: crash recovery deletes twice. Raises StoreUnavailable."""
         ...

@@ -72,6 +72,20 @@ class LocalDisk:
             raise DamagedData(f"{self.pack_path(pack)} ends before byte {offset + size}")
         return data
 
+    def read_cached(self, pack: PackNo | int, offset: int, size: int) -> bytes | bytearray | None:
+        if not self._lock.acquire(blocking=False):
+            return None  # somebody may be opening a file, which may wait for the disk
+        try:
+            held = self._open.get(pack)
+            if held is None:
+                return None
+            self._open.move_to_end(pack)
+            return self._files.pread_cached(held[0], size, offset)
+        except OSError:
+            return None
+        finally:
+            self._lock.release()
+
     @contextmanager
     def _descriptor(self, pack: int) -> Iterator[int]:
         """An open descriptor, kept for the next reader; none is closed while somebody reads from it."""

@@ -11,16 +11,27 @@ import trio
 
 from rustfsfs import ops
 from rustfsfs.content import codec
+from rustfsfs.content.aead import Buffer
 from rustfsfs.content.ranges import Extent, clip
 from rustfsfs.errors import DamagedData, IsDirectory, PackMissing, StoreError, StoreUnavailable
 from rustfsfs.meta import chunks, extents, inodes
 from rustfsfs.store.base import PackStore
+from rustfsfs.units import KIB
 from rustfsfs.volume.attributes import touch
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
+INFLATED_AT_ONCE_MAX = 512 * KIB  # plain bytes decompressed on the loop: about 0.5 ms
 EXTENTS_AT_ONCE = 300  # about 5 ms of a file written in crumbs; then others have their turn
+
+
+class Located(NamedTuple):
+    """A chunk and where it lay when it was looked up. Later it may move, or be nobody's: its bytes are pinned."""
+
+    number: int
+    row: chunks.Chunk | None  # None: there is none
+    places: list[ops.Place]
 
 
 async def read(volume: Volume, inode: int, offset: int, size: int) -> bytes | bytearray | memoryview:
@@ -72,7 +83,33 @@ def cached(volume: Volume, part: Extent) -> bytes | memoryview | None:
     if part.segment:
         return volume.journal.read_cached(part.segment, part.base, part.total, part.skip, part.length)
     plain = volume.cache.get(part.base)
+    if plain is None:
+        plain = open_at_once(volume, part.base)
     return None if plain is None else memoryview(plain)[part.skip : part.skip + part.length]
+
+
+def open_at_once(volume: Volume, number: int, *, inflated_max: int = INFLATED_AT_ONCE_MAX) -> bytes | None:
+    """The plain bytes of a chunk whose frame is in the OS's cache, into ours; None if a worker has to see to it.
+
+    A hop to a worker and back takes longer than opening a usual frame. What goes wrong here is for the worker to meet.
+    """
+    if volume.flights.is_under_way(number):
+        return None
+    row, places = (found := locate(volume, number)).row, found.places
+    if row is None or not places or places[0].disk not in volume.disks:
+        return None
+    place = places[0]
+    if place.stored_bytes < row.plain_bytes > inflated_max:
+        return None
+    frame = volume.disks[place.disk].read_cached(place.pack, place.offset, place.stored_bytes)
+    if frame is None:
+        return None
+    try:
+        plain = opened(volume, row, frame)
+    except DamagedData:
+        return None
+    volume.cache.put(number, plain, len(plain))
+    return plain
 
 
 async def fetch_one(volume: Volume, part: Extent) -> bytes | memoryview:
@@ -93,11 +130,11 @@ async def fetch(volume: Volume, parts: Sequence[Extent], into: memoryview, offse
                 nursery.start_soon(_fetch_into, volume, part, located, target)
 
 
-async def _fetch_into(volume: Volume, part: Extent, located: Mapping[int, "Located"], target: memoryview) -> None:
+async def _fetch_into(volume: Volume, part: Extent, located: Mapping[int, Located], target: memoryview) -> None:
     target[:] = await _fetch(volume, part, located)
 
 
-async def _fetch(volume: Volume, part: Extent, located: Mapping[int, "Located"]) -> bytes | memoryview:
+async def _fetch(volume: Volume, part: Extent, located: Mapping[int, Located]) -> bytes | memoryview:
     """The bytes of an extent that the caller has pinned."""
     if part.segment:
         return await trio.to_thread.run_sync(
@@ -107,24 +144,14 @@ async def _fetch(volume: Volume, part: Extent, located: Mapping[int, "Located"])
     return memoryview(plain)[part.skip : part.skip + part.length]
 
 
-class Located(NamedTuple):
-    """A chunk and where it lay when it was looked up. Later it may move, or be nobody's: its bytes are pinned."""
-
-    number: int
-    row: chunks.Chunk | None  # None: there is none
-    places: list[ops.Place]
+def locate(volume: Volume, number: int) -> Located:
+    return Located(number, chunks.find(volume.metadata, number), chunks.places(volume.metadata, number))
 
 
 @contextmanager
 def pinned(volume: Volume, parts: Sequence[Extent]) -> Iterator[dict[int, Located]]:
     """Neither a segment nor a pack that `parts` need is deleted inside the block; where their chunks lie, by number."""
-    located = {
-        part.base: Located(
-            part.base, chunks.find(volume.metadata, part.base), chunks.places(volume.metadata, part.base)
-        )
-        for part in parts
-        if not part.segment
-    }
+    located = {part.base: locate(volume, part.base) for part in parts if not part.segment}
     packs = {(place.pack, place.disk) for found in located.values() for place in found.places}
     with pinned_packs(volume, packs), volume.journal.pinned({part.segment for part in parts if part.segment}):
         yield located
@@ -194,14 +221,18 @@ def read_frame(volume: Volume, found: chunks.Chunk, places: Sequence[tuple[PackS
 def verified(volume: Volume, found: chunks.Chunk, disk: PackStore, place: ops.Place) -> tuple[bytes, bytes]:
     """(frame, plain bytes) of a chunk at one place. Blocking. Raises DamagedData, StoreError."""
     frame = disk.read(place.pack, place.offset, place.stored_bytes)
-    plain = codec.open_frame(
+    return frame, opened(volume, found, frame)
+
+
+def opened(volume: Volume, found: chunks.Chunk, frame: Buffer) -> bytes:
+    """The plain bytes of a chunk's frame. Raises DamagedData."""
+    return codec.open_frame(
         frame,
         chunk_id=found.chunk_id,
         plain_bytes=found.plain_bytes,
         keys=volume.keys,
         uuid=volume.header.uuid,
     )
-    return frame, plain
 
 
 async def _report_damage(volume: Volume, found: Located, exc: DamagedData | PackMissing) -> None:

@@ -138,6 +138,7 @@ class CrashFiles:
         self._pending_names: list[Naming] = []
         self._folders: set[str] = {"/"}
         self._pending_folders: set[str] = set()  # made, and their parents not synced since
+        self.caches = True  # what is read is in the page cache, always or never
         self.new_folders_may_vanish = False  # else a folder is durable at once: for tests that are not about that
         self._fds: dict[int, int] = {}
         self._read_only: set[int] = set()
@@ -327,6 +328,8 @@ class CrashFiles:
         return self._inode(fd).live.read(size, offset)
 
     def pread_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+        if not self.caches:
+            return None
         data = self.pread(fd, size, offset)
         return data if len(data) == size else None
 

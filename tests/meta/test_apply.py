@@ -102,6 +102,29 @@ def test_zeros_make_a_hole_and_the_file_longer(bench: Bench) -> None:
     assert (row.size_bytes, row.mapped_bytes, bench.contents(2)) == (150, 50, [(0, 50, 1)])
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "want"),
+    [
+        pytest.param(100, 200, (100, 100), id="all of it"),
+        pytest.param(110, 120, (100, 100), id="inside"),
+        pytest.param(199, 200, (100, 100), id="its last byte"),
+        pytest.param(199, 201, None, id="one byte into the next"),
+        pytest.param(250, 350, None, id="a hole behind"),
+        pytest.param(300, 301, None, id="in a hole"),
+        pytest.param(0, 101, None, id="a hole before"),
+        pytest.param(0, 1, None, id="before everything"),
+    ],
+)
+def test_the_one_extent_that_holds_a_range(bench: Bench, start: int, end: int, want: tuple[int, int] | None) -> None:
+    bench.do(create(1, b"f", 2, FILE))
+    bench.do(create(1, b"g", 3, FILE))
+    for inode, offset in ((2, 100), (2, 200), (3, 0), (3, 300)):
+        bench.do(write(inode, offset, 100))
+    fork = inodes.get(bench.metadata, 2).fork
+    found = extents.covering(bench.metadata, fork, start, end)
+    assert (found and (found.offset, found.length)) == want
+
+
 def test_unlinked_but_open_files_keep_their_data_until_released(bench: Bench) -> None:
     bench.do(create(1, b"f", 2, FILE))
     bench.do(write(2, 0, 100))

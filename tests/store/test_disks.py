@@ -73,6 +73,21 @@ def test_deleting_twice_is_fine_and_reading_then_says_missing(disk: LocalDisk) -
     assert disk.packs() == []
 
 
+def test_what_is_in_the_page_cache_is_read_at_once_and_what_would_wait_is_not(disk: LocalDisk) -> None:
+    writer = disk.create_pack(PACK)
+    one = frame(1)
+    offset = writer.append(one)
+    assert disk.read_cached(PACK, offset, len(one)) is None, "opening the file may wait"
+    disk.read(PACK, offset, 1)
+    assert disk.read_cached(PACK, offset, len(one)) == one
+    size = writer.close()
+    assert disk.read_cached(PACK, size - 5, 10) is None, "it ends before: for `read` to say"
+    with disk._lock:
+        assert disk.read_cached(PACK, offset, len(one)) is None, "somebody may be opening a file"
+    disk.delete(PACK)
+    assert disk.read_cached(PACK, offset, len(one)) is None
+
+
 def test_reading_past_the_end_is_damage(disk: LocalDisk) -> None:
     size = disk.create_pack(PACK).close()
     with pytest.raises(DamagedData):

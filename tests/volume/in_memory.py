@@ -102,9 +102,9 @@ class InMemory:
 
 
 @asynccontextmanager
-async def new_volume(tmp_path: Path) -> AsyncIterator[Volume]:
+async def new_volume(tmp_path: Path, files: CrashFiles | None = None) -> AsyncIterator[Volume]:
     """A new one, open, with chunks of 64 KiB. Its database lies in `tmp_path`."""
-    async with InMemory(tmp_path).opened() as volume:
+    async with InMemory(tmp_path, files or CrashFiles()).opened() as volume:
         yield volume
 
 

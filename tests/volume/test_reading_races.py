@@ -8,6 +8,7 @@ import trio
 
 from rustfsfs.volume import collecting, reading, writing
 from rustfsfs.volume.volume import Volume
+from tests.crash.disk import CrashFiles
 from tests.volume.in_memory import NOISE, new_file, new_volume, put
 
 Change = Callable[[Volume, int, bytes], Awaitable[None]]
@@ -23,10 +24,15 @@ async def overwrite_and_collect(volume: Volume, inode: int, data: bytes) -> None
     await collecting.collect_now(volume, live_share=0.9)
 
 
+@pytest.mark.parametrize("caches", [pytest.param(False, id="by workers"), pytest.param(True, id="at once")])
 @pytest.mark.parametrize("change", [overwrite, overwrite_and_collect])
 @pytest.mark.parametrize("turns", range(6))
-async def test_a_read_beside_an_overwrite_and_a_collection(tmp_path: Path, turns: int, change: Change) -> None:
-    async with new_volume(tmp_path) as volume:
+async def test_a_read_beside_an_overwrite_and_a_collection(
+    tmp_path: Path, turns: int, change: Change, caches: bool
+) -> None:
+    files = CrashFiles()
+    files.caches = caches
+    async with new_volume(tmp_path, files) as volume:
         inode = new_file(volume, b"f")
         before = await put(volume, inode)
         after = NOISE.randbytes(len(before))
