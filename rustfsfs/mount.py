@@ -25,6 +25,7 @@ from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
 from rustfsfs.tasks.damage import run_damage
 from rustfsfs.tasks.epochs import run_epochs
+from rustfsfs.tasks.readahead import run_readahead
 from rustfsfs.tasks.reaper import run_reaper
 from rustfsfs.tasks.scrubber import run_scrubber
 from rustfsfs.tasks.sealer import run_sealer
@@ -59,7 +60,7 @@ TASKS: dict[str, Task] = {
     "scrubber": run_scrubber,
     "snapshots": run_snapshots,
 }
-READING_TASKS: dict[str, Task] = {"damage": run_damage}
+READING_TASKS: dict[str, Task] = {"damage": run_damage, "readahead": run_readahead}
 
 
 Ready = Callable[[str | None], None]  # called with what is wrong with the volume, if it is served all the same

@@ -1,6 +1,6 @@
 """One fetch for all who ask for the same thing at the same time."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 import trio
@@ -43,3 +43,18 @@ class Flights(Generic[K, V]):
         finally:
             del self._under_way[key]
             flight.landed.set()
+
+    async def lead(self, keys: Sequence[K], fetch: Callable[[], Awaitable[Sequence[V | None]]]) -> None:
+        """Fetch several at once, for all who ask meanwhile; None of them is under way.
+
+        fetch   gives the values in the order of `keys`; what it has not (None) is left to those who ask
+        """
+        flights: list[_Flight[V]] = [_Flight() for _ in keys]
+        self._under_way.update(zip(keys, flights, strict=True))
+        try:
+            for flight, value in zip(flights, await fetch(), strict=True):
+                flight.value = value
+        finally:
+            for key, flight in zip(keys, flights, strict=True):
+                del self._under_way[key]
+                flight.landed.set()

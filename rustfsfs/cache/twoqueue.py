@@ -78,5 +78,9 @@ class TwoQueueCache(Generic[K, V]):
         self._protected.clear()
         self.bytes = self._protected_bytes = 0
 
+    def __contains__(self, key: K) -> bool:
+        """Looking does not count as asking."""
+        return key in self._protected or key in self._probation
+
     def __len__(self) -> int:
         return len(self._probation) + len(self._protected)

@@ -28,7 +28,8 @@ def clip(extent: Extent, start: int, end: int) -> Extent:
     """The part of an extent inside [start, end); they must overlap."""
     first, last = max(extent.offset, start), min(extent.offset + extent.length, end)
     assert first < last, (extent, start, end)
-    return extent._replace(offset=first, length=last - first, skip=extent.skip + first - extent.offset)
+    skip = extent.skip + first - extent.offset
+    return Extent(first, last - first, extent.segment, extent.base, skip, extent.total)
 
 
 def without(extents: Iterable[Extent], start: int, end: int) -> list[Extent]:

@@ -45,7 +45,19 @@ from rustfsfs.volume.header import keep_alike, unlocked
 from rustfsfs.volume.locking import DiskLocks, locked
 from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.volume.recording import restore, turn_read_only
-from rustfsfs.volume.volume import READ_ONLY_ASKED, Activity, Handles, Health, Numbers, Pins, Room, Volume, Wishes, log
+from rustfsfs.volume.volume import (
+    READ_ONLY_ASKED,
+    Activity,
+    Ahead,
+    Handles,
+    Health,
+    Numbers,
+    Pins,
+    Room,
+    Volume,
+    Wishes,
+    log,
+)
 from rustfsfs.world import World
 
 RESTORED_NOW, RESTORED_BEFORE = 1, 2  # Running.restored
@@ -250,6 +262,7 @@ async def _assemble(
         activity=Activity(),
         room=Room(),
         handles=Handles(),
+        ahead=Ahead(),
         pins=Pins(),
         wishes=Wishes(),
         noatime=how.noatime,

@@ -15,7 +15,9 @@ from rustfsfs.content.aead import Buffer
 from rustfsfs.content.ranges import Extent, clip
 from rustfsfs.errors import DamagedData, IsDirectory, PackMissing, StoreError, StoreUnavailable
 from rustfsfs.meta import chunks, extents, inodes
+from rustfsfs.meta.inodes import Attributes
 from rustfsfs.store.base import PackStore
+from rustfsfs.tiers.ahead import WINDOW_MAX, plan_ahead
 from rustfsfs.units import KIB
 from rustfsfs.volume.attributes import touch
 from rustfsfs.volume.grouping import ungrouped
@@ -23,6 +25,9 @@ from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
 INFLATED_AT_ONCE_MAX = 512 * KIB  # plain bytes decompressed on the loop: about 0.5 ms
+OPENED_AT_ONCE = 2  # extents of one read whose chunks may be opened on the loop
+NOTED_MIN = 64 * KIB  # bytes; the kernel asks for as much at least from whoever reads in order
+READERS_KNOWN = 256  # files whose reader is remembered
 EXTENTS_AT_ONCE = 300  # about 5 ms of a file written in crumbs; then others have their turn
 
 
@@ -34,7 +39,7 @@ class Located(NamedTuple):
     places: list[ops.Place]
 
 
-async def read(volume: Volume, inode: int, offset: int, size: int) -> bytes | bytearray | memoryview:
+async def read(volume: Volume, inode: int, offset: int, size: int) -> Buffer:
     """At most `size` bytes at `offset`: fewer only at the end of the file. Holes read as zeros.
 
     Raises DamagedData, StoreError (EIO for this range; other ranges stay readable), NoSuchInode, IsDirectory.
@@ -46,46 +51,60 @@ async def read(volume: Volume, inode: int, offset: int, size: int) -> bytes | by
     end = min(offset + size, row.size_bytes)
     if end <= offset:
         return b""
+    if end - offset >= NOTED_MIN:
+        note_reader(volume, row, offset, end)
     whole = extents.covering(volume.metadata, row.fork, offset, end)
     if whole is not None:
         part = clip(whole, offset, end)
-        data = cached(volume, part)
-        return data if data is not None else await fetch_one(volume, part)
-    found = extents.first_overlapping(volume.metadata, row.fork, offset, end, EXTENTS_AT_ONCE)
-    result = bytearray(end - offset)
+        data = at_once(volume, part)
+        return data if data is not None else (await fetch(volume, [part]))[0]
+    parts: list[Buffer] = []
     at = offset
     while True:
-        await _read_parts(volume, [clip(extent, at, end) for extent in found], memoryview(result), offset)
-        if len(found) < EXTENTS_AT_ONCE:
-            return result
-        at = found[-1].end
+        found = extents.first_overlapping(volume.metadata, row.fork, at, end, EXTENTS_AT_ONCE)
+        is_all = len(found) < EXTENTS_AT_ONCE
+        upto = end if is_all else min(found[-1].end, end)
+        parts += await _read_parts(volume, [clip(extent, at, upto) for extent in found], at, upto)
+        if upto == end:
+            return b"".join(parts)
+        at = upto
         await trio.lowlevel.checkpoint()
         await volume.gate.opened()
         row = inodes.get(volume.metadata, inode)  # it may have changed: each part is as it was when it was read
-        found = extents.first_overlapping(volume.metadata, row.fork, at, end, EXTENTS_AT_ONCE) if at < end else []
 
 
-async def _read_parts(volume: Volume, parts: Sequence[Extent], result: memoryview, offset: int) -> None:
-    """Parts of a file into a buffer that begins at file `offset`."""
-    missing = []
-    for part in parts:
-        data = cached(volume, part)
-        if data is None:
-            missing.append(part)
-        else:
-            result[part.offset - offset : part.end - offset] = data
-    if missing:
-        await fetch(volume, missing, result, offset)
+async def _read_parts(volume: Volume, wanted: Sequence[Extent], start: int, end: int) -> list[Buffer]:
+    """The bytes of [start, end), in as many buffers as it takes; `wanted` are all its extents."""
+    look = at_once if len(wanted) <= OPENED_AT_ONCE else cached
+    looked = [look(volume, part) for part in wanted]
+    missing = [part for part, data in zip(wanted, looked, strict=True) if data is None]
+    fetched = iter(await fetch(volume, missing) if missing else ())
+    parts: list[Buffer] = []
+    for part, data in zip(wanted, looked, strict=True):
+        if part.offset > start:
+            parts.append(bytes(part.offset - start))
+        parts.append(next(fetched) if data is None else data)
+        start = part.end
+    if end > start:
+        parts.append(bytes(end - start))
+    return parts
 
 
-def cached(volume: Volume, part: Extent) -> bytes | memoryview | None:
-    """The bytes of an extent if no disk has to be waited for, else None."""
+def cached(volume: Volume, part: Extent) -> Buffer | None:
+    """The bytes of an extent if no disk has to be waited for and nothing decoded, else None."""
     if part.segment:
         return volume.journal.read_cached(part.segment, part.base, part.total, part.skip, part.length)
     plain = volume.cache.get(part.base)
-    if plain is None:
-        plain = open_at_once(volume, part.base)
     return None if plain is None else memoryview(plain)[part.skip : part.skip + part.length]
+
+
+def at_once(volume: Volume, part: Extent) -> Buffer | None:
+    """The bytes of an extent if no disk has to be waited for, and not much decoded, else None."""
+    data = cached(volume, part)
+    if data is None and not part.segment:
+        plain = open_at_once(volume, part.base)
+        data = None if plain is None else memoryview(plain)[part.skip : part.skip + part.length]
+    return data
 
 
 def open_at_once(volume: Volume, number: int, *, inflated_max: int = INFLATED_AT_ONCE_MAX) -> bytes | None:
@@ -112,29 +131,26 @@ def open_at_once(volume: Volume, number: int, *, inflated_max: int = INFLATED_AT
     return plain
 
 
-async def fetch_one(volume: Volume, part: Extent) -> bytes | memoryview:
-    """As `fetch`, of one extent: neither a nursery nor a task of its own (20 us and more), and no copy."""
-    with pinned(volume, [part]) as located:
-        return await _fetch(volume, part, located)
-
-
-async def fetch(volume: Volume, parts: Sequence[Extent], into: memoryview, offset: int) -> None:
-    """Read extents in worker threads, at the same time, into a buffer that begins at file `offset`.
+async def fetch(volume: Volume, parts: Sequence[Extent]) -> list[Buffer]:
+    """Read extents in worker threads, at the same time.
 
     Called in the turn in which `parts` were looked up: their segments and packs are pinned from here on.
     """
     with ungrouped(), pinned(volume, parts) as located:
+        if len(parts) == 1:  # a nursery and its task take 20 us and more
+            return [await _fetch(volume, parts[0], located)]
+        found: list[Buffer] = [b""] * len(parts)
+
+        async def fetch_one(index: int, part: Extent) -> None:
+            found[index] = await _fetch(volume, part, located)
+
         async with trio.open_nursery() as nursery:
-            for part in parts:
-                target = into[part.offset - offset : part.end - offset]
-                nursery.start_soon(_fetch_into, volume, part, located, target)
+            for index, part in enumerate(parts):
+                nursery.start_soon(fetch_one, index, part)
+        return found
 
 
-async def _fetch_into(volume: Volume, part: Extent, located: Mapping[int, Located], target: memoryview) -> None:
-    target[:] = await _fetch(volume, part, located)
-
-
-async def _fetch(volume: Volume, part: Extent, located: Mapping[int, Located]) -> bytes | memoryview:
+async def _fetch(volume: Volume, part: Extent, located: Mapping[int, Located]) -> Buffer:
     """The bytes of an extent that the caller has pinned."""
     if part.segment:
         return await trio.to_thread.run_sync(
@@ -233,6 +249,57 @@ def opened(volume: Volume, found: chunks.Chunk, frame: Buffer) -> bytes:
         keys=volume.keys,
         uuid=volume.header.uuid,
     )
+
+
+def note_reader(volume: Volume, row: Attributes, start: int, end: int) -> None:
+    """A file was read from `start` to `end`. Who reads in order is read ahead for, by `tasks.readahead`."""
+    readers = volume.ahead.readers
+    window_max = min(WINDOW_MAX, volume.config.cache.ram_bytes // 8)
+    reader = readers.pop(row.inode, None)
+    readers[row.inode], wanted = plan_ahead(reader, start, end, size=row.size_bytes, window_max=window_max)
+    if len(readers) > READERS_KNOWN:
+        readers.popitem(last=False)
+    if wanted is not None:
+        volume.ahead.wanted.append((row.inode, wanted))
+        volume.wishes.ahead.set()
+
+
+async def load_ahead(volume: Volume, inode: int, start: int, end: int, workers: trio.CapacityLimiter) -> None:
+    """Chunks of a file range into the cache, by one worker. What cannot be had is left to who asks for it."""
+    await volume.gate.opened()
+    try:
+        row = inodes.find(volume.metadata, inode)
+        found = extents.first_overlapping(volume.metadata, row.fork, start, end, EXTENTS_AT_ONCE) if row else []
+    except StoreError:
+        return
+    parts = {part.base: part for part in found if not part.segment and _is_wanted(volume, part.base)}
+    if parts:
+        with pinned(volume, list(parts.values())) as located:
+            await volume.flights.lead(list(located), lambda: _load_all(volume, list(located.values()), workers))
+
+
+def _is_wanted(volume: Volume, chunk: int) -> bool:
+    return not volume.flights.is_under_way(chunk) and chunk not in volume.cache
+
+
+async def _load_all(volume: Volume, wanted: Sequence[Located], workers: trio.CapacityLimiter) -> list[bytes | None]:
+    found = await trio.to_thread.run_sync(_read_frames, volume, wanted, limiter=workers)
+    for one, plain in zip(wanted, found, strict=True):
+        if plain is not None:
+            volume.cache.put(one.number, plain, len(plain))
+    return found
+
+
+def _read_frames(volume: Volume, wanted: Sequence[Located]) -> list[bytes | None]:
+    """The plain bytes of each chunk, None where they cannot be had. Blocking."""
+    found: list[bytes | None] = []
+    for one in wanted:
+        here = [(volume.disks[place.disk], place) for place in one.places if place.disk in volume.disks]
+        try:
+            found.append(read_frame(volume, one.row, here) if one.row and here else None)
+        except (DamagedData, StoreError):
+            found.append(None)
+    return found
 
 
 async def _report_damage(volume: Volume, found: Located, exc: DamagedData | PackMissing) -> None:

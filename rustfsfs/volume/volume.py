@@ -15,6 +15,7 @@ from rustfsfs.journal.barriers import Barriers
 from rustfsfs.journal.journal import Journal
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store.base import PackAppender, PackStore
+from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.locking import DiskLocks
 from rustfsfs.volume.lookups import Lookups
@@ -96,6 +97,14 @@ class Handles:
 
 
 @dataclass(slots=True)
+class Ahead:
+    """Who reads a file in order, and what is to be decoded before it is asked for. Both are bounded."""
+
+    readers: OrderedDict[int, Reader] = field(default_factory=OrderedDict)  # inode -> its reader, most recent last
+    wanted: deque[tuple[int, Range]] = field(default_factory=lambda: deque(maxlen=64))  # (inode, range of the file)
+
+
+@dataclass(slots=True)
 class Pins:
     """What must not be deleted for a while (DESIGN.md §2, I5). Journal segments are pinned by the journal itself."""
 
@@ -113,6 +122,7 @@ class Wishes:
     reap: trio.Event = field(default_factory=trio.Event)
     collect: trio.Event = field(default_factory=trio.Event)
     segments: trio.Event = field(default_factory=trio.Event)
+    ahead: trio.Event = field(default_factory=trio.Event)  # something is to be read ahead
     damage: trio.Event = field(default_factory=trio.Event)  # a damaged chunk's paths are to be logged
     snapshot: trio.Event = field(default_factory=trio.Event)  # the journal is full of what only an old one names
 
@@ -152,6 +162,7 @@ class Volume:
     activity: Activity
     room: Room
     handles: Handles
+    ahead: Ahead
     pins: Pins
     wishes: Wishes
     noatime: bool

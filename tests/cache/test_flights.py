@@ -1,5 +1,7 @@
 """One fetch for all who ask at once."""
 
+import contextlib
+
 import pytest
 import trio
 import trio.testing
@@ -80,3 +82,59 @@ async def test_a_cancelled_leader_leaves_the_work_to_a_follower() -> None:
         await trio.testing.wait_all_tasks_blocked()
         scope.cancel()
     assert results == [9]
+
+
+async def test_one_leads_several_and_what_it_has_not_is_left_to_who_asks() -> None:
+    flights: Flights[str, int] = Flights()
+    results: dict[str, int] = {}
+    go = trio.Event()
+
+    async def fetch() -> list[int | None]:
+        await go.wait()
+        return [1, None]
+
+    async def fetch_alone() -> int:
+        return 5
+
+    async def ask(key: str) -> None:
+        results[key] = await flights.join(key, fetch_alone)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flights.lead, ["a", "b"], fetch)
+        await trio.testing.wait_all_tasks_blocked()
+        assert flights.is_under_way("a") and flights.is_under_way("b") and not flights.is_under_way("c")
+        nursery.start_soon(ask, "a")
+        nursery.start_soon(ask, "b")
+        await trio.testing.wait_all_tasks_blocked()
+        go.set()
+    assert results == {"a": 1, "b": 5}
+    assert not flights.is_under_way("a")
+
+
+async def test_who_asked_goes_on_alone_when_the_leader_of_several_is_cancelled_or_fails() -> None:
+    flights: Flights[str, int] = Flights()
+    results = []
+
+    async def fail() -> list[int | None]:
+        await go.wait()
+        raise ValueError("no")
+
+    async def fetch_alone() -> int:
+        return 5
+
+    async def lead(scope: trio.CancelScope) -> None:
+        with scope, contextlib.suppress(ValueError):
+            await flights.lead(["a"], fail)
+
+    async def ask() -> None:
+        results.append(await flights.join("a", fetch_alone))
+
+    for is_cancelled in (False, True):
+        scope, go = trio.CancelScope(), trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lead, scope)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel() if is_cancelled else go.set()
+    assert results == [5, 5]

@@ -6,8 +6,10 @@ import pytest
 import trio
 
 from rustfsfs.errors import DamagedData
+from rustfsfs.meta import inodes
 from rustfsfs.store.base import PackStore
-from rustfsfs.units import KIB, MIB
+from rustfsfs.tasks.readahead import run_readahead
+from rustfsfs.units import KIB, MIB, Inode
 from rustfsfs.volume import reading, writing
 from rustfsfs.volume.volume import Volume
 from tests.crash.disk import CrashFiles
@@ -100,3 +102,58 @@ async def test_a_disk_that_went_is_for_a_worker_to_meet(tmp_path: Path) -> None:
         assert reading.open_at_once(volume, chunk) is not None
         assert reading.open_at_once(volume, 999) is None
         await trio.lowlevel.checkpoint()
+
+
+async def test_who_reads_in_order_finds_the_next_chunks_decoded(tmp_path: Path) -> None:
+    async with new_volume(tmp_path, files_that_cache(False)) as volume:
+        inode = new_file(volume, b"f")
+        data = b"".join([NOISE.randbytes(MIB) for _ in range(4)])
+        for start in range(0, len(data), MIB):
+            await writing.write(volume, inode, start, data[start : start + MIB])
+        await seal(volume)
+        volume.cache.clear()
+        sql = "SELECT base FROM extents WHERE offset BETWEEN ? AND ?"
+        ahead = [base for (base,) in volume.metadata.rows(sql, (MIB, 3 * MIB - 1))]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run_readahead, volume)
+            assert bytes(await reading.read(volume, inode, 0, MIB)) == data[:MIB]
+            with trio.fail_after(10):
+                while not all(chunk in volume.cache for chunk in ahead):
+                    await trio.sleep(0.001)
+            for start in range(MIB, len(data), MIB):
+                assert bytes(await reading.read(volume, inode, start, MIB)) == data[start : start + MIB]
+            nursery.cancel_scope.cancel()
+        assert not volume.pins.packs
+
+
+async def test_damage_met_ahead_is_left_to_who_asks(tmp_path: Path) -> None:
+    files = files_that_cache(False)
+    async with new_volume(tmp_path, files) as volume:
+        inode = new_file(volume, b"f")
+        data = await put(volume, inode, 200_000)
+        volume.cache.clear()
+        rows = volume.metadata.rows("SELECT offset, base FROM extents ORDER BY offset")
+        offset, bad = rows[1]
+        spoil(files, volume, bad)
+        await reading.load_ahead(volume, inode, 0, 200_000, trio.CapacityLimiter(1))
+        assert bad not in volume.cache and all(chunk in volume.cache for _offset, chunk in rows if chunk != bad)
+        assert not volume.health.damaged_chunks and not volume.pins.packs
+        with pytest.raises(DamagedData):
+            await reading.read(volume, inode, offset, 10)
+        assert list(volume.health.damaged_chunks) == [bad]
+        assert bytes(await reading.read(volume, inode, 0, offset)) == data[:offset]
+
+
+async def test_a_file_that_went_is_not_read_ahead(tmp_path: Path) -> None:
+    async with new_volume(tmp_path) as volume:
+        await reading.load_ahead(volume, 12345, 0, MIB, trio.CapacityLimiter(1))
+        assert len(volume.cache) == 0
+
+
+async def test_no_more_readers_are_remembered_than_that(tmp_path: Path) -> None:
+    async with new_volume(tmp_path) as volume:
+        row = inodes.get(volume.metadata, new_file(volume, b"f"))
+        for inode in range(reading.READERS_KNOWN + 100):
+            reading.note_reader(volume, row._replace(inode=Inode(inode), size_bytes=9 * MIB), 0, MIB)
+        assert len(volume.ahead.readers) == reading.READERS_KNOWN
+        assert len(volume.ahead.wanted) == volume.ahead.wanted.maxlen

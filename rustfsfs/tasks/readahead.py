@@ -1,0 +1,35 @@
+"""The task that decodes chunks ahead of whoever reads a file in order."""
+
+from typing import NoReturn
+
+import trio
+
+from rustfsfs.units import MIB
+from rustfsfs.volume import reading
+from rustfsfs.volume.volume import Volume
+
+AT_ONCE = 3  # steps under way, in workers of their own: who waits for a read finds the others free
+STEP = 2 * MIB  # bytes of a file for one worker at a time; with 1 MiB the reader waits twice as often (measured)
+
+
+async def run_readahead(volume: Volume, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+    """Whatever readers are expected to want, in the order in which that was found. Errors: none of its own."""
+    task_status.started()
+    slots = trio.Semaphore(AT_ONCE)
+    workers = trio.CapacityLimiter(AT_ONCE)
+
+    async def step(inode: int, start: int, end: int) -> None:
+        try:
+            await reading.load_ahead(volume, inode, start, end, workers)
+        finally:
+            slots.release()
+
+    async with trio.open_nursery() as nursery:
+        while True:
+            while volume.ahead.wanted:
+                inode, wanted = volume.ahead.wanted.popleft()
+                for start in range(wanted.start, wanted.end, STEP):
+                    await slots.acquire()
+                    nursery.start_soon(step, inode, start, min(start + STEP, wanted.end))
+            await volume.wishes.ahead.wait()
+            volume.wishes.ahead = trio.Event()
