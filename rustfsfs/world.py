@@ -57,6 +57,10 @@ class Files(Protocol):
         """`size` bytes if all are in the page cache, else None: never waits for a disk (RWF_NOWAIT)."""
         ...
 
+    def will_need(self, fd: int, offset: int, size_bytes: int) -> None:
+        """These bytes are read soon: have the disk begin. No promise, no waiting for it, and no error."""
+        ...
+
     def sync(self, fd: int) -> None:
         """fdatasync(2). After an error never call it again for this file and call it good (I10)."""
         ...
@@ -127,6 +131,12 @@ class RealFiles:
                 return None
             raise
         return buffer if done == size else None
+
+    def will_need(self, fd: int, offset: int, size_bytes: int) -> None:
+        try:
+            os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_WILLNEED)
+        except OSError:
+            pass
 
     def sync(self, fd: int) -> None:
         os.fdatasync(fd)

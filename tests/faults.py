@@ -119,6 +119,9 @@ class FaultyFiles:
     def pread_cached(self, fd: int, size: int, offset: int) -> bytes | bytearray | None:
         return self._files.pread_cached(fd, size, offset)
 
+    def will_need(self, fd: int, offset: int, size_bytes: int) -> None:
+        self._files.will_need(fd, offset, size_bytes)
+
     def sync(self, fd: int) -> None:
         self._faults.check("sync", self._paths[fd])
         self._files.sync(fd)

@@ -12,11 +12,13 @@ from rustfsfs.errors import DamagedData, NoSpace, PackMissing, RustfsfsError, St
 from rustfsfs.store import layout
 from rustfsfs.store.headers import read_disk_header
 from rustfsfs.store.layout import DirectoryEntry
-from rustfsfs.units import DiskNo, PackNo
+from rustfsfs.units import KIB, DiskNo, PackNo
 from rustfsfs.world import Files, Space, World, opened
 
 FOLDER, SUFFIX = "packs", ".pack"
 OPEN_FILES_MAX = 256
+SMALL = 32 * KIB  # a frame of at most so many bytes is a small file's, and lies beside its neighbours in the tree,
+NEIGHBOURHOOD = 256 * KIB  # of which so much is read with it
 
 
 @contextmanager
@@ -67,6 +69,8 @@ class LocalDisk:
 
     def read(self, pack: PackNo | int, offset: int, size: int) -> bytes:
         with _translated(self.pack_path(pack)), self._descriptor(pack) as fd:
+            if size <= SMALL:
+                self._files.will_need(fd, offset // NEIGHBOURHOOD * NEIGHBOURHOOD, NEIGHBOURHOOD)
             data = self._files.pread(fd, size, offset)
         if len(data) != size:
             raise DamagedData(f"{self.pack_path(pack)} ends before byte {offset + size}")

@@ -69,6 +69,16 @@ def test_reading(place: Place, size: int, offset: int, want: bytes) -> None:
     assert cached in ((want, None) if len(want) == size else (None,)), "all of it or None"
 
 
+def test_what_will_be_needed_may_lie_anywhere(place: Place) -> None:
+    files, folder = place
+    fd = files.create(f"{folder}/f")
+    files.pwrite(fd, b"0123456789", 0)
+    files.will_need(fd, 0, 4)
+    files.will_need(fd, 8, 100)
+    files.will_need(fd, 1 << 20, 1 << 20)
+    assert files.pread(fd, 10, 0) == b"0123456789"
+
+
 def test_a_hole_reads_as_zeros(place: Place) -> None:
     files, folder = place
     fd = files.create(f"{folder}/f")

@@ -333,6 +333,9 @@ class CrashFiles:
         data = self.pread(fd, size, offset)
         return data if len(data) == size else None
 
+    def will_need(self, fd: int, offset: int, size_bytes: int) -> None:
+        self._inode(fd)
+
     def sync(self, fd: int) -> None:
         number = self._fds[self._checked(fd)]
         planned = self._act("sync")
