@@ -160,6 +160,10 @@ class Metadata:
         """Rows the last INSERT, UPDATE or DELETE touched."""
         return self.db.changes()
 
+    def pages_written(self) -> int:
+        """By COMMIT, since this was asked last."""
+        return int(self.db.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, True)[0])
+
     def close(self) -> None:
         """What was not committed is rolled back."""
         self.rolled_back = None

@@ -14,9 +14,10 @@ from rustfsfs.store.base import PackStore
 from rustfsfs.tiers.collect import PackFacts, plan_collection
 from rustfsfs.volume import ballast, epochs, moving, packing, snapshots
 from rustfsfs.volume.recording import record
+from rustfsfs.volume.turns import turn, wait_for_turn
 from rustfsfs.volume.volume import Volume, log
 
-CHUNKS_PER_OP = 100  # about 2 ms
+CHUNKS_PER_OP = 50  # about 1 ms
 FRAMES_PER_OP = 250  # of small ones; of large ones a pack holds fewer
 PACKS_LOOKED_AT = 200  # at once: a terabyte has 65 000
 MAKE_ROOM_EVERY_S = 5.0  # how often a full disk may ask for a collection that found nothing
@@ -31,16 +32,16 @@ async def bury(volume: Volume) -> int:
     """Look at every chunk that lost an extent, and delete those that have none; returns how many were looked at."""
     looked = 0
     while True:
-        await volume.gate.opened()
+        await wait_for_turn(volume)
         suspects = chunks.suspects(volume.metadata, CHUNKS_PER_OP)
         if not suspects:
             return looked
-        record(volume, ops.Collect(chunks=suspects))
-        for chunk in suspects:  # each new chunk is one, and most of them live
-            if chunks.find(volume.metadata, chunk) is None:
-                volume.cache.remove(chunk)
+        async with turn(volume):
+            record(volume, ops.Collect(chunks=suspects))
+            for chunk in suspects:  # each new chunk is one, and most of them live
+                if chunks.find(volume.metadata, chunk) is None:
+                    volume.cache.remove(chunk)
         looked += len(suspects)
-        await trio.lowlevel.checkpoint()
 
 
 async def collect(volume: Volume, *, live_share: float, progress: Progress = no_progress) -> int:

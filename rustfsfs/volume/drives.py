@@ -18,7 +18,7 @@ from rustfsfs.volume import collecting, directories, epochs, packing, snapshots
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import DISKS
 from rustfsfs.volume.header import find_header
-from rustfsfs.volume.recording import EPOCH_ROWS_MAX, record
+from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import Files, opened, publish
 
@@ -187,7 +187,7 @@ async def _empty(volume: Volume, disk: int, path: str, progress: Progress) -> No
             if not await collecting.empty_pack(volume, pack.pack, disk, avoid=frozenset({disk})):
                 raise MachineTrouble(f"pack {pack.pack} of {path} has frames that cannot be read; run fsck --data")
             done, left = done + 1, left - 1
-            if volume.activity.uncommitted_rows >= EPOCH_ROWS_MAX:  # not mounted, nobody else does it
+            if volume.activity.uncommitted_rows >= volume.activity.epoch_rows:  # not mounted, nobody else does it
                 await epochs.commit(volume)
 
 

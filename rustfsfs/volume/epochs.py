@@ -10,13 +10,14 @@ import trio
 from rustfsfs import ops
 from rustfsfs.errors import DamagedMetadata, NoSpace, StoreUnavailable
 from rustfsfs.meta import database, disks
+from rustfsfs.tiers.pace import epoch_rows
 from rustfsfs.units import MIB
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import record, restore, turn_read_only
 from rustfsfs.volume.volume import Volume, log
 
 INODES_AHEAD = 1 << 20  # numbers reserved with an epoch; DESIGN.md §2, Recovery
-WAL_SIZE_MAX = 64 * MIB  # then the gate stays shut for a checkpoint that begins the WAL anew
+WAL_SIZE_MAX = 64 * MIB  # then a COMMIT of little follows, behind which the WAL begins anew with the gate shut
 PAUSES_KEPT = 1000
 TOUCHED_PER_OP_MAX = 5000
 COMMIT, CHECKPOINT = "commit", "checkpoint"  # in `Health.tasks`, while they fail
@@ -29,6 +30,8 @@ async def commit(volume: Volume, *, clean: bool = False) -> None:
     """
     async with volume.commit_lock:
         await _commit(volume, clean=clean)
+        if volume.activity.wal_bytes > WAL_SIZE_MAX and not volume.reader_lock.locked():
+            await _commit(volume, clean=clean)  # it has little to write, so the gate is not shut for long
 
 
 async def _commit(volume: Volume, *, clean: bool) -> None:
@@ -73,6 +76,7 @@ async def _commit_shut(volume: Volume, *, clean: bool) -> tuple[int, set[int]] |
         database.write_running(metadata)
         named = set(disks.hot_segments(metadata))
         await trio.to_thread.run_sync(database.commit, metadata)
+        volume.activity.wal_begins_anew = False
     except (NoSpace, StoreUnavailable, DamagedMetadata, apsw.Error) as exc:
         restore(volume, exc)
         _note_failed_commit(volume, exc)
@@ -81,8 +85,12 @@ async def _commit_shut(volume: Volume, *, clean: bool) -> tuple[int, set[int]] |
     if volume.activity.wal_bytes > WAL_SIZE_MAX:
         await _restart_wal(volume)
     database.begin(metadata)
-    volume.activity.committed_seq = running.last_seq
-    volume.activity.uncommitted_rows = 0
+    activity = volume.activity
+    activity.epoch_rows = epoch_rows(
+        activity.epoch_rows, rows=activity.uncommitted_rows, pages=metadata.pages_written()
+    )
+    activity.committed_seq = running.last_seq
+    activity.uncommitted_rows = 0
     return running.last_seq, named
 
 
@@ -101,6 +109,7 @@ async def _restart_wal(volume: Volume) -> None:
         return
     try:
         await trio.to_thread.run_sync(_restart, volume)
+        volume.activity.wal_begins_anew = True
     except apsw.BusyError:
         pass
     except (apsw.Error, OSError) as exc:  # the COMMIT stands, and the WAL only grows on
@@ -122,7 +131,8 @@ async def checkpoint(volume: Volume) -> None:
         return
     async with volume.reader_lock:
         try:
-            volume.activity.wal_bytes = await trio.to_thread.run_sync(_checkpoint, volume)
+            wal_bytes = await trio.to_thread.run_sync(_checkpoint, volume)
+            volume.activity.wal_bytes = 0 if volume.activity.wal_begins_anew else wal_bytes
             volume.health.tasks.pop(CHECKPOINT, None)
         except (apsw.Error, OSError) as exc:
             log.warning("checkpoint failed, the next epoch tries again: %s", exc)

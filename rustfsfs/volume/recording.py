@@ -11,7 +11,6 @@ from rustfsfs.volume import ballast
 from rustfsfs.volume.volume import Volume, log
 
 RESTORES_IN_A_ROW_MAX = 1
-EPOCH_ROWS_MAX = 3000  # about 1 000 to 4 000 dirtied pages, which bounds the pause of COMMIT; DESIGN.md §2
 
 
 def now(volume: Volume) -> Nanoseconds:
@@ -44,7 +43,7 @@ def record(volume: Volume, op: ops.AnyOp, data: Sequence[memoryview | bytes] = (
         raise
     volume.health.restored_in_a_row = 0
     volume.activity.uncommitted_rows += op.rows
-    if volume.activity.uncommitted_rows >= EPOCH_ROWS_MAX:
+    if volume.activity.uncommitted_rows >= volume.activity.epoch_rows:
         volume.wishes.epoch.set()
     if address.segment != volume.activity.segment:
         volume.activity.segment = address.segment

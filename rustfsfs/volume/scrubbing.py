@@ -20,10 +20,10 @@ from rustfsfs.volume import auditing, epochs, mending
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.mending import Findings
 from rustfsfs.volume.reading import pinned_packs
-from rustfsfs.volume.recording import EPOCH_ROWS_MAX, now, record
+from rustfsfs.volume.recording import now, record
+from rustfsfs.volume.turns import BUSY_S, is_busy
 from rustfsfs.volume.volume import Volume
 
-BUSY_S = 0.1  # a request within this time means the foreground works
 PACKS_AT_ONCE = 200
 RECORD_EVERY_S = 60.0
 START = (0, -1)  # before the first (disk, pack)
@@ -96,7 +96,7 @@ async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
                     await _scrub_pack_or_say(volume, one, row, progress)
             one.at = row.disk, row.pack
             await _record(volume, one)
-            if volume.activity.uncommitted_rows >= EPOCH_ROWS_MAX:  # not mounted, nobody else does it
+            if volume.activity.uncommitted_rows >= volume.activity.epoch_rows:  # not mounted, nobody else does it
                 await epochs.commit(volume)
 
 
@@ -156,8 +156,8 @@ async def _scrub_metadata(volume: Volume, one: Pass, progress: Progress) -> None
 
 
 async def _rest(volume: Volume, one: Pass, size_bytes: int, took_s: float) -> None:
-    is_busy = one.is_polite and trio.current_time() - volume.activity.last_request_s < BUSY_S
-    await trio.sleep(rest_s(size_bytes=size_bytes, took_s=took_s, rate_bytes_s=one.rate_bytes_s, is_busy=is_busy))
+    held_up = one.is_polite and is_busy(volume)
+    await trio.sleep(rest_s(size_bytes=size_bytes, took_s=took_s, rate_bytes_s=one.rate_bytes_s, is_busy=held_up))
 
 
 async def _record(volume: Volume, one: Pass, *, ended_ns: int = 0) -> None:

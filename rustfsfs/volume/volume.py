@@ -69,7 +69,9 @@ class Activity:
     segment: int = 0  # the journal segment of the last record
     committed_seq: int = 0  # last_seq of the last COMMIT
     uncommitted_rows: int = 0  # changed since, as `Op.rows` counts
+    epoch_rows: int = 1000  # so many make an epoch due: `tiers.pace.epoch_rows`
     wal_bytes: int = 0  # when last looked at
+    wal_begins_anew: bool = False  # with the next COMMIT
 
 
 @dataclass(slots=True)

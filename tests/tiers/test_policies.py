@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from rustfsfs.tiers.backpressure import WAIT_S_MAX, write_delay_s
 from rustfsfs.tiers.collect import PackFacts, plan_collection
+from rustfsfs.tiers.pace import EPOCH_PAGES, EPOCH_ROWS_MAX, EPOCH_ROWS_MIN, epoch_rows
 from rustfsfs.tiers.place import choose_disks
 from rustfsfs.units import MIB
 
@@ -50,3 +51,17 @@ def test_no_wait_below_60_percent_and_never_more_than_a_second(used: int, size: 
 def test_the_fuller_the_journal_the_longer_the_wait(used: int, size: int) -> None:
     less = write_delay_s(journal_bytes=used, limit_bytes=1000, size_bytes=size)
     assert less < write_delay_s(journal_bytes=used + 1, limit_bytes=1000, size_bytes=size)
+
+
+@pytest.mark.parametrize(
+    ("before", "rows", "pages", "want"),
+    [
+        pytest.param(1000, 1000, EPOCH_PAGES, 1000, id="as many pages as there should be"),
+        pytest.param(1000, 1000, 5 * EPOCH_PAGES, EPOCH_ROWS_MIN, id="never too few rows"),
+        pytest.param(1000, 1000, 1, EPOCH_ROWS_MAX, id="never too many"),
+        pytest.param(1000, 1000, 2 * EPOCH_PAGES, 500, id="two pages each"),
+        pytest.param(700, 10, 20, 700, id="an idle epoch says nothing"),
+    ],
+)
+def test_epoch_rows(before: int, rows: int, pages: int, want: int) -> None:
+    assert epoch_rows(before, rows=rows, pages=pages) == want

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from rustfsfs.meta import database
+from rustfsfs.tiers.pace import EPOCH_ROWS_MAX
 from rustfsfs.volume import epochs, paths
 from rustfsfs.volume.volume import Volume
 from tests.volume.on_disk import change, format_in, write_file
@@ -22,3 +24,39 @@ def test_who_reads_an_older_commit_does_not_hold_the_gate_shut(tmp_path: Path) -
 
     change(format_in(tmp_path / "v"), work)
     assert pauses_ms[0] < 5000
+
+
+def test_a_wal_that_grew_begins_anew_behind_a_commit_of_little(tmp_path: Path) -> None:
+    """The frames that are copied with the gate shut are few, and the next COMMIT does not do it once more."""
+    frames: list[int] = []
+
+    async def work(volume: Volume) -> None:
+        for number in range(100):
+            await write_file(volume, b"%d" % number, b"a")
+        await epochs.commit(volume)
+        frames.append(database.wal_state(volume.reader.db)[0])
+        volume.activity.wal_bytes = epochs.WAL_SIZE_MAX + 1
+        await epochs.commit(volume)
+        assert volume.activity.wal_bytes == 0 and volume.activity.wal_begins_anew
+        await write_file(volume, b"b", b"b")
+        await epochs.commit(volume)
+        assert volume.activity.wal_bytes > 0 and not volume.activity.wal_begins_anew
+        frames.append(database.wal_state(volume.reader.db)[0])
+
+    change(format_in(tmp_path / "v"), work)
+    assert frames[1] < frames[0]
+
+
+def test_an_epoch_is_as_long_as_its_pages_allow(tmp_path: Path) -> None:
+    """Names of one directory share pages, so more of them make an epoch than is reckoned with at first."""
+    rows: list[int] = []
+
+    async def work(volume: Volume) -> None:
+        rows.append(volume.activity.epoch_rows)
+        for number in range(1000):
+            await write_file(volume, b"%d" % number, b"a")
+        await epochs.commit(volume)
+        rows.append(volume.activity.epoch_rows)
+
+    change(format_in(tmp_path / "v"), work)
+    assert rows[0] < rows[1] == EPOCH_ROWS_MAX

@@ -15,6 +15,7 @@ import trio
 from rustfsfs.errors import DamagedData, PackMissing, StoreError
 from rustfsfs.meta import chunks
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
+from rustfsfs.tiers.pace import EPOCH_ROWS_MAX
 from rustfsfs.volume import (
     auditing,
     checking,
@@ -28,7 +29,6 @@ from rustfsfs.volume import (
     writing,
 )
 from rustfsfs.volume.mending import LINES_MAX, Findings
-from rustfsfs.volume.recording import EPOCH_ROWS_MAX
 from rustfsfs.volume.volume import Volume
 from tests.crash.disk import CrashFiles
 from tests.volume.in_memory import NOISE, InMemory, new_file, put, seal
