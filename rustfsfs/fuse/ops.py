@@ -27,7 +27,7 @@ from rustfsfs.units import FILE_SIZE_MAX
 from rustfsfs.volume import admission, attributes, durability, handles, listing, names, reading, writing, xattrs
 from rustfsfs.volume.volume import Volume, log
 
-PAGE = 200  # entries asked of SQLite at once
+FIRST_PAGE, PAGE = 25, 100  # entries asked of SQLite at once: a reply of 4 KiB holds 25 of them, one of 32 KiB 200
 DOTS = (b".", b"..")
 GROWTH = 1024  # bytes a new name is reckoned to take
 O_NOATIME = getattr(os, "O_NOATIME", 0)
@@ -265,11 +265,14 @@ class Operations(pyfuse3.Operations):
 
     @replies
     async def readdir(self, fh: int, offset: int, token: ReaddirToken) -> None:
-        for name, cookie, row in listing.page(self._volume, fh, offset, PAGE):
-            if not pyfuse3.readdir_reply(token, name, attrs.entry(row), cookie):
-                return
-            if name not in DOTS:  # the kernel does not count those
-                handles.given(self._volume, row)
+        count = FIRST_PAGE
+        while found := listing.page(self._volume, fh, offset, count):
+            for name, offset, row in found:
+                if not pyfuse3.readdir_reply(token, name, attrs.entry(row), offset):
+                    return
+                if name not in DOTS:  # the kernel does not count those
+                    handles.given(self._volume, row)
+            count = PAGE
 
     @replies
     async def releasedir(self, fh: int) -> None:
