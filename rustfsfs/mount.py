@@ -31,6 +31,7 @@ from rustfsfs.tasks.scrubber import run_scrubber
 from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.tasks.segments import run_segments
 from rustfsfs.tasks.snapshots import run_snapshots
+from rustfsfs.tasks.warmth import run_warmth
 from rustfsfs.volume.commands import COMMANDS, Command
 from rustfsfs.volume.formatting import CONFIG, METADATA, Secret
 from rustfsfs.volume.grouping import ungrouped
@@ -59,8 +60,9 @@ TASKS: dict[str, Task] = {
     "collector": run_collector,
     "scrubber": run_scrubber,
     "snapshots": run_snapshots,
+    "warmth": run_warmth,
 }
-READING_TASKS: dict[str, Task] = {"damage": run_damage, "readahead": run_readahead}
+READING_TASKS: dict[str, Task] = {"damage": run_damage, "readahead": run_readahead, "warmth": run_warmth}
 
 
 Ready = Callable[[str | None], None]  # called with what is wrong with the volume, if it is served all the same

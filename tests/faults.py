@@ -122,6 +122,12 @@ class FaultyFiles:
     def will_need(self, fd: int, offset: int, size_bytes: int) -> None:
         self._files.will_need(fd, offset, size_bytes)
 
+    def missing_pages(self, path: str) -> int:
+        return self._files.missing_pages(path)
+
+    def want_pages(self, path: str) -> None:
+        self._files.want_pages(path)
+
     def sync(self, fd: int) -> None:
         self._faults.check("sync", self._paths[fd])
         self._files.sync(fd)

@@ -24,7 +24,18 @@ from rustfsfs.fuse import attrs
 from rustfsfs.fuse.errnos import errno_of
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import FILE_SIZE_MAX
-from rustfsfs.volume import admission, attributes, durability, handles, listing, names, reading, writing, xattrs
+from rustfsfs.volume import (
+    admission,
+    attributes,
+    durability,
+    handles,
+    listing,
+    names,
+    reading,
+    warming,
+    writing,
+    xattrs,
+)
 from rustfsfs.volume.volume import Volume, log
 
 FIRST_PAGE, PAGE = 25, 100  # entries asked of SQLite at once: a reply of 4 KiB holds 25 of them, one of 32 KiB 200
@@ -53,6 +64,8 @@ def answering(admitted: Admission) -> Callable[[Handler[P, T]], Handler[P, T]]:
             volume.activity.requests += 1
             volume.activity.last_request_s = trio.current_time()
             try:
+                if volume.warmth.is_cold:
+                    await warming.warm(volume, handler.__name__, args)
                 if volume.gate.shut:
                     await volume.gate.opened()
                 if (waiting := admitted(volume)) is not None:

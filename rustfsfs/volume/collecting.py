@@ -32,7 +32,7 @@ async def bury(volume: Volume) -> int:
     """Look at every chunk that lost an extent, and delete those that have none; returns how many were looked at."""
     looked = 0
     while True:
-        await wait_for_turn(volume)
+        await wait_for_turn(volume, "bury")
         suspects = chunks.suspects(volume.metadata, CHUNKS_PER_OP)
         if not suspects:
             return looked

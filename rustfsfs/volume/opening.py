@@ -38,7 +38,7 @@ from rustfsfs.store.base import PackStore
 from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import read_disk_header
 from rustfsfs.units import MIB, DiskNo
-from rustfsfs.volume import ballast, drives, epochs, finishing, frozen, packing, snapshots
+from rustfsfs.volume import ballast, drives, epochs, finishing, frozen, packing, snapshots, warming
 from rustfsfs.volume.formatting import JOURNAL, METADATA, Secret, journal_limit
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.header import keep_alike, unlocked
@@ -55,6 +55,7 @@ from rustfsfs.volume.volume import (
     Pins,
     Room,
     Volume,
+    Warmth,
     Wishes,
     log,
 )
@@ -263,6 +264,7 @@ async def _assemble(
         room=Room(),
         handles=Handles(),
         ahead=Ahead(),
+        warmth=Warmth(),
         pins=Pins(),
         wishes=Wishes(),
         noatime=how.noatime,
@@ -406,6 +408,7 @@ async def _close(volume: Volume, *, read_only: bool) -> str | None:
     finally:
         with ExitStack() as closing:  # all of it, whatever fails
             closing.callback(volume.metadata.close)
+            closing.callback(warming.close, volume)
             closing.callback(volume.reader.close)
             closing.callback(volume.journal.close)
             await volume.barriers.aclose()

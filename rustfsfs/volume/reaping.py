@@ -31,7 +31,7 @@ async def reap(volume: Volume) -> int:
 
 
 async def _next(volume: Volume) -> ops.Release | ops.Reap | ops.Trim | None:
-    await wait_for_turn(volume)
+    await wait_for_turn(volume, "reap")
     metadata = volume.metadata
     row = metadata.row("SELECT fork FROM dead_forks ORDER BY fork LIMIT 1")
     if row is not None:

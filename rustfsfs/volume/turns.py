@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from rustfsfs.tiers.pace import rest_s
+from rustfsfs.volume import warming
 from rustfsfs.volume.volume import Volume
 
 BUSY_S = 0.1  # a request within this time means the foreground works
@@ -15,14 +16,18 @@ def is_busy(volume: Volume) -> bool:
     return trio.current_time() - volume.activity.last_request_s < BUSY_S
 
 
-async def wait_for_turn(volume: Volume) -> None:
+async def wait_for_turn(volume: Volume, step: str) -> None:
     """Return when the gate is open, and while the foreground works, no checkpoint under way.
+
+    step   of `meta.touching.TOUCHES`: what it needs is in memory then
 
     What we changed meanwhile would be copied with the gate shut, when the WAL has to begin anew.
     """
     if is_busy(volume) and volume.commit_lock.locked():
         async with volume.commit_lock:
             pass
+    if volume.warmth.is_cold:
+        await warming.warm(volume, step, ())
     await volume.gate.opened()
 
 

@@ -107,6 +107,16 @@ class Ahead:
 
 
 @dataclass(slots=True)
+class Warmth:
+    """Which pages of the database may lie on the disk only: `volume.warming`."""
+
+    is_cold: bool = False  # the kernel did not hold all of it, when last looked at
+    recent: OrderedDict[tuple[int, int], float] = field(default_factory=OrderedDict)  # read -> when, trio's clock
+    scouts: list[Metadata] = field(default_factory=list)  # connections that only read, those that are free
+    limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(4))  # disks may queue
+
+
+@dataclass(slots=True)
 class Pins:
     """What must not be deleted for a while (DESIGN.md §2, I5). Journal segments are pinned by the journal itself."""
 
@@ -165,6 +175,7 @@ class Volume:
     room: Room
     handles: Handles
     ahead: Ahead
+    warmth: Warmth
     pins: Pins
     wishes: Wishes
     noatime: bool

@@ -180,3 +180,16 @@ def test_space_adds_up(place: Place) -> None:
     space = files.space(folder)
     assert 0 < space.free_bytes <= space.total_bytes
     assert space.read_only is False
+
+
+def test_pages_that_are_missing_can_be_wanted(place: Place) -> None:
+    files, folder = place
+    fd = files.create(f"{folder}/f")
+    assert files.missing_pages(f"{folder}/f") == 0
+    files.pwrite(fd, bytes(10 * 4096), 0)
+    files.sync(fd)
+    files.forget_pages(fd)
+    assert files.missing_pages(f"{folder}/f") in (0, 10), "a disk's, or nothing but memory"
+    files.pread(fd, 1, 0)
+    files.want_pages(f"{folder}/f")
+    assert files.missing_pages(f"{folder}/f") < 10

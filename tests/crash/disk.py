@@ -336,6 +336,12 @@ class CrashFiles:
     def will_need(self, fd: int, offset: int, size_bytes: int) -> None:
         self._inode(fd)
 
+    def missing_pages(self, path: str) -> int:
+        return 0
+
+    def want_pages(self, path: str) -> None:
+        pass
+
     def sync(self, fd: int) -> None:
         number = self._fds[self._checked(fd)]
         planned = self._act("sync")

@@ -15,7 +15,7 @@ def test_it_waits_for_a_checkpoint_only_while_requests_come(tmp_path: Path) -> N
     taken: list[str] = []
 
     async def take(volume: Volume, name: str) -> None:
-        await turns.wait_for_turn(volume)
+        await turns.wait_for_turn(volume, "reap")
         taken.append(name)
 
     async def work(volume: Volume) -> None:

@@ -1,0 +1,18 @@
+"""The task that looks whether the kernel holds the metadata in memory."""
+
+from typing import NoReturn
+
+import trio
+
+from rustfsfs.volume import warming
+from rustfsfs.volume.volume import Volume
+
+LOOK_EVERY_S = 5.0  # a look at 1 GiB of database takes a worker 10 to 15 ms
+
+
+async def run_warmth(volume: Volume, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+    """Errors are the caller's to retry."""
+    task_status.started()
+    while True:
+        await warming.look(volume)
+        await trio.sleep(LOOK_EVERY_S)
