@@ -63,8 +63,17 @@ _local = _PerThread()
 
 
 def seal_frame(plain: Buffer, *, chunk_id: ChunkId, keys: Keys, uuid: bytes, salt: bytes, level: int) -> bytes:
-    """Compress one chunk, then seal it.
+    """As `seal_frame_into`: the frame itself."""
+    out = memoryview(bytearray(OVERHEAD + len(plain)))
+    return bytes(out[: seal_frame_into(out, plain, chunk_id=chunk_id, keys=keys, uuid=uuid, salt=salt, level=level)])
 
+
+def seal_frame_into(
+    out: memoryview, plain: Buffer, *, chunk_id: ChunkId, keys: Keys, uuid: bytes, salt: bytes, level: int
+) -> int:
+    """Compress one chunk, then seal it, at the beginning of a buffer; returns the frame's size.
+
+    out    at least OVERHEAD + len(plain) bytes
     plain  1 .. PLAIN_SIZE_MAX bytes        salt  SALT_SIZE random bytes, never used before
     level  zstd's, 1 .. 19; bytes that do not shrink are kept as they are
     Inverse: `open_frame`.
@@ -74,13 +83,12 @@ def seal_frame(plain: Buffer, *, chunk_id: ChunkId, keys: Keys, uuid: bytes, sal
     assert len(salt) == SALT_SIZE
     body, codec = _compress(plain, level)
     header = _HEADER.pack(chunk_id, size, len(body), codec, KEY_VERSION)
-    frame = bytearray(OVERHEAD + len(body))
-    view = memoryview(frame)
-    view[:SALT_SIZE] = salt
-    Aead(derive(keys.frame_header, salt)).seal_into(NO_NONCE, header, MAGIC + uuid, view[SALT_SIZE:HEADER_SIZE])
+    end = OVERHEAD + len(body)
+    out[:SALT_SIZE] = salt
+    Aead(derive(keys.frame_header, salt)).seal_into(NO_NONCE, header, MAGIC + uuid, out[SALT_SIZE:HEADER_SIZE])
     aad = MAGIC + uuid + header
-    Aead(derive(keys.content, salt, chunk_id)).seal_into(NO_NONCE, body, aad, view[HEADER_SIZE:])
-    return bytes(frame)
+    Aead(derive(keys.content, salt, chunk_id)).seal_into(NO_NONCE, body, aad, out[HEADER_SIZE:end])
+    return end
 
 
 def _compress(plain: Buffer, level: int) -> tuple[Buffer, Codec]:

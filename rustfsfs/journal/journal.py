@@ -300,6 +300,16 @@ class Journal:
             raise StoreUnavailable(f"journal segment {segment} cannot be read ({exc.strerror})") from exc
         return segments.read_data(file.cipher, data, base, total, skip, size)
 
+    def read_into(self, out: memoryview, segment: int, base: int, total: int, skip: int) -> None:
+        """As `read`, `len(out)` bytes into a buffer; what it holds after an error is void."""
+        file = self._file_at(segment, base)
+        position, length = segments.data_range(base, total, skip, len(out))
+        try:
+            data = self._files.pread(file.fd, length, position)
+        except OSError as exc:
+            raise StoreUnavailable(f"journal segment {segment} cannot be read ({exc.strerror})") from exc
+        segments.read_data_into(file.cipher, data, base, total, skip, out)
+
     def read_cached(self, segment: int, base: int, total: int, skip: int, size: int) -> bytes | None:
         """As `read`, or None if the disk would have to be waited for."""
         file = self._file_at(segment, base)

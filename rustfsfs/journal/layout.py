@@ -210,6 +210,13 @@ def open_op(cipher: Cipher, position: int, prefix: bytes, sealed: bytes) -> byte
     return cipher.aead.open(prefix[-NONCE_SIZE:], sealed, cipher.op_aad(position, prefix))
 
 
+def open_piece_into(cipher: Cipher, position: int, sealed: memoryview, out: memoryview) -> None:
+    """As `open_piece`, into a buffer of the plain size; what it holds after an error is void."""
+    size = len(out)
+    aad = cipher.piece_aad(position, size)
+    cipher.aead.open_into(sealed[:NONCE_SIZE], sealed[NONCE_SIZE : size + PIECE_OVERHEAD], aad, out)
+
+
 def open_piece(cipher: Cipher, position: int, sealed: memoryview, plain_size: int) -> bytes:
     """The plain bytes of the piece at `position`; `sealed` begins with its nonce. Raises DamagedData."""
     aad = cipher.piece_aad(position, plain_size)

@@ -218,6 +218,25 @@ def read_data(cipher: Cipher, data: Buffer, position: int, total: int, skip: int
     return b"".join(parts)
 
 
+def read_data_into(cipher: Cipher, data: bytes, position: int, total: int, skip: int, out: memoryview) -> None:
+    """As `read_data`, `len(out)` bytes into a buffer: a whole piece is opened where it belongs, without a copy."""
+    first, end = skip // PIECE_SIZE, skip + len(out)
+    view = memoryview(data)
+    for index in range(first, (end - 1) // PIECE_SIZE + 1):
+        plain_size = layout.piece_size(total, index)
+        at = (index - first) * layout.SEALED_PIECE_SIZE
+        sealed = view[at : at + plain_size + layout.PIECE_OVERHEAD]
+        if len(sealed) < plain_size + layout.PIECE_OVERHEAD:
+            raise DamagedData("a journal segment ends within a piece")
+        start = index * PIECE_SIZE
+        low, high = max(skip, start), min(end, start + plain_size)
+        target, place = out[low - skip : high - skip], position + index * layout.SEALED_PIECE_SIZE
+        if high - low == plain_size:
+            layout.open_piece_into(cipher, place, sealed, target)
+        else:
+            target[:] = layout.open_piece(cipher, place, sealed, plain_size)[low - start : high - start]
+
+
 def data_range(base: int, total: int, skip: int, size: int) -> tuple[int, int]:
     """(position, length) in the file of the pieces that hold bytes [skip, skip + size) of a record's data."""
     first, last = skip // PIECE_SIZE, (skip + size - 1) // PIECE_SIZE

@@ -13,7 +13,7 @@ class PackAppender(Protocol):
     pack: PackNo
     size_bytes: int  # where the next frame will be
 
-    def append(self, frame: bytes) -> int:
+    def append(self, frame: bytes | memoryview) -> int:
         """The frame's offset; not durable yet. Raises NoSpace, StoreUnavailable: it takes nothing more then."""
         ...
 

@@ -212,7 +212,7 @@ class PackWriter:
         self._name_is_durable = False
         self._failed = False
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """One pwrite at the end; all of it or an error, and after an error no more."""
         path = self._disk.pack_path(self.pack)
         if self._failed:
@@ -229,7 +229,7 @@ class PackWriter:
         self.size_bytes = offset + len(data)
         return offset
 
-    def append(self, frame: bytes) -> int:
+    def append(self, frame: bytes | memoryview) -> int:
         offset = self.write(frame)
         header = codec.open_frame_header(frame, keys=self._disk._keys, uuid=self._disk._volume_uuid)
         self._entries.append(DirectoryEntry(offset, len(frame), header.chunk_id, header.plain_bytes))

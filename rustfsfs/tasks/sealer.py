@@ -15,7 +15,6 @@ from rustfsfs.volume.volume import Volume, log
 NAME = "sealer"  # in `Health.tasks`
 ROUND_S = 1.0
 FORCE_SHARE = 0.5  # of the journal's limit: then the oldest segment is sealed, quiet or not
-BUSY_S = 0.1  # a request within this time means the foreground works
 RECUT_EVERY_S = 60.0
 TROUBLE_S = 5.0  # pause after the packs took nothing
 
@@ -93,7 +92,7 @@ class _Throttle:
     async def after_batch(self, _sealed_bytes: int) -> None:
         volume = self._volume
         took_s = trio.current_time() - self._since_s
-        busy = trio.current_time() - volume.activity.last_request_s < BUSY_S
+        busy = sealing.foreground_is_busy(volume)
         pressed = backpressure.share(volume.journal.used_bytes, volume.journal_limit_bytes) >= FORCE_SHARE
         await trio.sleep(took_s if busy and not pressed else 0)
         self._since_s = trio.current_time()

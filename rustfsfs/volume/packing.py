@@ -17,7 +17,7 @@ PACK_SIZE = 16 * MIB  # DESIGN.md §3; a pack closes with the frame that passes 
 
 
 async def store_frames(
-    volume: Volume, frames: Sequence[tuple[bytes, bytes]], *, avoid: frozenset[int] = frozenset()
+    volume: Volume, frames: Sequence[tuple[bytes, bytes | memoryview]], *, avoid: frozenset[int] = frozenset()
 ) -> dict[bytes, list[ops.Place]]:
     """Append (chunk id, frame)s to the open packs of `copies` disks; durable on return.
 
@@ -31,7 +31,7 @@ async def store_frames(
 
 
 async def store_copy(
-    volume: Volume, frames: Sequence[tuple[bytes, bytes]], *, target: int | None, avoid: frozenset[int]
+    volume: Volume, frames: Sequence[tuple[bytes, bytes | memoryview]], *, target: int | None, avoid: frozenset[int]
 ) -> dict[bytes, ops.Place]:
     """As `store_frames`, one copy: on disk `target`, or the one with the most room."""
     need = sum(len(frame) for _id, frame in frames)
@@ -42,7 +42,7 @@ async def store_copy(
 
 
 async def _store(
-    volume: Volume, frames: Sequence[tuple[bytes, bytes]], chosen: Sequence[int]
+    volume: Volume, frames: Sequence[tuple[bytes, bytes | memoryview]], chosen: Sequence[int]
 ) -> dict[bytes, list[ops.Place]]:
     for disk in chosen:
         if disk not in volume.writers:
@@ -56,7 +56,7 @@ async def _store(
 
 
 def _append_all(
-    writers: dict[int, PackAppender], frames: Sequence[tuple[bytes, bytes]]
+    writers: dict[int, PackAppender], frames: Sequence[tuple[bytes, bytes | memoryview]]
 ) -> dict[bytes, list[ops.Place]]:
     placed: dict[bytes, list[ops.Place]] = {}
     for disk, writer in writers.items():

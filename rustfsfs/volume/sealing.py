@@ -20,10 +20,13 @@ from rustfsfs.meta import chunks, disks, extents
 from rustfsfs.tiers import seal as policy
 from rustfsfs.units import MIB, ChunkId
 from rustfsfs.volume import packing, reading
+from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.recording import now, record
 from rustfsfs.volume.volume import Volume, log
 
-BATCH_BYTES_MAX = 16 * MIB  # plain bytes in RAM at once, twice with their frames
+BATCH_BYTES_MAX = 16 * MIB  # plain bytes of a batch; in RAM twice, with its frames
+BATCHES_MAX = 3  # on their way at once: one is read and cut, one compressed, one written
+BUSY_S = 0.1  # a request within this time means the foreground works
 BATCH_EXTENTS_MAX = 2000  # bounds what is read at once
 OP_SOURCES_MAX = 400  # bounds one Seal op: about 6 ms, no other request waits longer for it
 WINDOW_ROWS_MAX = 1000  # extents planned at once
@@ -45,6 +48,11 @@ class Window:
     is_end: bool
     resume: int
 
+    @property
+    def is_long(self) -> bool:
+        """Cut off for its length: the window behind it does not depend on what becomes of this one."""
+        return self.cut.end - self.cut.start == BATCH_BYTES_MAX
+
 
 @dataclass(slots=True)
 class Piece:
@@ -54,7 +62,7 @@ class Piece:
     offset: int  # in the file
     plain: memoryview
     chunk_id: ChunkId
-    frame: bytes | None = None
+    frame: memoryview | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,16 @@ class Batch:
         self.windows.append(window)
         self.plain_bytes += window.cut.end - window.cut.start
         self.extent_count += len(window.sources)
+
+    def has_room(self, window: Window) -> bool:
+        """Also if it is the first."""
+        return not self.windows or self.plain_bytes + window.cut.end - window.cut.start <= BATCH_BYTES_MAX
+
+    def by_fork(self) -> list["Batch"]:
+        apart: dict[int, Batch] = {}
+        for window in self.windows:
+            apart.setdefault(window.fork, Batch()).add(window)
+        return [apart[fork] for fork in sorted(apart)]
 
     @property
     def is_full(self) -> bool:
@@ -176,18 +194,17 @@ async def seal_forks(
     StoreUnavailable.
     """
     async with volume.seal_lock:
-        return await _seal_forks(volume, forks, is_busy, recut=recut, after_batch=after_batch)
+        with ungrouped():
+            async with trio.open_nursery() as nursery:
+                line = _Line(volume, nursery, recut, after_batch)
+                await _seal_forks(volume, forks, is_busy, recut, line)
+        return line.sealed_bytes
 
 
 async def _seal_forks(
-    volume: Volume,
-    forks: Sequence[int],
-    is_busy: Callable[[int], bool],
-    *,
-    recut: bool,
-    after_batch: Callable[[int], Awaitable[None]],
-) -> int:
-    total, batch = 0, Batch()
+    volume: Volume, forks: Sequence[int], is_busy: Callable[[int], bool], recut: bool, line: "_Line"
+) -> None:
+    batch = Batch()
     for fork in forks:
         start: int | None = 0
         while start is not None:
@@ -195,46 +212,104 @@ async def _seal_forks(
             await volume.gate.opened()
             windows, start = plan_fork(volume, fork, start, recut=recut, leave_tail=is_busy(fork))
             for window in windows:
+                if not batch.has_room(window):
+                    await line.put(batch)
+                    batch = Batch()
+                    start = window.cut.start  # it and the others were planned before others had their turn
+                    break
                 batch.add(window)
                 is_resumed = window is windows[-1] and not window.is_end and start is not None
                 if not batch.is_full and not is_resumed:
                     continue
-                total += await _seal_or_leave(volume, batch, recut=recut, after_batch=after_batch)
+                await line.put(batch)
                 batch = Batch()
+                if not window.is_long:
+                    await line.emptied()  # what is planned next may depend on what this batch makes of its ranges
                 if is_resumed and window.resume > window.cut.start:
                     start = window.resume
                 elif window is not windows[-1]:
-                    start = window.cut.end  # the other windows were planned before others had their turn
+                    start = window.cut.end
                     break
     if batch.windows:
-        total += await _seal_or_leave(volume, batch, recut=recut, after_batch=after_batch)
-    return total
+        await line.put(batch)
 
 
-async def _seal_or_leave(
-    volume: Volume, batch: Batch, *, recut: bool, after_batch: Callable[[int], Awaitable[None]]
-) -> int:
-    """Seal a batch. A fork that cannot be read is left out and logged; the others are sealed each by itself."""
-    forks = {window.fork for window in batch.windows}
-    sealed = 0
-    try:
-        pieces = await read_and_cut(volume, batch.windows)
-    except (DamagedData, StoreError) as exc:
-        if len(forks) == 1:
-            if not await _are_current(volume, batch.windows):
-                return 0  # overwritten since it was planned: the next round plans it anew
-            log.error("a file with hot data cannot be sealed and stays in the journal: %s", exc)
-            return 0
-        for fork in sorted(forks):
-            alone = Batch()
-            for window in batch.windows:
-                if window.fork == fork:
-                    alone.add(window)
-            sealed += await _seal_or_leave(volume, alone, recut=recut, after_batch=_nothing)
-    else:
-        sealed = await seal_pieces(volume, pieces, recut=sorted(forks) if recut else ())
-    await after_batch(sealed)
-    return sealed
+def foreground_is_busy(volume: Volume) -> bool:
+    return trio.current_time() - volume.activity.last_request_s < BUSY_S
+
+
+class _Line:
+    """Batches on their way: read and cut one after the other, compressed side by side, stored and recorded in order.
+
+    While requests come in, one batch at a time: the machine is theirs.
+    """
+
+    def __init__(
+        self, volume: Volume, nursery: trio.Nursery, recut: bool, after_batch: Callable[[int], Awaitable[None]]
+    ) -> None:
+        self.sealed_bytes = 0
+        self._volume = volume
+        self._nursery = nursery
+        self._recut = recut
+        self._after_batch = after_batch
+        self._length = 0  # batches that are not recorded yet
+        self._last = trio.Event()  # the last batch put in has been recorded; every batch has its own
+        self._last.set()
+        self._moved = trio.Event()  # a batch has left; replaced by each
+        self._storing: set[ChunkId] = set()  # chunks of batches that are not recorded yet
+        self._buffers: list[bytearray] = []  # not in use: fresh memory costs more than what is done with it
+
+    async def put(self, batch: Batch) -> None:
+        """Read and cut a batch as soon as there is room for it; the rest goes on by itself."""
+        while self._length >= (1 if foreground_is_busy(self._volume) else BATCHES_MAX):
+            await self._moved.wait()
+        for plain, pieces in await self._read_or_leave(batch):
+            self._length += 1
+            before, self._last = self._last, trio.Event()
+            await self._volume.gate.opened()
+            wanted = [piece for piece in _unknown(self._volume, pieces) if piece.chunk_id not in self._storing]
+            self._storing.update(piece.chunk_id for piece in wanted)
+            self._nursery.start_soon(self._finish, plain, pieces, wanted, before, self._last)
+
+    async def emptied(self) -> None:
+        """Return when everything put in has been recorded."""
+        await self._last.wait()
+
+    async def _read_or_leave(self, batch: Batch) -> list[tuple[bytearray, list[Piece]]]:
+        """Read and cut. A fork that cannot be read is left out and logged; the others are read each by itself."""
+        volume, plain = self._volume, self._buffer(batch.plain_bytes)
+        try:
+            return [(plain, await read_and_cut(volume, batch.windows, plain))]
+        except (DamagedData, StoreError) as exc:
+            self._buffers.append(plain)
+            apart = batch.by_fork()
+            if len(apart) > 1:
+                return [read for alone in apart for read in await self._read_or_leave(alone)]
+            if await _are_current(volume, batch.windows):  # else overwritten since: the next round plans it anew
+                log.error("a file with hot data cannot be sealed and stays in the journal: %s", exc)
+            return []
+
+    async def _finish(
+        self, plain: bytearray, pieces: list[Piece], wanted: list[Piece], before: trio.Event, done: trio.Event
+    ) -> None:
+        volume, frames = self._volume, self._buffer(_frames_bytes_max(wanted))
+        if wanted:
+            await trio.to_thread.run_sync(make_frames, volume, wanted, frames, limiter=volume.sealers)
+        await before.wait()
+        sealed = await store_and_record(volume, pieces, wanted, recut=self._recut)
+        self._storing.difference_update(piece.chunk_id for piece in wanted)
+        self._buffers += [plain, frames]
+        self.sealed_bytes += sealed
+        await self._after_batch(sealed)
+        self._length -= 1
+        done.set()
+        self._moved.set()
+        self._moved = trio.Event()
+
+    def _buffer(self, size_bytes: int) -> bytearray:
+        """At least so large, with whatever is in it."""
+        buffer = self._buffers.pop() if self._buffers else bytearray(BATCH_BYTES_MAX)
+        return buffer if len(buffer) >= size_bytes else bytearray(size_bytes)
 
 
 async def _are_current(volume: Volume, windows: Sequence[Window]) -> bool:
@@ -248,57 +323,63 @@ async def _are_current(volume: Volume, windows: Sequence[Window]) -> bool:
     return True
 
 
-async def _nothing(_sealed: int) -> None:
-    return
-
-
-async def seal_pieces(volume: Volume, pieces: Sequence[Piece], *, recut: Sequence[int] = ()) -> int:
-    """Deduplicate, pack and record; returns the plain bytes now sealed.
+async def store_and_record(volume: Volume, pieces: Sequence[Piece], wanted: Sequence[Piece], *, recut: bool) -> int:
+    """Pack the frames of `wanted` and record all pieces; returns the plain bytes now sealed.
 
     Raises NoSpace, StoreUnavailable: the packs took nothing.
     """
-    await volume.gate.opened()
-    wanted = _unknown(volume, pieces)
-    if wanted:
-        await trio.to_thread.run_sync(make_frames, volume, wanted, limiter=volume.sealers)
+    forks = sorted({piece.window.fork for piece in pieces}) if recut else []
     async with volume.pack_lock:
         stored = await packing.store_frames(volume, [(piece.chunk_id, piece.frame) for piece in wanted if piece.frame])
         sealed = 0
         for parts, is_last in _by_op(pieces):
             await trio.lowlevel.checkpoint()
             await volume.gate.opened()
-            sealed += _record(volume, parts, stored, recut if is_last else ())
+            sealed += _record(volume, parts, stored, forks if is_last else ())
     volume.activity.sealed_bytes += sealed
     await packing.close_full(volume)
     return sealed
 
 
-async def read_and_cut(volume: Volume, windows: Sequence[Window]) -> list[Piece]:
-    """All bytes of the windows' sources, verified, cut and named: one hop to a worker for the whole batch."""
+async def read_and_cut(volume: Volume, windows: Sequence[Window], buffer: bytearray) -> list[Piece]:
+    """All bytes of the windows' sources, verified, cut and named: one hop to a worker for the whole batch.
+
+    They are in `buffer` then, which takes them all; the pieces are views of it.
+    """
     sources = [source for window in windows for source in window.sources]
-    buffers = [bytearray(window.cut.end - window.cut.start) for window in windows]
+    views = _views(windows, buffer)
     await volume.gate.opened()
     with reading.pinned(volume, sources) as located:
-        for window, buffer in zip(windows, buffers, strict=True):
-            view, start = memoryview(buffer), window.cut.start
+        for window, view in zip(windows, views, strict=True):
+            start = window.cut.start
             for source in window.sources:
                 if not source.segment:
                     plain = memoryview(await reading.chunk(volume, located[source.base]))
                     part = plain[source.skip : source.skip + source.length]
                     view[source.offset - start : source.end - start] = part
-        return await trio.to_thread.run_sync(_read_hot_and_cut, volume, windows, buffers, limiter=volume.sealers)
+        return await trio.to_thread.run_sync(_read_hot_and_cut, volume, windows, views, limiter=volume.sealers)
 
 
-def _read_hot_and_cut(volume: Volume, windows: Sequence[Window], buffers: Sequence[bytearray]) -> list[Piece]:
+def _views(windows: Sequence[Window], buffer: bytearray) -> list[memoryview]:
+    """Each window's part of the buffer."""
+    views: list[memoryview] = []
+    at = 0
+    for window in windows:
+        size = window.cut.end - window.cut.start
+        views.append(memoryview(buffer)[at : at + size])
+        at += size
+    return views
+
+
+def _read_hot_and_cut(volume: Volume, windows: Sequence[Window], views: Sequence[memoryview]) -> list[Piece]:
     """Blocking."""
     pieces: list[Piece] = []
-    for window, buffer in zip(windows, buffers, strict=True):
-        view, start = memoryview(buffer), window.cut.start
+    for window, view in zip(windows, views, strict=True):
+        start = window.cut.start
         for source in window.sources:
             if source.segment:
-                view[source.offset - start : source.end - start] = volume.journal.read(
-                    source.segment, source.base, source.total, source.skip, source.length
-                )
+                target = view[source.offset - start : source.end - start]
+                volume.journal.read_into(target, source.segment, source.base, source.total, source.skip)
         pieces += cut_window(volume, window, view)
     return pieces
 
@@ -322,10 +403,12 @@ def cut_window(volume: Volume, window: Window, view: memoryview) -> list[Piece]:
     return pieces
 
 
-def make_frames(volume: Volume, pieces: Sequence[Piece]) -> None:
-    """Blocking: compress and seal."""
+def make_frames(volume: Volume, pieces: Sequence[Piece], buffer: bytearray) -> None:
+    """Blocking: compress and seal, one behind the other into `buffer`, which takes `_frames_bytes_max` at least."""
+    room = memoryview(buffer)
     for piece in pieces:
-        piece.frame = codec.seal_frame(
+        size = codec.seal_frame_into(
+            room,
             piece.plain,
             chunk_id=piece.chunk_id,
             keys=volume.keys,
@@ -333,6 +416,11 @@ def make_frames(volume: Volume, pieces: Sequence[Piece]) -> None:
             salt=volume.world.random_bytes(codec.SALT_SIZE),
             level=volume.header.compression_level,
         )
+        piece.frame, room = room[:size], room[size:]
+
+
+def _frames_bytes_max(pieces: Sequence[Piece]) -> int:
+    return sum(codec.OVERHEAD + len(piece.plain) for piece in pieces)
 
 
 def _unknown(volume: Volume, pieces: Sequence[Piece]) -> list[Piece]:

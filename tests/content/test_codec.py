@@ -36,6 +36,22 @@ def test_what_is_sealed_opens(plain: bytes, level: int) -> None:
     assert (header.chunk_id, header.plain_bytes, header.frame_bytes) == (name, len(plain), len(frame))
 
 
+@given(several=st.lists(plains, min_size=1, max_size=5))
+@settings(deadline=None)
+def test_frames_are_sealed_one_behind_the_other_into_a_buffer(several: list[bytes]) -> None:
+    room = sum(codec.OVERHEAD + len(plain) for plain in several)
+    buffer = bytearray(room + 7)
+    view, frames = memoryview(buffer)[:room], []
+    for plain in several:
+        name = chunk_id(plain, KEYS.chunk_id)
+        size = codec.seal_frame_into(view, plain, chunk_id=name, keys=KEYS, uuid=UUID, salt=SALT, level=3)
+        frames.append((view[:size], name))
+        view = view[size:]
+    for (frame, name), plain in zip(frames, several, strict=True):
+        assert codec.open_frame(frame, chunk_id=name, plain_bytes=len(plain), keys=KEYS, uuid=UUID) == plain
+    assert buffer[room:] == bytes(7)
+
+
 @given(plain=plains, data=st.data())
 @settings(deadline=None)
 def test_one_flipped_bit_never_opens(plain: bytes, data: st.DataObject) -> None:

@@ -172,5 +172,10 @@ def test_any_range_of_a_records_data_is_read_from_just_its_pieces(total: int, da
     position, length = segments.data_range(base, total, skip, size)
     pieces = record[position - 4096 : position - 4096 + length]
     assert segments.read_data(cipher, pieces, base, total, skip, size) == plain[skip : skip + size]
+    into = bytearray(size)
+    segments.read_data_into(cipher, pieces, base, total, skip, memoryview(into))
+    assert into == plain[skip : skip + size]
     with pytest.raises(DamagedData):
         segments.read_data(cipher, pieces[:-1], base, total, skip, size)
+    with pytest.raises(DamagedData):
+        segments.read_data_into(cipher, pieces[:-1], base, total, skip, memoryview(into))

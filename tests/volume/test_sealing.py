@@ -1,23 +1,32 @@
 """Sealing: what is hot becomes chunks, whatever its shape, in bounded steps, and reads the same."""
 
+import errno
 import random
 import stat
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import trio
 
 from rustfsfs import ops
+from rustfsfs.errors import NoSpace
 from rustfsfs.meta import apply
 from rustfsfs.units import ROOT
 from rustfsfs.volume import collecting, commands, names, reading, recording, sealing, writing
 from rustfsfs.volume.volume import Volume
-from tests.volume.in_memory import new_volume
+from tests.volume.in_memory import InMemory, new_volume
 
 FILE = stat.S_IFREG | 0o644
 
 
 def new_file(volume: Volume, name: bytes) -> int:
     return names.create(volume, ROOT, name, mode=FILE, uid=0, gid=0).inode
+
+
+async def nothing_more(_sealed: int) -> None:
+    return
 
 
 async def seal(volume: Volume) -> None:
@@ -68,6 +77,70 @@ async def test_patches_all_over_a_sealed_file(tmp_path: Path, seals: list[ops.Se
         await seal(volume)
         assert volume.metadata.running.hot_bytes == 0
         assert bytes(await reading.read(volume, inode, 0, 1 << 22)) == bytes(expected)
+
+
+BATCH = 400_000  # bytes, in the tests below: a megabyte is several batches
+AVERAGE = 65536  # bytes of a chunk there
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many batches were compressed at the same time, each time one began."""
+    monkeypatch.setattr(sealing, "BATCH_BYTES_MAX", BATCH)
+    seen: list[int] = []
+    at_once = 0
+    make_frames = sealing.make_frames
+
+    def counted(volume: Volume, pieces: Sequence[sealing.Piece], buffer: bytearray) -> None:
+        nonlocal at_once
+        at_once += 1
+        seen.append(at_once)
+        time.sleep(0.02)
+        make_frames(volume, pieces, buffer)
+        at_once -= 1
+
+    monkeypatch.setattr(sealing, "make_frames", counted)
+    return seen
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+async def test_batches_on_their_way_at_once(tmp_path: Path, small_batches: list[int], is_busy: bool) -> None:
+    """Several while nobody else needs the machine, else one; the bytes are the same, and a chunk is stored once."""
+    noise = random.Random(5).randbytes(1_500_000)
+    twice = noise + noise[:900_000]  # the second time while the first is on its way
+    async with new_volume(tmp_path) as volume:
+        inodes = [new_file(volume, b"long"), new_file(volume, b"other")]
+        for inode in inodes:
+            await writing.write(volume, inode, 0, twice)
+        if is_busy:
+            volume.activity.last_request_s = trio.current_time() + 1000
+        await seal(volume)
+        assert (max(small_batches) == 1) == is_busy
+        assert volume.metadata.running.hot_bytes == 0
+        assert volume.metadata.running.dead_bytes == 0
+        written = sum(disk.pack_size(pack) for disk in volume.disks.values() for pack in disk.packs())
+        assert written < len(noise) * 1.2 + AVERAGE * 4
+        for inode in inodes:
+            assert bytes(await reading.read(volume, inode, 0, len(twice))) == twice
+
+
+async def test_a_disk_that_fills_between_two_batches(tmp_path: Path, small_batches: list[int]) -> None:
+    """What was recorded stays sealed, the rest stays hot, and the error comes alone, not in a group."""
+    noise = random.Random(5).randbytes(2_000_000)
+    kept = InMemory(tmp_path)
+    async with kept.opened() as volume:
+        inode = new_file(volume, b"f")
+        await writing.write(volume, inode, 0, noise)
+        kept.files.failing["pwrite"] = [None, None, None, None, None, None, None, None, None, errno.ENOSPC]
+        with pytest.raises(NoSpace):
+            await sealing.seal_forks(
+                volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=nothing_more
+            )
+        assert 0 < volume.metadata.running.hot_bytes < len(noise)
+        assert bytes(await reading.read(volume, inode, 0, len(noise))) == noise
+        await seal(volume)
+        assert volume.metadata.running.hot_bytes == 0
+        assert bytes(await reading.read(volume, inode, 0, len(noise))) == noise
 
 
 async def test_a_dead_fork_is_not_sealed(tmp_path: Path) -> None:
