@@ -242,6 +242,8 @@ class PackWriter:
         try:
             with _translated(path):
                 self._files.sync(self._fd)
+                # Read again at once are few of them, and the next pack's pages come for nothing (DESIGN.md §14).
+                self._files.forget_pages(self._fd)
                 if not self._name_is_durable:
                     self._files.sync_dir(self._folder)
                     self._files.sync_dir(f"{self._disk.path}/{FOLDER}")
