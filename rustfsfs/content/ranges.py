@@ -1,6 +1,8 @@
 """Extents as values, and the arithmetic on them. Pure; SQL is in `meta.extents`, bytes are elsewhere."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 
@@ -30,6 +32,14 @@ def clip(extent: Extent, start: int, end: int) -> Extent:
     assert first < last, (extent, start, end)
     skip = extent.skip + first - extent.offset
     return Extent(first, last - first, extent.segment, extent.base, skip, extent.total)
+
+
+def between(extents: Sequence[Extent], start: int, end: int) -> Sequence[Extent]:
+    """Those of sorted extents that have a byte in [start, end)."""
+    first = max(0, bisect_right(extents, start, key=attrgetter("offset")) - 1)
+    if first < len(extents) and extents[first].end <= start:
+        first += 1
+    return extents[first : bisect_left(extents, end, key=attrgetter("offset"))]
 
 
 def without(extents: Iterable[Extent], start: int, end: int) -> list[Extent]:

@@ -6,13 +6,13 @@ first, so nothing here raises for a user's mistake: what raises here is a bug, a
 """
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from rustfsfs import ops
-from rustfsfs.content.ranges import Extent, clip, join, replace_unchanged, without
+from rustfsfs.content.ranges import Extent, between, clip, join, replace_unchanged, without
 from rustfsfs.meta import chunks, disks, entries, extents, inodes
 from rustfsfs.meta.database import Metadata
 from rustfsfs.meta.inodes import Attributes
@@ -260,10 +260,10 @@ def _trim(metadata: Metadata, op: ops.Trim, at: ops.Address) -> None:
 def _seal(metadata: Metadata, op: ops.Seal, at: ops.Address) -> None:
     for pack, disk in op.packs:
         chunks.add_pack(metadata, pack, disk)
-    for chunk in op.chunks:
-        chunks.add(metadata, chunk)
-    for sealed in op.ranges:
-        _seal_range(metadata, sealed)
+    fresh = chunks.add(metadata, op.chunks)
+    for run in _touching(op.ranges):
+        fresh -= _seal_run(metadata, run)
+    chunks.suspect(metadata, fresh)
     metadata.run_many("DELETE FROM overlaid WHERE fork = ?", [(fork,) for fork in op.recut])
     metadata.run_many(
         "INSERT INTO overlaid VALUES (?1, ?2) ON CONFLICT (fork) DO UPDATE SET since_ns = ?2",
@@ -271,20 +271,37 @@ def _seal(metadata: Metadata, op: ops.Seal, at: ops.Address) -> None:
     )
 
 
-def _seal_range(metadata: Metadata, sealed: ops.SealedRange) -> None:
-    start, end = sealed.offset, sealed.offset + sealed.length
-    current = extents.overlapping(metadata, sealed.fork, start, end)
-    if not current:
-        return
+def _touching(ranges: Sequence[ops.SealedRange]) -> Iterator[list[ops.SealedRange]]:
+    """Ranges of one fork that follow each other without a gap, together: one look and one change for all of them."""
+    run: list[ops.SealedRange] = []
+    for sealed in ranges:
+        if run and (run[-1].fork != sealed.fork or run[-1].offset + run[-1].length != sealed.offset):
+            yield run
+            run = []
+        run.append(sealed)
+    if run:
+        yield run
+
+
+def _seal_run(metadata: Metadata, run: Sequence[ops.SealedRange]) -> set[int]:
+    """Put the chunks where what they were made of still lies; returns those that are named by that."""
+    fork, start, end = run[0].fork, run[0].offset, run[-1].offset + run[-1].length
+    current = extents.overlapping(metadata, fork, start, end)
     inside = [clip(extent, start, end) for extent in current]
-    sources = [Extent(s.offset, s.length, s.segment, s.base, s.skip, 0) for s in sealed.sources]
-    replaced = replace_unchanged(inside, sources, Extent(start, sealed.length, 0, sealed.chunk, sealed.skip, 0))
+    replaced = join(extent for sealed in run for extent in _sealed(inside, sealed))
     if replaced == inside:
-        return
-    outside = without(current, start, end)
-    new = sorted([*outside, *replaced])
-    change = extents.replace(metadata, sealed.fork, current, join(new))
-    assert change == 0, sealed
+        return set()
+    new = sorted([*without(current, start, end), *replaced])
+    change = extents.replace(metadata, fork, current, join(new))
+    assert change == 0, run
+    return {extent.base for extent in replaced if not extent.segment}
+
+
+def _sealed(current: Sequence[Extent], sealed: ops.SealedRange) -> list[Extent]:
+    start, end = sealed.offset, sealed.offset + sealed.length
+    inside = [clip(extent, start, end) for extent in between(current, start, end)]
+    sources = [Extent(s.offset, s.length, s.segment, s.base, s.skip, 0) for s in sealed.sources]
+    return replace_unchanged(inside, sources, Extent(start, sealed.length, 0, sealed.chunk, sealed.skip, 0))
 
 
 def _collect(metadata: Metadata, op: ops.Collect, at: ops.Address) -> None:
@@ -301,7 +318,7 @@ def _move(metadata: Metadata, op: ops.Move, at: ops.Address) -> None:
             chunks.add_dead(metadata, new)
             continue
         chunks.remove_place(metadata, chunk, old)
-        chunks.add_place(metadata, chunk, new)
+        chunks.add_places(metadata, [(chunk, new)])
 
 
 def _close_pack(metadata: Metadata, op: ops.ClosePack, at: ops.Address) -> None:

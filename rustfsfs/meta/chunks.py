@@ -43,17 +43,30 @@ def places(metadata: Metadata, chunk: int) -> list[Place]:
     return [Place(*row) for row in metadata.rows(sql, (chunk,))]
 
 
-def add(metadata: Metadata, new: NewChunk) -> None:
-    """A chunk, or new places of a known one (healed, or stored again). Packs must be known."""
-    known = find(metadata, new.chunk)
+def add(metadata: Metadata, new: Sequence[NewChunk]) -> set[int]:
+    """Chunks, or new places of known ones (healed, or stored again); returns the numbers of those not known before.
+
+    Packs must be known. Nothing may come to name a new one, should every range of the Seal have changed meanwhile:
+    then the caller has to `suspect` it.
+    """
+    known = {one.chunk: found for one in new if (found := find(metadata, one.chunk)) is not None}
+    fresh = [one for one in new if one.chunk not in known]
+    metadata.run_many(
+        "INSERT INTO chunks VALUES (?, ?, ?, 1)", [(one.chunk, one.chunk_id, one.plain_bytes) for one in fresh]
+    )
+    running = metadata.running
+    running.unique_bytes += sum(one.plain_bytes for one in fresh)
+    running.next_chunk = max([running.next_chunk, *(one.chunk + 1 for one in fresh)])
+    add_places(metadata, [(one.chunk, place) for one in fresh for place in one.places])
+    for one in new:
+        if one.chunk in known:
+            _add_again(metadata, one, known[one.chunk])
+    return {one.chunk for one in fresh}
+
+
+def _add_again(metadata: Metadata, new: NewChunk, known: Chunk) -> None:
     lies: set[tuple[int, int]] = set()
-    if known is None:
-        metadata.run("INSERT INTO chunks VALUES (?, ?, ?, 1)", (new.chunk, new.chunk_id, new.plain_bytes))
-        metadata.running.unique_bytes += new.plain_bytes
-        metadata.running.next_chunk = max(metadata.running.next_chunk, new.chunk + 1)
-        # nothing may come to name it, should every range of the Seal have changed meanwhile
-        metadata.run("INSERT OR IGNORE INTO maybe_dead VALUES (?)", (new.chunk,))
-    elif not known.good:
+    if not known.good:
         mark(metadata, new.chunk, good=True)
         for place in places(metadata, new.chunk):
             remove_place(metadata, new.chunk, place)
@@ -63,16 +76,27 @@ def add(metadata: Metadata, new: NewChunk) -> None:
         if (place.disk, place.pack) in lies:  # found there already, when the index was rebuilt
             add_dead(metadata, place)
         else:
-            add_place(metadata, new.chunk, place)
+            add_places(metadata, [(new.chunk, place)])
 
 
-def add_place(metadata: Metadata, chunk: int, place: Place) -> None:
-    """Its bytes were appended to the pack just now. Keeps: packs.live_bytes == sum of its places."""
-    metadata.run(
-        "INSERT INTO places VALUES (?, ?, ?, ?, ?)", (chunk, place.disk, place.pack, place.offset, place.stored_bytes)
+def suspect(metadata: Metadata, chunks: Iterable[int]) -> None:
+    """Perhaps no extent names them: Collect looks."""
+    metadata.run_many("INSERT OR IGNORE INTO maybe_dead VALUES (?)", [(chunk,) for chunk in sorted(chunks)])
+
+
+def add_places(metadata: Metadata, added: Sequence[tuple[int, Place]]) -> None:
+    """Of each (chunk, place) the bytes were appended just now. Keeps: packs.live_bytes == sum of its places."""
+    metadata.run_many(
+        "INSERT INTO places VALUES (?, ?, ?, ?, ?)",
+        [(chunk, place.disk, place.pack, place.offset, place.stored_bytes) for chunk, place in added],
     )
-    _lengthen(metadata, place, live_bytes=place.stored_bytes)
-    metadata.running.stored_bytes += place.stored_bytes
+    by_pack: dict[tuple[int, int], list[Place]] = {}
+    for _chunk, place in added:
+        by_pack.setdefault((place.pack, place.disk), []).append(place)
+    for group in by_pack.values():
+        stored_bytes = sum(place.stored_bytes for place in group)
+        _lengthen(metadata, max(group, key=lambda place: place.offset), stored_bytes, live_bytes=stored_bytes)
+        metadata.running.stored_bytes += stored_bytes
 
 
 def remove_place(metadata: Metadata, chunk: int, place: Place) -> None:
@@ -197,14 +221,15 @@ def forget_doomed(metadata: Metadata, packs: Iterable[tuple[int, int]]) -> None:
 
 def add_dead(metadata: Metadata, place: Place) -> None:
     """Bytes were appended that no chunk came to need: the pack is longer, its live part is not."""
-    _lengthen(metadata, place, live_bytes=0)
+    _lengthen(metadata, place, place.stored_bytes, live_bytes=0)
 
 
-def _lengthen(metadata: Metadata, place: Place, *, live_bytes: int) -> None:
+def _lengthen(metadata: Metadata, last: Place, size_bytes: int, *, live_bytes: int) -> None:
+    """A pack grew by frames of `size_bytes`, `last` is the one behind the others."""
     metadata.run(
         "UPDATE packs SET size_bytes = size_bytes + ?1, live_bytes = live_bytes + ?2, end_bytes = max(end_bytes, ?3)"
         " WHERE pack = ?4 AND disk = ?5",
-        (place.stored_bytes, live_bytes, place.offset + place.stored_bytes, place.pack, place.disk),
+        (size_bytes, live_bytes, last.offset + last.stored_bytes, last.pack, last.disk),
     )
-    assert metadata.changed() == 1, place
-    metadata.running.pack_bytes += place.stored_bytes
+    assert metadata.changed() == 1, last
+    metadata.running.pack_bytes += size_bytes

@@ -1,11 +1,9 @@
 """What to cut: from the extents of a file to the ranges that become chunks (DESIGN.md §3, Sealing). Pure."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
-from rustfsfs.content.ranges import Extent
+from rustfsfs.content.ranges import Extent, between
 
 OVERLAYS_MAX = 8  # in one chunk; then it is cut anew
 DIRTY_SHARE = 4  # a dirty run of a quarter of its chunk is worth a new cut
@@ -126,11 +124,3 @@ def _without_holes(cuts: Sequence[Cut], extents: Sequence[Extent]) -> list[Cut]:
                 parts.append(Cut(low, high, cut.overlay))
             at = high
     return parts
-
-
-def between(extents: Sequence[Extent], start: int, end: int) -> Sequence[Extent]:
-    """Those of sorted extents that have a byte in [start, end)."""
-    first = max(0, bisect_right(extents, start, key=attrgetter("offset")) - 1)
-    if first < len(extents) and extents[first].end <= start:
-        first += 1
-    return extents[first : bisect_left(extents, end, key=attrgetter("offset"))]

@@ -14,7 +14,7 @@ from rustfsfs import ops
 from rustfsfs.content import codec
 from rustfsfs.content.chunker import Chunker
 from rustfsfs.content.chunkid import chunk_id
-from rustfsfs.content.ranges import Extent, clip
+from rustfsfs.content.ranges import Extent, between, clip
 from rustfsfs.errors import DamagedData, StoreError
 from rustfsfs.meta import chunks, disks, extents
 from rustfsfs.tiers import seal as policy
@@ -129,7 +129,7 @@ def plan_fork(
             continue
         begin = max(cut.start, start) if cut.start < start and windows == [] and not cut.overlay else cut.start
         end = min(cut.end, begin + BATCH_BYTES_MAX)
-        sources = [clip(e, begin, end) for e in policy.between(found, begin, end)]
+        sources = [clip(e, begin, end) for e in between(found, begin, end)]
         is_end = end == cut.end and not (leave_tail or (more and cut is cuts[-1]))
         windows.append(Window(fork, policy.Cut(begin, end, cut.overlay), sources, is_end, end))
         if end < cut.end:
@@ -446,7 +446,7 @@ def _by_op(pieces: Sequence[Piece]) -> Iterator[tuple[list[Part], bool]]:
     count = 0
     for piece in pieces:
         start, end = piece.offset, piece.offset + len(piece.plain)
-        inside = [clip(e, start, end) for e in policy.between(piece.window.sources, start, end)]
+        inside = [clip(e, start, end) for e in between(piece.window.sources, start, end)]
         for at in range(0, len(inside), OP_SOURCES_MAX):
             part = Part(piece, inside[at : at + OP_SOURCES_MAX])
             if count + len(part.sources) > OP_SOURCES_MAX:
