@@ -38,6 +38,15 @@ def find_by_id(metadata: Metadata, chunk_id: bytes) -> Chunk | None:
     return None
 
 
+def find_copies(metadata: Metadata, chunk_id: bytes) -> list[tuple[Chunk, int]]:
+    """A chunk with each disk it has a place on."""
+    sql = (
+        "SELECT c.chunk, c.chunk_id, c.plain_bytes, c.good, p.disk FROM chunks c JOIN places p USING (chunk)"
+        " WHERE c.chunk_id = ? ORDER BY p.disk, p.pack"
+    )
+    return [(Chunk._make(row[:4]), row[4]) for row in metadata.rows(sql, (chunk_id,))]
+
+
 def places(metadata: Metadata, chunk: int) -> list[Place]:
     sql = "SELECT disk, pack, offset, stored_bytes FROM places WHERE chunk = ? ORDER BY disk, pack"
     return [Place(*row) for row in metadata.rows(sql, (chunk,))]

@@ -62,7 +62,7 @@ async def _why_not(volume: Volume) -> str | None:
                     for window in windows:
                         alone = sealing.Batch()
                         alone.add(window)
-                        await sealing.read_and_cut(volume, alone.windows, bytearray(alone.plain_bytes))
+                        await sealing.read_and_cut(volume, alone.windows, sealing.new_buffer(alone.plain_bytes))
             except (DamagedData, StoreError) as exc:
                 await epochs.commit(volume)  # so that the file is found, however new it is
                 named = await paths.of_fork(volume, fork)

@@ -91,7 +91,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     at_once = 0
     make_frames = sealing.make_frames
 
-    def counted(volume: Volume, pieces: Sequence[sealing.Piece], buffer: bytearray) -> None:
+    def counted(volume: Volume, pieces: Sequence[sealing.Piece], buffer: sealing.Buffer) -> None:
         nonlocal at_once
         at_once += 1
         seen.append(at_once)
