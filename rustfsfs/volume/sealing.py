@@ -6,6 +6,7 @@ the op leaves spare bytes in a pack, never a row without bytes. What was overwri
 
 import mmap
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -34,6 +35,7 @@ WINDOW_ROWS_MAX = 1000  # extents planned at once
 NEIGHBOURHOOD = MIB  # bytes before a hot range that may belong to its chunk,
 NEIGHBOURS_MAX = 250  # and extents
 Buffer = mmap.mmap
+UNNAMED = ChunkId(b"")
 
 
 @dataclass(slots=True)
@@ -58,12 +60,12 @@ class Window:
 
 @dataclass(slots=True)
 class Piece:
-    """One chunk to be: a range of a window, and its frame once it needed one."""
+    """One chunk to be: a range of a window; its name, and its frame once it needed one."""
 
     window: Window
     offset: int  # in the file
     plain: memoryview
-    chunk_id: ChunkId
+    chunk_id: ChunkId = UNNAMED
     frame: memoryview | None = None
 
 
@@ -249,11 +251,21 @@ def new_buffer(size_bytes: int) -> Buffer:
 def _free(buffers: list[Buffer]) -> None:
     """Blocking, without the interpreter's lock."""
     while buffers:
-        buffers.pop().close()
+        with suppress(BufferError):  # an error's traceback still has a view of it, and frees it in time
+            buffers.pop().close()
+
+
+class _Steps:
+    """What has been done with one batch; the batch behind it waits for that."""
+
+    def __init__(self) -> None:
+        self.looked_up = trio.Event()  # what is known already is known, and what it will store
+        self.recorded = trio.Event()
 
 
 class _Line:
-    """Batches on their way: read and cut one after the other, compressed side by side, stored and recorded in order.
+    """Batches on their way: read and cut one after the other, named and compressed side by side, looked up, stored and
+    recorded in order.
 
     While requests come in, one batch at a time: the machine is theirs.
     """
@@ -267,8 +279,9 @@ class _Line:
         self._recut = recut
         self._after_batch = after_batch
         self._length = 0  # batches that are not recorded yet
-        self._last = trio.Event()  # the last batch put in has been recorded; every batch has its own
-        self._last.set()
+        self._last = _Steps()  # of the last batch put in
+        self._last.looked_up.set()
+        self._last.recorded.set()
         self._moved = trio.Event()  # a batch has left; replaced by each
         self._storing: set[ChunkId] = set()  # chunks of batches that are not recorded yet
         self._buffers: list[Buffer] = []  # not in use: fresh memory costs more than what is done with it
@@ -279,15 +292,12 @@ class _Line:
             await self._moved.wait()
         for plain, pieces in await self._read_or_leave(batch):
             self._length += 1
-            before, self._last = self._last, trio.Event()
-            await self._volume.gate.opened()
-            wanted = [piece for piece in _unknown(self._volume, pieces) if piece.chunk_id not in self._storing]
-            self._storing.update(piece.chunk_id for piece in wanted)
-            self._nursery.start_soon(self._finish, plain, pieces, wanted, before, self._last)
+            before, self._last = self._last, _Steps()
+            self._nursery.start_soon(self._finish, plain, pieces, before, self._last)
 
     async def emptied(self) -> None:
         """Return when everything put in has been recorded."""
-        await self._last.wait()
+        await self._last.recorded.wait()
 
     async def _read_or_leave(self, batch: Batch) -> list[tuple[Buffer, list[Piece]]]:
         """Read and cut. A fork that cannot be read is left out and logged; the others are read each by itself."""
@@ -303,20 +313,25 @@ class _Line:
                 log.error("a file with hot data cannot be sealed and stays in the journal: %s", exc)
             return []
 
-    async def _finish(
-        self, plain: Buffer, pieces: list[Piece], wanted: list[Piece], before: trio.Event, done: trio.Event
-    ) -> None:
-        volume, frames = self._volume, self._buffer(_frames_bytes_max(wanted))
+    async def _finish(self, plain: Buffer, pieces: list[Piece], before: "_Steps", steps: "_Steps") -> None:
+        volume = self._volume
+        await trio.to_thread.run_sync(name_pieces, volume, pieces, limiter=volume.sealers)
+        await before.looked_up.wait()
+        await volume.gate.opened()
+        wanted = [piece for piece in _unknown(volume, pieces) if piece.chunk_id not in self._storing]
+        self._storing.update(piece.chunk_id for piece in wanted)
+        steps.looked_up.set()
+        frames = self._buffer(_frames_bytes_max(wanted))
         if wanted:
             await trio.to_thread.run_sync(make_frames, volume, wanted, frames, limiter=volume.sealers)
-        await before.wait()
+        await before.recorded.wait()
         sealed = await store_and_record(volume, pieces, wanted, recut=self._recut)
         self._storing.difference_update(piece.chunk_id for piece in wanted)
         self._buffers += [plain, frames]
         self.sealed_bytes += sealed
         await self._after_batch(sealed)
         self._length -= 1
-        done.set()
+        steps.recorded.set()
         self._moved.set()
         self._moved = trio.Event()
 
@@ -360,7 +375,7 @@ async def store_and_record(volume: Volume, pieces: Sequence[Piece], wanted: Sequ
 
 
 async def read_and_cut(volume: Volume, windows: Sequence[Window], buffer: Buffer) -> list[Piece]:
-    """All bytes of the windows' sources, verified, cut and named: one hop to a worker for the whole batch.
+    """All bytes of the windows' sources, verified and cut: one hop to a worker for the whole batch.
 
     They are in `buffer` then, which takes them all; the pieces are views of it.
     """
@@ -408,17 +423,22 @@ def _chunker(chunk_min: int, chunk_avg: int, chunk_max: int, seed: int) -> Chunk
 
 
 def cut_window(volume: Volume, window: Window, view: memoryview) -> list[Piece]:
-    """Blocking: cut, and name each chunk. A chunk that only the window's end ended is left to the next window."""
+    """Blocking: cut. A chunk that only the window's end ended is left to the next window."""
     header = volume.header
     lengths = _chunker(header.chunk_min, header.chunk_avg, header.chunk_max, header.gear_seed).cut(view)
     if not window.is_end and len(lengths) > 1:
         window.resume = window.cut.end - lengths.pop()
     pieces, skip = [], 0
     for length in lengths:
-        plain = view[skip : skip + length]
-        pieces.append(Piece(window, window.cut.start + skip, plain, chunk_id(plain, volume.keys.chunk_id)))
+        pieces.append(Piece(window, window.cut.start + skip, view[skip : skip + length]))
         skip += length
     return pieces
+
+
+def name_pieces(volume: Volume, pieces: Sequence[Piece]) -> None:
+    """Blocking."""
+    for piece in pieces:
+        piece.chunk_id = chunk_id(piece.plain, volume.keys.chunk_id)
 
 
 def make_frames(volume: Volume, pieces: Sequence[Piece], buffer: Buffer) -> None:
