@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rustfsfs.content.ranges import Extent
-from rustfsfs.tiers.seal import Cut, between, plan_cuts, plan_recut
+from rustfsfs.content.ranges import Extent, between
+from rustfsfs.tiers.seal import Cut, plan_cuts, plan_recut
 
 AVG = 256  # a toy chunk, so that tables can be read
 
