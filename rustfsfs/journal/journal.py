@@ -116,6 +116,13 @@ class Journal:
         return len(self._segments) * self._segment_bytes
 
     @property
+    def end(self) -> tuple[int, int]:
+        """(segment, position) behind the last record: whatever is appended from now on lies at or past it."""
+        file = self._current
+        assert file is not None
+        return file.name.segment, file.end
+
+    @property
     def segments(self) -> list[int]:
         return sorted(self._segments)
 

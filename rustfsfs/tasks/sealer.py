@@ -49,7 +49,7 @@ async def _round(volume: Volume) -> None:
     hot = disks.hot_segments(volume.metadata)
     if not hot:
         return
-    forks = sealing.hot_forks(volume, segment_max=hot[0] if pressed else None)
+    forks = sealing.hot_forks(volume, before=(hot[0] + 1 if pressed else sealing.END, 0))
     if not pressed:
         forks = [fork for fork in forks if is_quiet(volume, fork)]
     await sealing.seal_forks(

@@ -6,7 +6,6 @@ from typing import Any
 import trio
 
 from rustfsfs.errors import DamagedData, NoSpace, StoreError, UsageError
-from rustfsfs.meta import disks
 from rustfsfs.volume import checking, collecting, drives, epochs, packing, paths, scrubbing, sealing
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.recording import ensure_writable
@@ -18,7 +17,10 @@ Command = Callable[[Volume, dict[str, Any], Progress], Awaitable[Any]]
 
 
 async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, int | str | None]:
-    """Seal all that is hot now; `{"sealed_bytes", "hot_bytes", "error"}`: error says why some of it cannot be."""
+    """Seal all that is hot now; `{"sealed_bytes", "hot_bytes", "error"}`: error says why some of it cannot be.
+
+    What is written meanwhile stays hot, else one who goes on writing would keep it from ever ending.
+    """
     ensure_writable(volume)
     total = volume.metadata.running.hot_bytes
     sealed = 0
@@ -28,12 +30,10 @@ async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict
         sealed += batch_bytes
         progress(min(sealed, total), total, "sealing")
 
-    made_room, error = False, None
-    while disks.hot_segments(volume.metadata):
+    made_room, error, end = False, None, volume.journal.end
+    while forks := sealing.hot_forks(volume, before=end):
         try:
-            done = await sealing.seal_forks(
-                volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=count
-            )
+            done = await sealing.seal_forks(volume, forks, is_busy=lambda _fork: False, after_batch=count)
         except NoSpace:
             if made_room:
                 raise

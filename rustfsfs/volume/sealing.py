@@ -103,12 +103,16 @@ class Batch:
         return self.plain_bytes >= BATCH_BYTES_MAX or self.extent_count >= BATCH_EXTENTS_MAX
 
 
-def hot_forks(volume: Volume, *, segment_max: int | None = None, limit: int = 500) -> list[int]:
-    """Forks with hot extents, those in the oldest segments first."""
+END = 1 << 62  # of a journal
+
+
+def hot_forks(volume: Volume, *, before: tuple[int, int] = (END, 0), limit: int = 500) -> list[int]:
+    """Forks with hot extents that lie before (segment, position) in the journal, those in the oldest segments first."""
     rows = volume.metadata.rows(
         "SELECT DISTINCT fork FROM (SELECT segment, fork FROM extents INDEXED BY extents_hot"
-        " WHERE segment > 0 AND segment <= ? ORDER BY segment, fork LIMIT 20000) LIMIT ?",
-        ((1 << 62) if segment_max is None else segment_max, limit),
+        " WHERE segment > 0 AND segment <= ?1 AND (segment < ?1 OR base < ?2) ORDER BY segment, fork LIMIT 20000)"
+        " LIMIT ?3",
+        (*before, limit),
     )
     return [fork for (fork,) in rows]
 

@@ -143,6 +143,27 @@ async def test_a_disk_that_fills_between_two_batches(tmp_path: Path, small_batch
         assert bytes(await reading.read(volume, inode, 0, len(noise))) == noise
 
 
+async def test_sealing_ends_although_somebody_goes_on_writing(tmp_path: Path) -> None:
+    """All that was hot at the call is sealed; what came since may stay."""
+    async with new_volume(tmp_path) as volume:
+        inode = new_file(volume, b"f")
+        await writing.write(volume, inode, 0, random.Random(5).randbytes(300_000))
+
+        async def write_on() -> None:
+            for number in range(1_000_000):
+                await volume.gate.opened()
+                await writing.write(volume, new_file(volume, b"%d" % number), 0, b"%d" % number * 500)
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write_on)
+            with trio.fail_after(10):
+                await seal(volume)
+            nursery.cancel_scope.cancel()
+        fork = volume.metadata.rows("SELECT fork FROM inodes WHERE inode = ?", (inode,))[0][0]
+        assert volume.metadata.rows("SELECT 1 FROM extents WHERE fork = ? AND segment > 0", (fork,)) == []
+
+
 async def test_a_dead_fork_is_not_sealed(tmp_path: Path) -> None:
     async with new_volume(tmp_path) as volume:
         inode = new_file(volume, b"f")
