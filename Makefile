@@ -8,7 +8,7 @@ PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-c
 BENCH_PACKAGES := bindfs git gocryptfs tar
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-apps apps-packages bench bench-quick bench-packages check format demo demo-stop clean
+.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-apps apps-packages bench bench-quick bench-packages bench-10m check format demo demo-stop clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ bench: setup  ## every workload on disk, null file system, rustfsfs, gocryptfs, 
 
 bench-quick: setup  ## fails if a key ratio is below 80 % of the committed one (2 min); UPDATE=1 commits to what it measures
 	@$(PY) -m rustfsfs.bench guard --dir $(or $(DIR),.results) $(if $(UPDATE),--update)
+
+bench-10m: setup  ## ten million files and a file of four million extents against the goals: FILES=, EXTENTS=, DIR= (20 min)
+	@$(PY) -m rustfsfs.bench.millions $(or $(FILES),10000000) $(or $(EXTENTS),4000000) $(DIR)
 
 check: setup  ## format, lint, types, fast tests
 	@$(PY) -m ruff format --check rustfsfs tests
