@@ -109,7 +109,7 @@ def _extents(metadata: Metadata, found: Sequence[tuple[int, int]], fork: int) ->
         metadata.rows(f"SELECT 1 FROM {table} WHERE fork = ?", (fork,))
     for segment, base in found:
         if segment:
-            sql = "SELECT 1 FROM extents INDEXED BY extents_hot WHERE segment = ? AND fork = ? LIMIT 1"
+            sql = "SELECT 1 FROM extents INDEXED BY extents_hot WHERE segment > 0 AND segment = ? AND fork = ? LIMIT 1"
             metadata.rows(sql, (segment, fork))
         else:
             chunk(metadata, base)

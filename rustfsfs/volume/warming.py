@@ -49,7 +49,12 @@ async def warm(volume: Volume, request: str, arguments: Sequence[Any]) -> None:
     touch, key = TOUCHES.get(request), _key(request, arguments)
     if touch is None or (key is not None and _is_recent(volume, key)):
         return
-    await trio.to_thread.run_sync(_run, volume, touch, arguments, limiter=volume.warmth.limiter)
+    try:
+        await trio.to_thread.run_sync(_run, volume, touch, arguments, limiter=volume.warmth.limiter)
+    except Exception:
+        log.exception("the pages of a request (%s) could not be read ahead: a bug of rustfsfs", request)
+        volume.warmth.is_cold = False  # until the next look: nobody needs this, and the log shall not fill with it
+        return
     if key is not None:
         _remember(volume, key)
 

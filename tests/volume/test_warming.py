@@ -26,6 +26,7 @@ from rustfsfs.volume import (
     names,
     reading,
     reaping,
+    sealing,
     warming,
     writing,
     xattrs,
@@ -202,6 +203,39 @@ def test_what_was_read_a_moment_ago_is_not_read_again(tmp_path: Path) -> None:
         assert len(volume.warmth.scouts) == 1
 
     change(format_in(tmp_path / "v"), work)
+
+
+def test_what_is_hot_and_what_is_sealed_is_read_by_every_request_for_contents(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(volume: Volume) -> None:
+        sealed = await write_file(volume, b"sealed", b"a" * 5000)
+        await sealing.seal_forks(volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=_at_once)
+        hot = await write_file(volume, b"hot", b"b" * 5000)
+        await epochs.commit(volume)  # the scouts see what was committed
+        for inode in (sealed, hot):
+            await warming.warm(volume, "read", (inode, 0, 10))
+            await warming.warm(volume, "write", (inode, 5 << 20, b"x"))
+        assert len(volume.warmth.recent) == 4
+
+    change(format_in(tmp_path / "v"), work)
+    assert "bug" not in caplog.text
+
+
+async def _at_once(_sealed_bytes: int) -> None:
+    return
+
+
+def test_what_goes_wrong_in_reading_ahead_is_logged_and_stops_no_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(volume: Volume) -> None:
+        volume.warmth.is_cold = True
+        await warming.warm(volume, "lookup", ())  # it takes arguments
+        assert not volume.warmth.is_cold
+
+    change(format_in(tmp_path / "v"), work)
+    assert "Traceback" in caplog.text
 
 
 def test_every_request_that_needs_the_database_is_known() -> None:
