@@ -236,7 +236,7 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
 def _threads_work(volume: Volume) -> bool:
     """Does a thread work on something that a task waits for?"""
     shared = trio.to_thread.current_default_thread_limiter()
-    limiters = (volume.readers, volume.sealers, shared)
+    limiters = (volume.readers, volume.sealers, volume.ahead.workers, volume.warmth.limiter, shared)
     return volume.barriers.is_running or any(limiter.borrowed_tokens for limiter in limiters)
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 from rustfsfs.units import Nanoseconds
 
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2  # fallocate(2)
+WANTED_AT_ONCE = 128 * 1024  # bytes; of more the kernel reads only the beginning (its read-ahead, by default)
 M_ARENA_MAX = -8  # mallopt(3); glibc's malloc.h
 
 
@@ -198,7 +199,8 @@ class RealFiles:
 
     def want_pages(self, path: str) -> None:
         with opened(self, path) as fd:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
+            for offset in range(0, os.fstat(fd).st_size, WANTED_AT_ONCE):
+                os.posix_fadvise(fd, offset, WANTED_AT_ONCE, os.POSIX_FADV_WILLNEED)
 
     def space(self, path: str) -> Space:
         stat = os.statvfs(path)

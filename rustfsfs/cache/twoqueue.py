@@ -22,6 +22,7 @@ class TwoQueueCache(Generic[K, V]):
         self._probation: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._protected: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._protected_bytes = 0
+        self._unasked: set[K] = set()  # on probation
         self.bytes = 0
         self.hits = 0
         self.misses = 0
@@ -37,6 +38,10 @@ class TwoQueueCache(Generic[K, V]):
             self.misses += 1
             return None
         self.hits += 1
+        if key in self._unasked:
+            self._unasked.remove(key)
+            self._probation[key] = item
+            return item[0]
         self._protected[key] = item
         self._protected_bytes += item[1]
         while self._protected_bytes > PROTECTED_SHARE * self._bytes_max and len(self._protected) > 1:
@@ -45,26 +50,34 @@ class TwoQueueCache(Generic[K, V]):
             self._probation[old_key] = old
         return item[0]
 
-    def put(self, key: K, value: V, size_bytes: int) -> None:
-        """Keep `value`, unless it is too large to be worth it; replaces what was there."""
+    def put(self, key: K, value: V, size_bytes: int, *, unasked: bool = False) -> None:
+        """Keep `value`, unless it is too large to be worth it; replaces what was there.
+
+        unasked   read ahead: then the first to ask for it is the first, and not the second
+        """
         self.remove(key)
         cost = size_bytes + ITEM_OVERHEAD
         if cost > ITEM_SHARE_MAX * self._bytes_max:
             return
         self._probation[key] = (value, cost)
+        if unasked:
+            self._unasked.add(key)
         self.bytes += cost
         while self.bytes > self._bytes_max:
             self._evict()
 
     def _evict(self) -> None:
         if self._probation:
-            self.bytes -= self._probation.popitem(last=False)[1][1]
+            key, item = self._probation.popitem(last=False)
+            self._unasked.discard(key)
+            self.bytes -= item[1]
             return
         cost = self._protected.popitem(last=False)[1][1]
         self._protected_bytes -= cost
         self.bytes -= cost
 
     def remove(self, key: K) -> None:
+        self._unasked.discard(key)
         item = self._probation.pop(key, None)
         if item is None:
             item = self._protected.pop(key, None)
@@ -76,6 +89,7 @@ class TwoQueueCache(Generic[K, V]):
     def clear(self) -> None:
         self._probation.clear()
         self._protected.clear()
+        self._unasked.clear()
         self.bytes = self._protected_bytes = 0
 
     def __contains__(self, key: K) -> bool:

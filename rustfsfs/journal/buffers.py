@@ -6,8 +6,8 @@ A page of memory that nobody had before costs more than to seal what goes into i
 
 from rustfsfs.units import KIB, MIB
 
-SIZE_MIN = 128 * KIB  # smaller ones the allocator keeps at hand by itself
 SIZE = MIB + 64 * KIB  # holds any record of a whole write: its data, their overhead, its op
+SIZE_MIN = SIZE // 2  # a smaller one would hold more than twice the memory that it needs, until it is durable
 KEPT_MAX = 24  # more than are unsynced while a stream flows (DESIGN.md §3, Barriers)
 
 

@@ -19,6 +19,7 @@ from rustfsfs.meta import dbapi, schema
 SHM_TROUBLE = (apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP)  # the -shm file finds no room: a full disk
 PAGE_SIZE = 4096
 BUSY_MS = 10_000  # how long one connection waits for the other
+SHORT_BUSY_MS = 50  # or, with the gate shut, for statements of a few ms
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)  # a page that does not open, or is not what it should be
 Bindings = Sequence[int | float | str | bytes | None]
 
@@ -296,9 +297,9 @@ def wal_size(db: apsw.Connection) -> int:
 def restart_wal(db: apsw.Connection) -> None:
     """Checkpoint all and let the next writer begin the WAL anew. Only while no write transaction is open.
 
-    Raises apsw.BusyError, at once, while a connection reads what an older COMMIT left.
+    Raises apsw.BusyError, soon, while a connection reads what an older COMMIT left.
     """
-    db.set_busy_timeout(0)
+    db.set_busy_timeout(SHORT_BUSY_MS)
     try:
         db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
     finally:

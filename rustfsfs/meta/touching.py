@@ -10,6 +10,7 @@ from typing import Any
 from rustfsfs.meta.database import Metadata
 
 EXTENTS_MAX = 1000  # as many as one op frees (apply.EXTENTS_PER_OP)
+FREED = 101  # of an inode or a fork that goes: as many as one step of the reaper looks at
 LISTED = 225  # names of a reply of 32 KiB
 SUSPECTS = 50  # chunks buried at once
 STRETCH = 1 << 20  # bytes: an extent has no more
@@ -45,7 +46,7 @@ def old_name(metadata: Metadata, parent: int, name: bytes, *_rest: object) -> No
         metadata.rows(sql, (parent, cookie))
     if found is not None:
         metadata.rows("SELECT 1 FROM orphans WHERE inode = ?", (found,))
-        contents(metadata, found, 0, END)
+        contents(metadata, found, 0, END, limit=FREED)
 
 
 def renamed(
@@ -69,7 +70,7 @@ def linked(metadata: Metadata, number: int, parent: int, name: bytes, *_rest: ob
 def around(metadata: Metadata, number: int, offset: int, *_rest: object) -> None:
     """What a read or a write at `offset` meets."""
     start = offset // STRETCH * STRETCH
-    contents(metadata, number, start, start + 2 * STRETCH)
+    contents(metadata, number, start, min(start + 2 * STRETCH, END))
 
 
 def opened(metadata: Metadata, number: int, flags: int, *_rest: object) -> None:
@@ -87,21 +88,21 @@ def changed(metadata: Metadata, number: int, attr: Any, fields: Any, *_rest: obj
         inode(metadata, number)
 
 
-def contents(metadata: Metadata, number: int, start: int, end: int) -> None:
-    """Extents of an inode with a byte in [start, end), and the rows of their chunks."""
+def contents(metadata: Metadata, number: int, start: int, end: int, *, limit: int = EXTENTS_MAX) -> None:
+    """The first extents of an inode with a byte in [start, end), and the rows of their chunks."""
     inode(metadata, number)
     for (fork,) in metadata.rows("SELECT fork FROM inodes WHERE inode = ?", (number,)):
         sql = (
             "SELECT segment, base FROM extents WHERE fork = ?1 AND offset < ?3"
             " AND offset >= coalesce((SELECT max(offset) FROM extents WHERE fork = ?1 AND offset <= ?2), ?2) LIMIT ?4"
         )
-        _extents(metadata, metadata.rows(sql, (fork, start, end, EXTENTS_MAX)), fork)
+        _extents(metadata, metadata.rows(sql, (fork, start, end, limit)), fork)
 
 
 def tail(metadata: Metadata, fork: int) -> None:
     """The last extents of a fork, which are freed first."""
     sql = "SELECT segment, base FROM extents WHERE fork = ? ORDER BY offset DESC LIMIT ?"
-    _extents(metadata, metadata.rows(sql, (fork, EXTENTS_MAX)), fork)
+    _extents(metadata, metadata.rows(sql, (fork, FREED)), fork)
 
 
 def _extents(metadata: Metadata, found: Sequence[tuple[int, int]], fork: int) -> None:

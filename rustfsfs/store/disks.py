@@ -4,7 +4,7 @@ import errno
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rustfsfs.content import codec
 from rustfsfs.content.keys import Keys
@@ -243,7 +243,8 @@ class PackWriter:
             with _translated(path):
                 self._files.sync(self._fd)
                 # Read again at once are few of them, and the next pack's pages come for nothing (DESIGN.md §14).
-                self._files.forget_pages(self._fd)
+                with suppress(OSError):  # no file system has to know how
+                    self._files.forget_pages(self._fd)
                 if not self._name_is_durable:
                     self._files.sync_dir(self._folder)
                     self._files.sync_dir(f"{self._disk.path}/{FOLDER}")

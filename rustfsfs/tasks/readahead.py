@@ -6,21 +6,21 @@ import trio
 
 from rustfsfs.units import MIB
 from rustfsfs.volume import reading
-from rustfsfs.volume.volume import Volume
+from rustfsfs.volume.volume import AHEAD_WORKERS, Volume, log
 
-AT_ONCE = 3  # steps under way, in workers of their own: who waits for a read finds the others free
 STEP = 2 * MIB  # for one worker at a time. 2 steps of 1 MiB: 210 of 300 reads waited; 3 of 2 MiB: 67 (measured)
 
 
 async def run_readahead(volume: Volume, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
     """Whatever readers are expected to want, in the order in which that was found. Errors: none of its own."""
     task_status.started()
-    slots = trio.Semaphore(AT_ONCE)
-    workers = trio.CapacityLimiter(AT_ONCE)
+    slots = trio.Semaphore(AHEAD_WORKERS)
 
     async def step(inode: int, start: int, end: int) -> None:
         try:
-            await reading.load_ahead(volume, inode, start, end, workers)
+            await reading.load_ahead(volume, inode, start, end, volume.ahead.workers)
+        except Exception:
+            log.exception("reading ahead failed: a bug of rustfsfs")  # nobody needs it, and the others go on
         finally:
             slots.release()
 

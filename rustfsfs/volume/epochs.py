@@ -11,13 +11,11 @@ from rustfsfs import ops
 from rustfsfs.errors import DamagedMetadata, NoSpace, StoreUnavailable
 from rustfsfs.meta import database, disks
 from rustfsfs.tiers.pace import epoch_rows
-from rustfsfs.units import MIB
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import record, restore, turn_read_only
-from rustfsfs.volume.volume import Volume, log
+from rustfsfs.volume.volume import WAL_SIZE_MAX, Volume, log
 
 INODES_AHEAD = 1 << 20  # numbers reserved with an epoch; DESIGN.md §2, Recovery
-WAL_SIZE_MAX = 64 * MIB  # then a COMMIT of little follows, behind which the WAL begins anew with the gate shut
 PAUSES_KEPT = 1000
 TOUCHED_PER_OP_MAX = 5000
 COMMIT, CHECKPOINT = "commit", "checkpoint"  # in `Health.tasks`, while they fail
@@ -29,28 +27,31 @@ async def commit(volume: Volume, *, clean: bool = False) -> None:
     Keeps: I1, I10 (no segment is dropped unless this COMMIT succeeded).
     """
     async with volume.commit_lock:
-        await _commit(volume, clean=clean)
-        if volume.activity.wal_bytes > WAL_SIZE_MAX and not volume.reader_lock.locked():
+        done = await _commit(volume, clean=clean)
+        activity = volume.activity
+        if done and activity.wal_bytes > activity.wal_bytes_max and not volume.reader_lock.locked():
             await _commit(volume, clean=clean)  # it has little to write, so the gate is not shut for long
 
 
-async def _commit(volume: Volume, *, clean: bool) -> None:
+async def _commit(volume: Volume, *, clean: bool) -> bool:
+    """Did it succeed?"""
     await volume.gate.opened()
     if volume.health.read_only_reason is not None:
-        return
+        return False
     _record_gathered(volume)
     await barrier(volume)
+    committed = None
     with trio.CancelScope(shield=True):
         async with volume.gate.closed():
             started_s = trio.current_time()
             await barrier(volume)
-            committed = None
             if volume.health.read_only_reason is None:  # a failed replay leaves nothing that may be committed
                 committed = await _commit_shut(volume, clean=clean)
             _remember_pause(volume, trio.current_time() - started_s)
         if committed is not None:
             await checkpoint(volume)
             await drop_segments(volume, *committed)
+    return committed is not None
 
 
 def _record_gathered(volume: Volume) -> None:
@@ -82,7 +83,7 @@ async def _commit_shut(volume: Volume, *, clean: bool) -> tuple[int, set[int]] |
         _note_failed_commit(volume, exc)
         return None
     volume.health.tasks.pop(COMMIT, None)
-    if volume.activity.wal_bytes > WAL_SIZE_MAX:
+    if volume.activity.wal_bytes > volume.activity.wal_bytes_max:
         await _restart_wal(volume)
     database.begin(metadata)
     activity = volume.activity
@@ -102,16 +103,18 @@ def _note_failed_commit(volume: Volume, exc: Exception) -> None:
 
 
 async def _restart_wal(volume: Volume) -> None:
-    """With the gate shut, so nobody is waited for. Skipped while somebody reads, as fsck and scrub may for minutes."""
+    """With the gate shut, so nobody is waited for. While somebody reads, as fsck and scrub may for minutes, the WAL may
+    grow by as much again before it is tried again."""
+    activity = volume.activity
     try:
         volume.reader_lock.acquire_nowait()
     except trio.WouldBlock:
         return
     try:
         await trio.to_thread.run_sync(_restart, volume)
-        volume.activity.wal_begins_anew = True
+        activity.wal_begins_anew, activity.wal_bytes, activity.wal_bytes_max = True, 0, WAL_SIZE_MAX
     except apsw.BusyError:
-        pass
+        activity.wal_bytes_max = activity.wal_bytes + WAL_SIZE_MAX
     except (apsw.Error, OSError) as exc:  # the COMMIT stands, and the WAL only grows on
         log.warning("the metadata's WAL could not begin anew, the next epoch tries again: %s", exc)
     finally:

@@ -4,7 +4,7 @@ No byte leaves before its tag was verified (I12): the journal and the codec see 
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import trio
@@ -13,12 +13,13 @@ from rustfsfs import ops
 from rustfsfs.content import codec
 from rustfsfs.content.aead import Buffer
 from rustfsfs.content.ranges import Extent, clip
-from rustfsfs.errors import DamagedData, IsDirectory, PackMissing, StoreError, StoreUnavailable
+from rustfsfs.errors import DamagedData, IsDirectory, PackMissing, RustfsfsError, StoreError, StoreUnavailable
 from rustfsfs.meta import chunks, extents, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.store.base import PackStore
 from rustfsfs.tiers.ahead import WINDOW_MAX, plan_ahead
 from rustfsfs.units import KIB
+from rustfsfs.volume import warming
 from rustfsfs.volume.attributes import touch
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.recording import record
@@ -203,7 +204,7 @@ async def _load(volume: Volume, found: Located) -> bytes:
     number, row = found.number, found.row
     if row is None or not found.places:
         raise DamagedData(f"chunk {number} is named by a file but is in no pack")
-    here = [(volume.disks[place.disk], place) for place in found.places if place.disk in volume.disks]
+    here = present(volume, found.places)
     if not here:
         raise StoreUnavailable(f"the disk of chunk {number} is missing")
     try:
@@ -214,6 +215,11 @@ async def _load(volume: Volume, found: Located) -> bytes:
         raise
     volume.cache.put(number, plain, len(plain))
     return plain
+
+
+def present(volume: Volume, places: Sequence[ops.Place]) -> list[tuple[PackStore, ops.Place]]:
+    """Those places whose disk is there."""
+    return [(volume.disks[place.disk], place) for place in places if place.disk in volume.disks]
 
 
 def _answers(stores: Sequence[PackStore]) -> bool:
@@ -266,16 +272,16 @@ def note_reader(volume: Volume, row: Attributes, start: int, end: int) -> None:
 
 async def load_ahead(volume: Volume, inode: int, start: int, end: int, workers: trio.CapacityLimiter) -> None:
     """Chunks of a file range into the cache, by one worker. What cannot be had is left to who asks for it."""
+    if volume.warmth.is_cold:
+        await warming.warm(volume, "read", (inode, start))
     await volume.gate.opened()
-    try:
+    with suppress(RustfsfsError):
         row = inodes.find(volume.metadata, inode)
         found = extents.first_overlapping(volume.metadata, row.fork, start, end, EXTENTS_AT_ONCE) if row else []
-    except StoreError:
-        return
-    parts = {part.base: part for part in found if not part.segment and _is_wanted(volume, part.base)}
-    if parts:
-        with pinned(volume, list(parts.values())) as located:
-            await volume.flights.lead(list(located), lambda: _load_all(volume, list(located.values()), workers))
+        parts = {part.base: part for part in found if not part.segment and _is_wanted(volume, part.base)}
+        if parts:
+            with pinned(volume, list(parts.values())) as located:
+                await volume.flights.lead(list(located), lambda: _load_all(volume, list(located.values()), workers))
 
 
 def _is_wanted(volume: Volume, chunk: int) -> bool:
@@ -283,20 +289,22 @@ def _is_wanted(volume: Volume, chunk: int) -> bool:
 
 
 async def _load_all(volume: Volume, wanted: Sequence[Located], workers: trio.CapacityLimiter) -> list[bytes | None]:
-    found = await trio.to_thread.run_sync(_read_frames, volume, wanted, limiter=workers)
+    sources = [(one.row, present(volume, one.places)) for one in wanted]
+    found = await trio.to_thread.run_sync(_read_frames, volume, sources, limiter=workers)
     for one, plain in zip(wanted, found, strict=True):
         if plain is not None:
-            volume.cache.put(one.number, plain, len(plain))
+            volume.cache.put(one.number, plain, len(plain), unasked=True)
     return found
 
 
-def _read_frames(volume: Volume, wanted: Sequence[Located]) -> list[bytes | None]:
+def _read_frames(
+    volume: Volume, sources: Sequence[tuple[chunks.Chunk | None, Sequence[tuple[PackStore, ops.Place]]]]
+) -> list[bytes | None]:
     """The plain bytes of each chunk, None where they cannot be had. Blocking."""
     found: list[bytes | None] = []
-    for one in wanted:
-        here = [(volume.disks[place.disk], place) for place in one.places if place.disk in volume.disks]
+    for row, here in sources:
         try:
-            found.append(read_frame(volume, one.row, here) if one.row and here else None)
+            found.append(read_frame(volume, row, here) if row and here else None)
         except (DamagedData, StoreError):
             found.append(None)
     return found

@@ -30,6 +30,7 @@ BATCH_BYTES_MAX = 16 * MIB  # plain bytes of a batch; in RAM twice, with its fra
 BATCHES_MAX = 3  # on their way at once: one is read and cut, one compressed, one written
 BUSY_S = 0.1  # a request within this time means the foreground works
 BATCH_EXTENTS_MAX = 2000  # bounds what is read at once
+BUFFER_BYTES = BATCH_BYTES_MAX + BATCH_EXTENTS_MAX * codec.OVERHEAD  # or the frames of a batch
 OP_SOURCES_MAX = 32  # bounds one Seal op: about 1 ms, no other request waits longer for it
 WINDOW_ROWS_MAX = 1000  # extents planned at once
 NEIGHBOURHOOD = MIB  # bytes before a hot range that may belong to its chunk,
@@ -206,7 +207,7 @@ async def seal_forks(
             async with trio.open_nursery() as nursery:
                 line = _Line(volume, nursery, recut, after_batch)
                 await _seal_forks(volume, forks, is_busy, recut, line)
-        await line.close()
+        await line.close()  # after an error or in the middle of ending, Python does it
         return line.sealed_bytes
 
 
@@ -294,28 +295,29 @@ class _Line:
         """Read and cut a batch as soon as there is room for it; the rest goes on by itself."""
         while self._length >= (1 if foreground_is_busy(self._volume) else BATCHES_MAX):
             await self._moved.wait()
-        for plain, pieces in await self._read_or_leave(batch):
-            self._length += 1
-            before, self._last = self._last, _Steps()
-            self._nursery.start_soon(self._finish, plain, pieces, before, self._last)
+        volume, plain = self._volume, self._buffer(batch.plain_bytes)
+        try:
+            pieces = await read_and_cut(volume, batch.windows, plain)
+        except (DamagedData, StoreError) as exc:
+            self._buffers.append(plain)
+            await self._put_readable(batch, exc)
+            return
+        self._length += 1
+        before, self._last = self._last, _Steps()
+        self._nursery.start_soon(self._finish, plain, pieces, before, self._last)
 
     async def emptied(self) -> None:
         """Return when everything put in has been recorded."""
         await self._last.recorded.wait()
 
-    async def _read_or_leave(self, batch: Batch) -> list[tuple[Buffer, list[Piece]]]:
-        """Read and cut. A fork that cannot be read is left out and logged; the others are read each by itself."""
-        volume, plain = self._volume, self._buffer(batch.plain_bytes)
-        try:
-            return [(plain, await read_and_cut(volume, batch.windows, plain))]
-        except (DamagedData, StoreError) as exc:
-            self._buffers.append(plain)
-            apart = batch.by_fork()
-            if len(apart) > 1:
-                return [read for alone in apart for read in await self._read_or_leave(alone)]
-            if await _are_current(volume, batch.windows):  # else overwritten since: the next round plans it anew
-                log.error("a file with hot data cannot be sealed and stays in the journal: %s", exc)
-            return []
+    async def _put_readable(self, batch: Batch, trouble: Exception) -> None:
+        """A fork that cannot be read is left out and logged; the others are put in each by itself."""
+        apart = batch.by_fork()
+        if len(apart) > 1:
+            for alone in apart:
+                await self.put(alone)
+        elif await _are_current(self._volume, batch.windows):  # else overwritten since: the next round plans it anew
+            log.error("a file with hot data cannot be sealed and stays in the journal: %s", trouble)
 
     async def _finish(self, plain: Buffer, pieces: list[Piece], before: "_Steps", steps: "_Steps") -> None:
         volume = self._volume
@@ -345,7 +347,7 @@ class _Line:
 
     def _buffer(self, size_bytes: int) -> Buffer:
         """At least so large, with whatever is in it."""
-        buffer = self._buffers.pop() if self._buffers else new_buffer(BATCH_BYTES_MAX)
+        buffer = self._buffers.pop() if self._buffers else new_buffer(BUFFER_BYTES)
         return buffer if len(buffer) >= size_bytes else new_buffer(size_bytes)
 
 

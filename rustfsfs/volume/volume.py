@@ -16,6 +16,7 @@ from rustfsfs.journal.journal import Journal
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store.base import PackAppender, PackStore
 from rustfsfs.tiers.ahead import Range, Reader
+from rustfsfs.units import MIB
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.locking import DiskLocks
 from rustfsfs.volume.lookups import Lookups
@@ -23,6 +24,8 @@ from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.world import World
 
 log = logging.getLogger("rustfsfs")
+WAL_SIZE_MAX = 64 * MIB
+AHEAD_WORKERS = 3  # of their own: who waits for a read finds the others free
 READ_ONLY_ASKED = "mounted read-only"  # the one reason that is no trouble
 
 
@@ -71,6 +74,7 @@ class Activity:
     uncommitted_rows: int = 0  # changed since, as `Op.rows` counts
     epoch_rows: int = 1000  # so many make an epoch due: `tiers.pace.epoch_rows`
     wal_bytes: int = 0  # when last looked at
+    wal_bytes_max: int = WAL_SIZE_MAX  # then the gate stays shut for a checkpoint that begins the WAL anew
     wal_begins_anew: bool = False  # with the next COMMIT
 
 
@@ -104,6 +108,7 @@ class Ahead:
 
     readers: OrderedDict[int, Reader] = field(default_factory=OrderedDict)  # inode -> its reader, most recent last
     wanted: deque[tuple[int, Range]] = field(default_factory=lambda: deque(maxlen=64))  # (inode, range of the file)
+    workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(AHEAD_WORKERS))
 
 
 @dataclass(slots=True)

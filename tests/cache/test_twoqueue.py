@@ -35,6 +35,27 @@ def test_the_bound_holds_and_no_value_is_ever_stale(plan: list[tuple[str, int, i
         )
 
 
+def test_what_was_read_ahead_and_then_asked_for_was_asked_for_once() -> None:
+    cache: TwoQueueCache[int, str] = TwoQueueCache(BOUND)
+    for key in range(5):
+        cache.put(key, "often", 1000)
+        assert cache.get(key) == "often"
+    for key in range(100, 200):
+        cache.put(key, "scanned", 1000, unasked=True)
+        assert cache.get(key) == "scanned"
+    assert all(cache.get(key) == "often" for key in range(5))
+    assert not cache._unasked
+
+
+def test_what_was_read_ahead_and_is_asked_for_twice_stays() -> None:
+    cache: TwoQueueCache[int, str] = TwoQueueCache(BOUND)
+    cache.put(1, "often", 1000, unasked=True)
+    assert cache.get(1) == cache.get(1) == "often"
+    for key in range(100, 200):
+        cache.put(key, "scanned", 1000)
+    assert cache.get(1) == "often"
+
+
 def test_a_scan_does_not_flush_what_was_asked_for_twice() -> None:
     cache: TwoQueueCache[int, str] = TwoQueueCache(BOUND)
     for key in range(5):

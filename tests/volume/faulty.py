@@ -29,7 +29,7 @@ from rustfsfs.volume import (
     xattrs,
 )
 from rustfsfs.volume.grouping import ungrouped
-from rustfsfs.volume.volume import Volume
+from rustfsfs.volume.volume import WAL_SIZE_MAX, Volume
 from rustfsfs.world import World
 from tests.crash import vfs
 from tests.crash.disk import CrashFiles
@@ -187,7 +187,7 @@ def attach(name: bytes, number: int) -> Step:
 
 async def begin_wal_anew(volume: Volume) -> None:
     """As when it is longer than 64 MiB."""
-    volume.activity.wal_bytes = epochs.WAL_SIZE_MAX + 1
+    volume.activity.wal_bytes = WAL_SIZE_MAX + 1
     await epochs.commit(volume)
 
 

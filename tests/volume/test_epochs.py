@@ -5,7 +5,9 @@ from pathlib import Path
 from rustfsfs.meta import database
 from rustfsfs.tiers.pace import EPOCH_ROWS_MAX
 from rustfsfs.volume import epochs, paths
-from rustfsfs.volume.volume import Volume
+from rustfsfs.volume.volume import WAL_SIZE_MAX, Volume
+from tests.faults import Fault
+from tests.volume.faulty import FaultyVolume
 from tests.volume.on_disk import change, format_in, write_file
 
 
@@ -18,7 +20,7 @@ def test_who_reads_an_older_commit_does_not_hold_the_gate_shut(tmp_path: Path) -
         await epochs.commit(volume)
         with paths.reading_apart(volume):
             await write_file(volume, b"b", b"b")
-            volume.activity.wal_bytes = epochs.WAL_SIZE_MAX + 1
+            volume.activity.wal_bytes = WAL_SIZE_MAX + 1
             await epochs.commit(volume)
         pauses_ms.append(volume.health.pauses_ms[-1])
 
@@ -35,7 +37,7 @@ def test_a_wal_that_grew_begins_anew_behind_a_commit_of_little(tmp_path: Path) -
             await write_file(volume, b"%d" % number, b"a")
         await epochs.commit(volume)
         frames.append(database.wal_state(volume.reader.db)[0])
-        volume.activity.wal_bytes = epochs.WAL_SIZE_MAX + 1
+        volume.activity.wal_bytes = WAL_SIZE_MAX + 1
         await epochs.commit(volume)
         assert volume.activity.wal_bytes == 0 and volume.activity.wal_begins_anew
         await write_file(volume, b"b", b"b")
@@ -45,6 +47,35 @@ def test_a_wal_that_grew_begins_anew_behind_a_commit_of_little(tmp_path: Path) -
 
     change(format_in(tmp_path / "v"), work)
     assert frames[1] < frames[0]
+
+
+def test_while_somebody_reads_the_wal_may_grow_by_as_much_again_and_no_epoch_commits_twice(tmp_path: Path) -> None:
+    epochs_of: list[int] = []
+
+    async def work(volume: Volume) -> None:
+        await write_file(volume, b"a", b"a")
+        await epochs.commit(volume)
+        with paths.reading_apart(volume):
+            for number in range(3):
+                await write_file(volume, b"b%d" % number, b"b")
+                volume.activity.wal_bytes = WAL_SIZE_MAX + 1
+                before = volume.metadata.running.epoch
+                await epochs.commit(volume)
+                epochs_of.append(volume.metadata.running.epoch - before)
+
+    change(format_in(tmp_path / "v"), work)
+    assert epochs_of == [1, 1, 1]
+
+
+async def test_a_commit_that_failed_is_not_tried_again_at_once(tmp_path: Path) -> None:
+    home = FaultyVolume(tmp_path)
+    async with home.killed() as volume:
+        await write_file(volume, b"a", b"a")
+        volume.activity.wal_bytes = WAL_SIZE_MAX + 1
+        home.faults.plan(Fault(action="xSync", word="metadata.db-wal", count=2))
+        await epochs.commit(volume)
+        home.faults.plan()
+        assert volume.health.read_only_reason is None
 
 
 def test_an_epoch_is_as_long_as_its_pages_allow(tmp_path: Path) -> None:

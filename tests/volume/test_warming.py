@@ -216,7 +216,10 @@ def test_what_is_hot_and_what_is_sealed_is_read_by_every_request_for_contents(
         for inode in (sealed, hot):
             await warming.warm(volume, "read", (inode, 0, 10))
             await warming.warm(volume, "write", (inode, 5 << 20, b"x"))
-        assert len(volume.warmth.recent) == 4
+            await warming.warm(volume, "read", (inode, (1 << 63) - 1, 10))
+        assert len(volume.warmth.recent) == 6
+        for name in (b"sealed", b"hot"):
+            await warming.warm(volume, "unlink", (ROOT, name))
 
     change(format_in(tmp_path / "v"), work)
     assert "bug" not in caplog.text
