@@ -5,10 +5,10 @@ PY := $(VENV)/bin/python
 # Debian's own python3 if it is new enough, else the first on PATH
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-config libfuse3-dev fuse3 strace procps
-BENCH_PACKAGES := bindfs git gocryptfs tar
+BENCH_PACKAGES := bindfs e2fsprogs git gocryptfs restic tar
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-apps apps-packages bench bench-quick bench-packages bench-10m check format demo demo-stop clean
+.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-apps apps-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,7 +53,7 @@ test-limits:  ## what fsync and recovery cost, beside the ext4 below (3 min)
 test-apps: apps-packages  ## git, SQLite, PostgreSQL, rsync, tar, fio, dbench, stress-ng, gcc on a mount: APPS= chooses (15 min)
 test-posix:  ## pjdfstest's assertions on a mount: PJDFSTEST=DIR says where it is (10 min)
 
-# Both take DIR=, the disk to measure on; bench also OUT=, REPEAT=, ONLY= and SYSTEMS= (with commas), QUICK=1, OPTIONS= of mount
+# All take DIR=, the disk to measure on; bench and bench-corpus also OUT=; bench also REPEAT=, ONLY= and SYSTEMS= (with commas), QUICK=1, OPTIONS= of mount
 bench: setup  ## every workload on disk, null file system, rustfsfs, gocryptfs, bindfs: table, JSON, chart in OUT= (25 min)
 	@$(MAKE) --no-print-directory bench-packages || echo "Without them." >&2
 	@$(PY) -m rustfsfs.bench compare --out $(or $(OUT),.results) --dir $(or $(DIR),.results) --repeat $(or $(REPEAT),3) \
@@ -64,6 +64,10 @@ bench-quick: setup  ## fails if a key ratio is below 80 % of the committed one (
 
 bench-10m: setup  ## ten million files and a file of four million extents against the goals: FILES=, EXTENTS=, DIR= (20 min)
 	@$(PY) -m rustfsfs.bench.millions $(or $(FILES),10000000) $(or $(EXTENTS),4000000) $(DIR)
+
+bench-corpus: setup  ## bytes stored of trees, tar files and images, beside restic: fails above 1.05 times as many (2 min)
+	@$(MAKE) --no-print-directory bench-packages || echo "Without them." >&2
+	@$(PY) -m rustfsfs.bench corpus --out $(or $(OUT),.results) --dir $(or $(DIR),.results)
 
 check: setup  ## format, lint, types, fast tests
 	@$(PY) -m ruff format --check rustfsfs tests

@@ -1,7 +1,8 @@
-"""`make bench` and `make bench-quick`: all systems in turn, and the guard against regressions.
+"""`make bench`, `bench-quick`, `bench-corpus`: all systems in turn, the guard against regressions, bytes stored.
 
 python -m rustfsfs.bench compare --out DIR [--dir DIR] [--repeat N] [--only NAME]... [--systems NAME,...] [--quick]
 python -m rustfsfs.bench guard [--dir DIR] [--update]
+python -m rustfsfs.bench corpus [--out DIR] [--dir DIR] [--tiny]
 """
 
 import argparse
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rustfsfs.bench import chart, guard, machine, report, runner, screen, systems
+from rustfsfs.bench import chart, corpus, guard, machine, report, runner, screen, stored, systems
 from rustfsfs.bench.cleaning import interruptible
 from rustfsfs.bench.scale import FULL, GUARD, QUICK
 from rustfsfs.bench.workloads import chosen, metrics_of
@@ -58,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     guarding.set_defaults(work=watch)
     guarding.add_argument("--repeat", type=int, default=3)
     guarding.add_argument("--update", action="store_true", help="commit to what is measured now")
-    for each in (comparing, guarding):
+    storing = commands.add_parser("corpus", help="bytes stored, beside restic's; fail above 1.05 times as many")
+    storing.set_defaults(work=store)
+    storing.add_argument("--out", type=Path, default=Path(".results"), help="folder of corpus.json")
+    storing.add_argument("--tiny", action="store_true", help="a corpus of some MiB, as in the tests")
+    for each in (comparing, guarding, storing):
         each.add_argument("--dir", type=Path, default=Path(".results"), help="where the file systems are made")
     return parser
 
@@ -148,6 +153,28 @@ def watch(options: argparse.Namespace) -> int:
     for sentence in said:
         print(sentence)
     return 1 if said else 0
+
+
+def store(options: argparse.Namespace) -> int:
+    """`make bench-corpus`: one row a part; exit code 1 if all of it takes more than GOAL times restic's bytes."""
+    if (why := stored.missing()) is not None:
+        print(f"rustfsfs bench: {why}", file=sys.stderr)
+        return why.exit_code
+    with working_directory(options.dir) as (base, workshop):
+        facts = machine.describe(base)
+        screen.note("making the corpus")
+        parts = corpus.make(workshop, corpus.TINY if options.tiny else corpus.FULL)
+        given = [stored.given_bytes(part) for part in parts]
+        screen.note("rustfsfs stores it")
+        ours, ours_s = zip(*stored.by_rustfsfs(parts, base), strict=True)
+        screen.note("restic stores it")
+        restic, restic_s = zip(*stored.by_restic(parts, base), strict=True)
+    rows = stored.rows([part.name for part in parts], given, ours, restic)
+    said = stored.sentences(rows[-1], ours_s=sum(ours_s), restic_s=sum(restic_s))
+    screen.show(stored.table(rows), [*said, screen.describe(facts | {"restic": stored.restic_version()})])
+    options.out.mkdir(parents=True, exist_ok=True)
+    screen.write_json({"machine": facts, "rows": stored.as_json(rows)}, options.out / "corpus.json")
+    return 0 if rows[-1].ratio <= stored.GOAL else 1
 
 
 def _names(text: str) -> list[str]:

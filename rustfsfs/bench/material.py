@@ -1,9 +1,10 @@
 """What is written: bytes and trees that are the same each time, incompressible or like source code."""
 
 import functools
+import itertools
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -36,6 +37,11 @@ SHAPES = (
     "\t}}\n\n",
     "}}\n\n",
 )
+UNIT_BYTES = 16 * 1024  # of code with names and phrases of its own, as a file or a part of one has
+NAME_COUNT, UNIT_NAMES, UNIT_PHRASES, COMMON_PHRASES = 30_000, 90, 260, 4_000
+PHRASE_BYTES_MIN = 9  # in the mean more, so that there are always enough
+SEPARATORS = (" ", "(", ", ", ") ", "->", ".", ";\n\t", " = ", ");\n\t\t", "_", "_", "_", " ", "(&")
+ONSETS = [*"bcdfghlmnprstvw", "st", "tr", "pr"]
 
 
 def noise(size_bytes: int, *, seed: int) -> bytes:
@@ -64,6 +70,53 @@ def _line(chooser: random.Random) -> str:
     a, b, c, d = (chooser.choice(WORDS) for _ in range(4))
     capitals = {"A": a.upper(), "B": b.upper(), "C": c.upper(), "E": d.upper()}
     return chooser.choice(SHAPES).format(a=a, b=b, c=c, d=d, n=chooser.randrange(1 << 16), **capitals)
+
+
+def code(size_bytes: int, *, seed: int) -> bytes:
+    """Source code by word statistics: names and phrases as rare as in real code, most of them at home in one unit.
+
+    zstd's level 3 makes it 2.9, 4.2 and 4.5 times smaller in pieces of 8 KiB, 256 KiB and 1 MiB; Python's own modules
+    3.2, 4.1 and 4.3 times, /usr/include 3.5, 4.7 and 4.9 times (measured). `text` gains 29 % more between the last two.
+    """
+    units = range(-(-size_bytes // UNIT_BYTES))
+    return b"".join(_unit((seed << 20) + number) for number in units)[:size_bytes]
+
+
+def _unit(seed: int) -> bytes:
+    chooser = random.Random(seed)
+    names, common = _names(), _common_phrases()
+    own_names = chooser.choices(names, cum_weights=_zipf(len(names), 8), k=UNIT_NAMES - len(WORDS)) + WORDS
+    own = [_phrase(chooser, own_names, chooser.choice((1, 2, 2, 3, 4))) for _ in range(UNIT_PHRASES)]
+    count = UNIT_BYTES // PHRASE_BYTES_MIN
+    found = chooser.choices(own, cum_weights=_zipf(len(own), 6), k=count)
+    found[::2] = chooser.choices(common, cum_weights=_zipf(len(common), 4), k=count)[::2]
+    return "".join(found).encode()[:UNIT_BYTES]
+
+
+def _phrase(chooser: random.Random, names: Sequence[str], count: int) -> str:
+    pairs = zip(chooser.choices(names, k=count), chooser.choices(SEPARATORS, k=count), strict=True)
+    return "".join(itertools.chain.from_iterable(pairs))
+
+
+@functools.cache
+def _names() -> list[str]:
+    chooser = random.Random(3)
+    syllables = [a + b + c for a in ONSETS for b in "aeiou" for c in ("", "n", "r", "s", "t")]
+    names = sorted({"".join(chooser.choices(syllables, k=chooser.randrange(1, 4))) for _ in range(NAME_COUNT)})
+    chooser.shuffle(names)
+    return names
+
+
+@functools.cache
+def _common_phrases() -> list[str]:
+    chooser, names = random.Random(4), WORDS + _names()[:300]
+    return [_phrase(chooser, names, chooser.choice((1, 1, 2, 3))) for _ in range(COMMON_PHRASES)]
+
+
+@functools.cache
+def _zipf(count: int, shift: int) -> list[float]:
+    """Weights 1 / (rank + shift), summed up (Zipf's law, flattened at the front)."""
+    return list(itertools.accumulate(1 / (rank + shift) for rank in range(count)))
 
 
 def noise_blocks(size_bytes: int, *, seed: int) -> Iterator[bytes]:
