@@ -37,3 +37,13 @@ def test_the_tree_is_the_same_each_time_and_like_a_source_tree() -> None:
     assert 3 * KIB < sizes[1_000] < 5 * KIB < sum(sizes) / 2_000 < 12 * KIB
     assert 2 <= max(file.path.count("/") for file in files) <= 5
     assert len({file.path.rpartition("/")[0] for file in files}) > 50
+
+
+def test_code_compresses_as_code_does_and_hardly_repeats() -> None:
+    data = material.code(256 * KIB, seed=1)
+    assert len(data) == 256 * KIB and data == material.code(256 * KIB, seed=1)
+    assert 3 < len(data) / len(zlib.compress(data)) < 5
+    assert 2.5 < 8 * KIB / len(zlib.compress(data[: 8 * KIB])) < 4
+    lines, others = (set(code.split(b"\n")) for code in (data, material.code(256 * KIB, seed=2)))
+    assert len(lines & others) < len(lines) / 10
+    assert material.code(0, seed=1) == b"" and len(material.code(100, seed=1)) == 100
