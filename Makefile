@@ -11,7 +11,7 @@ APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 
 .PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-apps apps-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.done  ## system packages (as root), virtual environment, rustfsfs in it
 
