@@ -27,17 +27,20 @@ SCOUT_CACHE_KIB = 512  # what a scout remembers it does not read: little more th
 BY_INODE = {"getattr", "readlink", "opendir", "open", "getxattr", "setxattr", "listxattr", "removexattr"}
 
 
-async def look(volume: Volume) -> None:
-    """Does the kernel hold the whole database? Some pages that it does not are read back."""
+async def look(volume: Volume) -> bool:
+    """Does the kernel hold the whole database? Some pages that it does not are read back: then True, for look again."""
     files, path = volume.world.files, volume.metadata.path
+    is_fetched = False
     try:
         missing = await trio.to_thread.run_sync(files.missing_pages, path)
-        if 0 < missing * PAGE_SIZE <= FETCHED_BYTES_MAX:
+        is_fetched = 0 < missing * PAGE_SIZE <= FETCHED_BYTES_MAX
+        if is_fetched:
             await trio.to_thread.run_sync(files.want_pages, path)
     except OSError as exc:
         log.info("it cannot be seen what the kernel holds of the metadata: %s", exc)
         missing = 0
     volume.warmth.is_cold = missing > 0
+    return is_fetched
 
 
 async def warm(volume: Volume, request: str, arguments: Sequence[Any]) -> None:

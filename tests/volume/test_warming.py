@@ -15,6 +15,7 @@ import trio
 from rustfsfs.config import Config
 from rustfsfs.fuse.ops import Operations
 from rustfsfs.meta.touching import TOUCHES
+from rustfsfs.tasks.warmth import LOOK_EVERY_S, run_warmth
 from rustfsfs.units import ROOT
 from rustfsfs.volume import (
     attributes,
@@ -186,6 +187,23 @@ def test_a_cold_database_is_noticed_and_read_back(tmp_path: Path) -> None:
 
     change(format_in(tmp_path / "v"), work)
     assert found == [False, True]
+
+
+def test_pages_that_were_dropped_are_back_long_before_the_next_look_is_due(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    async def work(volume: Volume) -> None:
+        await forget(volume)
+        with trio.fail_after(LOOK_EVERY_S / 2):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(run_warmth, volume)
+                while seen != [False, True, False]:
+                    if not seen or seen[-1] != volume.warmth.is_cold:
+                        seen.append(volume.warmth.is_cold)
+                    await trio.sleep(0.002)
+                nursery.cancel_scope.cancel()
+
+    change(format_in(tmp_path / "v"), work)
 
 
 def test_what_was_read_a_moment_ago_is_not_read_again(tmp_path: Path) -> None:
