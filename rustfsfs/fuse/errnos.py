@@ -31,8 +31,6 @@ ERRNO_BY_ERROR: dict[type[errors.RustfsfsError], int] = {
 def errno_of(exc: errors.RustfsfsError) -> int:
     """The errno of the nearest ancestor in the table."""
     found = ERRNO_BY_ERROR.get(type(exc))  # most requests that fail ask for a name or an xattr that is not there
-    return (
-        found
-        if found is not None
-        else next(ERRNO_BY_ERROR[kind] for kind in type(exc).__mro__ if kind in ERRNO_BY_ERROR)
-    )
+    if found is not None:
+        return found
+    return next(ERRNO_BY_ERROR[kind] for kind in type(exc).__mro__ if kind in ERRNO_BY_ERROR)

@@ -148,7 +148,9 @@ async def test_without_a_request_it_parks_until_one_comes(pipe: tuple[int, int])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lowlevel.wait_readable, pipe[0])
         await trio.testing.wait_all_tasks_blocked()
+        assert len(nursery.child_tasks) == 1
         os.write(pipe[1], b"x")
+    assert not nursery.child_tasks
 
 
 async def test_closing_the_session_wakes_whoever_waits(pipe: tuple[int, int]) -> None:

@@ -204,6 +204,7 @@ def test_pages_that_were_dropped_are_back_long_before_the_next_look_is_due(tmp_p
                 nursery.cancel_scope.cancel()
 
     change(format_in(tmp_path / "v"), work)
+    assert seen == [False, True, False]
 
 
 def test_what_was_read_a_moment_ago_is_not_read_again(tmp_path: Path) -> None:
