@@ -43,7 +43,9 @@ from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import World, share_one_heap
 
-KNOWN_OPTIONS = ("dev", "suid", "nodev", "nosuid", "ro", "rw", "noatime", "allow_other", "noxattr", "defaults")
+KNOWN_OPTIONS = (
+    *("dev", "suid", "nodev", "nosuid", "ro", "rw", "noatime", "allow_other", "noxattr", "writeback", "defaults"),
+)
 LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0  # a task that failed is started again after
 
@@ -211,7 +213,8 @@ async def _serve(world: World, options: MountOptions, config: Config, secret: Se
 
 
 async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> None:
-    operations = Operations(volume, noxattr="noxattr" in options.options)
+    asked = options.options
+    operations = Operations(volume, noxattr="noxattr" in asked, writeback="writeback" in asked)
     session.begin(operations, options.mount_point, fuse_options(options))
     unmounted = False
     try:

@@ -108,13 +108,15 @@ class Operations(pyfuse3.Operations):
     """What the kernel asks for. Permissions are its own work (default_permissions)."""
 
     supports_dot_lookup = True  # NFS
-    enable_writeback_cache = False  # an acknowledged write is in the journal, not in the kernel
+    enable_writeback_cache = False  # else an acknowledged write may be in the kernel only: see DESIGN.md §12
     enable_acl = True
 
-    def __init__(self, volume: Volume, *, noxattr: bool = False) -> None:
+    def __init__(self, volume: Volume, *, noxattr: bool = False, writeback: bool = False) -> None:
+        """`noxattr`, `writeback`: the mount options, DESIGN.md §12."""
         super().__init__()
         self._volume = volume
         self._noxattr = noxattr
+        self.enable_writeback_cache = writeback
         self.enable_acl = not noxattr
 
     def _given(self, row: Attributes) -> EntryAttributes:

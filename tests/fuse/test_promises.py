@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rustfsfs.service import client
 from tests.long.writer import Writer
 from tests.mounted import Mounted
 
@@ -72,6 +73,24 @@ def test_sigkill_loses_nothing_acknowledged(mounted: Mounted) -> None:
         assert writer.trouble() is None
     mounted.umount()
     assert mounted.fsck() == []
+
+
+def test_with_writeback_what_was_synced_outlives_the_daemon(mounted: Mounted) -> None:
+    """The kernel keeps the writes, and one FSYNC brings them all: the option takes promise 1, not promise 2."""
+    mounted.remount("-o", "writeback")
+    data = random.Random(5).randbytes(MIB)
+    fd = os.open(mounted.point / "f", os.O_WRONLY | os.O_CREAT)
+    for start in range(0, MIB, 4096):
+        os.write(fd, data[start : start + 4096])
+    # asked from this process: a child would close its copy of the file, and close(2) writes back
+    hot_bytes = client.call(str(mounted.volume), "status", {})["hot_bytes"]
+    assert hot_bytes < MIB, "every write came through at once: the option does nothing"
+    os.fsync(fd)
+    mounted.kill()
+    with pytest.raises(OSError, match="not connected"):
+        os.close(fd)
+    mounted.mount()
+    assert (mounted.point / "f").read_bytes() == data
 
 
 @pytest.mark.parametrize("what", ["file", "directory"])

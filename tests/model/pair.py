@@ -16,10 +16,11 @@ DISTURB_EVERY = 150
 
 
 class Pair:
-    """Two trees and the operations done on both."""
+    """Two trees and the operations done on both. `options`: of -o."""
 
-    def __init__(self, mounted: Mounted, reference: Path) -> None:
+    def __init__(self, mounted: Mounted, reference: Path, options: str) -> None:
         self.mounted = mounted
+        self.options = options
         self.reference = Actor(reference)
         self.actor = Actor(mounted.point)
         self.history: list[tuple[Any, ...]] = []
@@ -48,6 +49,8 @@ class Pair:
         if kind == 0:
             self.mounted.seal()
         elif kind == 1:
+            if "writeback" in self.options:
+                subprocess.run(["sync", "-f", str(self.mounted.point)], check=True)
             self._between(self.mounted.kill)
         elif kind == 2:
             self.mounted.run("collect", self.mounted.point)
@@ -58,7 +61,7 @@ class Pair:
 
     def _between(self, end: Any) -> None:
         end()
-        self.mounted.mount("-o", "dev,suid")
+        self.mounted.mount("-o", self.options)
 
     def close(self) -> None:
         self.reference.close()
@@ -88,16 +91,16 @@ def walk(pair: Pair, draw: Draw, steps: int, compared: Callable[[int], bool] = l
 
 
 @contextmanager
-def paired(folder: Path) -> Iterator[Pair]:
+def paired(folder: Path, options: str = "dev,suid") -> Iterator[Pair]:
     """A new volume and a new directory beside it, in a folder that all users may pass through."""
     mounted = Mounted(folder)
     mounted.format("--chunk-size", "64KiB")
-    mounted.mount("-o", "dev,suid")
+    mounted.mount("-o", options)
     reference = folder / "reference"
     reference.mkdir()
     for root in (reference, mounted.point):
         os.chmod(root, 0o777)
-    both = Pair(mounted, reference)
+    both = Pair(mounted, reference, options)
     try:
         yield both
     finally:

@@ -21,15 +21,20 @@ STEPS = 1200
 SEEDS = [1, 2, 3]
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
+@pytest.fixture(params=["dev,suid"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
     for folder in map(str, [tmp_path, *tmp_path.parents]):
         if folder.startswith("/tmp/"):
             os.chmod(folder, 0o755)
-    with paired(tmp_path) as both:
+    with paired(tmp_path, request.param) as both:
         yield both
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_mount_behaves_like_ext4(pair: Pair, seed: int) -> None:
     walk(pair, Draw(seed), STEPS)
+
+
+@pytest.mark.parametrize("pair", ["dev,suid,writeback"], indirect=True)
+def test_so_does_one_whose_writes_the_kernel_keeps_back(pair: Pair) -> None:
+    walk(pair, Draw(4), STEPS)
