@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from rustfsfs.meta import pages
 from rustfsfs.meta.database import PAGE_SIZE
 from rustfsfs.meta.pages import UNKNOWN, Sums
-from rustfsfs.units import MIB
+from rustfsfs.units import KIB, MIB
 from rustfsfs.world import Files, opened
 
 log = logging.getLogger("rustfsfs")
 SUFFIX = ".pages"  # behind the name of the database without its own
-AT_ONCE = MIB  # bytes of the database read at once
+AT_ONCE = 128 * KIB  # bytes of the database read at once: page faults of 1 MiB take as long as its reading
 SLICE_BYTES = 16 * MIB  # and between two checkpoints
 
 
