@@ -136,7 +136,7 @@ def plan_fork(
     for cut in cuts:
         if cut.end <= start:
             continue
-        begin = max(cut.start, start) if cut.start < start and windows == [] and not cut.overlay else cut.start
+        begin = max(cut.start, start)  # what lies before is on its way already
         end = min(cut.end, begin + BATCH_BYTES_MAX)
         sources = [clip(e, begin, end) for e in between(found, begin, end)]
         is_end = end == cut.end and not (leave_tail or (more and cut is cuts[-1]))

@@ -118,10 +118,35 @@ async def test_batches_on_their_way_at_once(tmp_path: Path, small_batches: list[
         assert (max(small_batches) == 1) == is_busy
         assert volume.metadata.running.hot_bytes == 0
         assert volume.metadata.running.dead_bytes == 0
-        written = sum(disk.pack_size(pack) for disk in volume.disks.values() for pack in disk.packs())
-        assert written < len(noise) * 1.2 + AVERAGE * 4
+        assert stored_bytes(volume) < len(noise) * 1.2 + AVERAGE * 4
         for inode in inodes:
             assert bytes(await reading.read(volume, inode, 0, len(twice))) == twice
+
+
+async def test_a_long_patch_that_ends_in_an_older_chunk_is_stored_once(
+    tmp_path: Path, small_batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window behind a batch that is on its way begins where that ended, also if the run is no chunk of its own."""
+    monkeypatch.setattr(sealing, "NEIGHBOURHOOD", 100_000)
+    draw = random.Random(5)
+    older, newer = draw.randbytes(1_500_000), draw.randbytes(1_000_000)
+    async with new_volume(tmp_path) as volume:
+        inode = new_file(volume, b"f")
+        await writing.write(volume, inode, 0, older)
+        await seal(volume)
+        begins = volume.metadata.rows("SELECT offset FROM extents WHERE offset > ? ORDER BY offset", (len(newer),))
+        newer += draw.randbytes(begins[0][0] + 1000 - len(newer))  # so little of a chunk is not worth a new cut of it
+        for at in range(0, len(newer), 10_000):
+            await writing.write(volume, inode, at, newer[at : at + 10_000])
+        before_bytes = stored_bytes(volume)
+        await seal(volume)
+        assert len(small_batches) > 4
+        assert stored_bytes(volume) - before_bytes < len(newer) * 1.02
+        assert bytes(await reading.read(volume, inode, 0, 1 << 22)) == newer + older[len(newer) :]
+
+
+def stored_bytes(volume: Volume) -> int:
+    return sum(disk.pack_size(pack) for disk in volume.disks.values() for pack in disk.packs())
 
 
 async def test_a_disk_that_fills_between_two_batches(tmp_path: Path, small_batches: list[int]) -> None:
