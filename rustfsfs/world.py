@@ -9,12 +9,13 @@ import errno
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import CDLL, c_char_p, c_int, c_long, c_size_t, c_void_p, create_string_buffer, get_errno, sizeof
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from rustfsfs.direct import PastCache
 from rustfsfs.units import Nanoseconds
 
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2  # fallocate(2)
@@ -49,6 +50,13 @@ class Files(Protocol):
     def close(self, fd: int) -> None: ...
     def pwrite(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
         """Bytes written; fewer than asked for means trouble (a full disk). Raises OSError."""
+        ...
+
+    def pwrite_much(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], offset: int) -> int:
+        """As `pwrite`, of the parts one behind the other; past the page cache if it is much and the disk can.
+
+        Nobody else uses this descriptor meanwhile.
+        """
         ...
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
@@ -103,6 +111,9 @@ class Files(Protocol):
 class RealFiles:
     """`Files` on the running system."""
 
+    def __init__(self) -> None:
+        self._past_cache = PastCache()
+
     def create(self, path: str, *, allocate_bytes: int = 0) -> int:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -122,6 +133,9 @@ class RealFiles:
 
     def pwrite(self, fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
         return os.pwrite(fd, data, offset)
+
+    def pwrite_much(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], offset: int) -> int:
+        return self._past_cache.pwrite(fd, parts, offset)
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         data = os.pread(fd, size, offset)

@@ -7,6 +7,7 @@ import errno
 import os
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import apsw
@@ -111,6 +112,14 @@ class FaultyFiles:
         if how is not None:
             raise _os_error(how, self._paths[fd])
         return self._files.pwrite(fd, data, offset)
+
+    def pwrite_much(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], offset: int) -> int:
+        how = self._faults.met("pwrite", self._paths[fd])
+        if how is not None and how != SHORT:
+            raise _os_error(how, self._paths[fd])
+        if how == SHORT:
+            parts = [b"".join(parts)[: sum(map(len, parts)) // 2]]
+        return self._files.pwrite_much(fd, parts, offset)
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         self._faults.check("pread", self._paths[fd])

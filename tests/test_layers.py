@@ -15,7 +15,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "units": set(),
     "ops": set(),
-    "world": LEAVES,
+    "direct": LEAVES,
+    "world": LEAVES | {"direct"},
     "content": LEAVES,
     "tiers": PURE,  # of content only the extents as values
     "config": LEAVES | {"tiers"},

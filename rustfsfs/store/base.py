@@ -1,5 +1,6 @@
 """What a store of packs is: the contract that disks, the fake and every wrapper keep (tests/contract)."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from rustfsfs.store.layout import DirectoryEntry
@@ -13,8 +14,8 @@ class PackAppender(Protocol):
     pack: PackNo
     size_bytes: int  # where the next frame will be
 
-    def append(self, frame: bytes | memoryview) -> int:
-        """The frame's offset; not durable yet. Raises NoSpace, StoreUnavailable: it takes nothing more then."""
+    def append(self, frames: Sequence[bytes | memoryview]) -> list[int]:
+        """The frames' offsets; not durable yet. Raises NoSpace, StoreUnavailable: it takes nothing more then."""
         ...
 
     def sync(self) -> None:

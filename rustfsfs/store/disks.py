@@ -3,7 +3,7 @@
 import errno
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from rustfsfs.content import codec
@@ -212,28 +212,31 @@ class PackWriter:
         self._name_is_durable = False
         self._failed = False
 
-    def write(self, data: bytes | memoryview) -> int:
-        """One pwrite at the end; all of it or an error, and after an error no more."""
+    def write(self, *parts: bytes | memoryview) -> int:
+        """At the end; all of it or an error, and after an error no more."""
         path = self._disk.pack_path(self.pack)
         if self._failed:
             raise StoreUnavailable(f"{path} failed before and takes no more")
         offset = self.size_bytes
         try:
             with _translated(path):
-                done = self._files.pwrite(self._fd, data, offset)
-            if done != len(data):
+                done = self._files.pwrite_much(self._fd, parts, offset)
+            if done != sum(map(len, parts)):
                 raise NoSpace(f"no room for {path}")
         except (NoSpace, StoreUnavailable):
             self._failed = True
             raise
-        self.size_bytes = offset + len(data)
+        self.size_bytes = offset + done
         return offset
 
-    def append(self, frame: bytes | memoryview) -> int:
-        offset = self.write(frame)
-        header = codec.open_frame_header(frame, keys=self._disk._keys, uuid=self._disk._volume_uuid)
-        self._entries.append(DirectoryEntry(offset, len(frame), header.chunk_id, header.plain_bytes))
-        return offset
+    def append(self, frames: Sequence[bytes | memoryview]) -> list[int]:
+        offset, offsets = self.write(*frames), []
+        for frame in frames:
+            header = codec.open_frame_header(frame, keys=self._disk._keys, uuid=self._disk._volume_uuid)
+            self._entries.append(DirectoryEntry(offset, len(frame), header.chunk_id, header.plain_bytes))
+            offsets.append(offset)
+            offset += len(frame)
+        return offsets
 
     def sync(self) -> None:
         path = self._disk.pack_path(self.pack)

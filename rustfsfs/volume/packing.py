@@ -60,8 +60,8 @@ def _append_all(
 ) -> dict[bytes, list[ops.Place]]:
     placed: dict[bytes, list[ops.Place]] = {}
     for disk, writer in writers.items():
-        for chunk_id, frame in frames:
-            offset = writer.append(frame)
+        offsets = writer.append([frame for _id, frame in frames])
+        for (chunk_id, frame), offset in zip(frames, offsets, strict=True):
             placed.setdefault(chunk_id, []).append(ops.Place(disk, writer.pack, offset, len(frame)))
     for writer in writers.values():
         writer.sync()

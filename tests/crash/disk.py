@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rustfsfs.world import Space
@@ -323,6 +323,15 @@ class CrashFiles:
         if isinstance(planned, int):
             raise OSError(planned, os.strerror(planned))
         return len(done)
+
+    def pwrite_much(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], offset: int) -> int:
+        done = 0
+        for part in parts:  # each by itself: any of them may be lost, whatever the kernel makes of them
+            written = self.pwrite(fd, part, offset + done)
+            done += written
+            if written < len(part):
+                break
+        return done
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         return self._inode(fd).live.read(size, offset)

@@ -49,7 +49,7 @@ def frame(number: int) -> bytes:
 def test_what_was_appended_is_read_back_and_named_by_the_directory(disk: LocalDisk) -> None:
     writer = disk.create_pack(PACK)
     frames = [frame(number) for number in range(5)]
-    offsets = [writer.append(one) for one in frames]
+    offsets = [*writer.append(frames[:2]), *writer.append(frames[2:])]
     writer.sync()
     for offset, one in zip(offsets, frames, strict=True):
         assert disk.read(PACK, offset, len(one)) == one
@@ -76,7 +76,7 @@ def test_deleting_twice_is_fine_and_reading_then_says_missing(disk: LocalDisk) -
 def test_what_is_in_the_page_cache_is_read_at_once_and_what_would_wait_is_not(disk: LocalDisk) -> None:
     writer = disk.create_pack(PACK)
     one = frame(1)
-    offset = writer.append(one)
+    [offset] = writer.append([one])
     assert disk.read_cached(PACK, offset, len(one)) is None, "opening the file may wait"
     disk.read(PACK, offset, 1)
     assert disk.read_cached(PACK, offset, len(one)) == one
@@ -96,9 +96,9 @@ def test_reading_past_the_end_is_damage(disk: LocalDisk) -> None:
 
 def test_a_pack_left_open_is_cut_and_closed_as_often_as_wanted(disk: LocalDisk) -> None:
     writer = disk.create_pack(PACK)
-    kept = writer.append(frame(1))
+    [kept] = writer.append([frame(1)])
     end = writer.size_bytes
-    writer.append(frame(2))
+    writer.append([frame(2)])
     writer.sync()
     entries = disk.scan_frames(PACK)[:1]
     for _ in range(2):
@@ -123,13 +123,13 @@ def test_after_a_failed_append_the_writer_takes_no_more(how: int | str, error: t
     files.mkdir("/disk")
     disk = disk_on(files, "/disk")
     writer = disk.create_pack(PACK)
-    offset, good = writer.append(frame(1)), frame(2)
+    [offset], good = writer.append([frame(1)]), frame(2)
     writer.sync()
     files.failing["pwrite"] = [how]
     with pytest.raises(error):
-        writer.append(good)
+        writer.append([good])
     with pytest.raises(StoreUnavailable):
-        writer.append(good)
+        writer.append([good])
     assert disk.scan_frames(PACK)[0].offset == offset
 
 
@@ -137,7 +137,7 @@ def test_a_failed_sync_is_never_called_good_afterwards() -> None:
     files = CrashFiles()
     files.mkdir("/disk")
     writer = disk_on(files, "/disk").create_pack(PACK)
-    writer.append(frame(1))
+    writer.append([frame(1)])
     files.failing["sync"] = [errno.EIO]
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
@@ -149,9 +149,9 @@ def test_a_synced_frame_survives_every_power_cut() -> None:
     files.mkdir("/disk")
     one = frame(1)
     writer = disk_on(files, "/disk").create_pack(PACK)
-    offset = writer.append(one)
+    [offset] = writer.append([one])
     writer.sync()
-    writer.append(frame(2))
+    writer.append([frame(2)])
     for state in files.states(limit=50, seed=1):
         assert disk_on(state, "/disk").read(PACK, offset, len(one)) == one
 
