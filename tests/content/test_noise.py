@@ -49,12 +49,21 @@ def test_noise_is_told_from_the_rest(plain: bytes, expected: bool) -> None:
     assert seems_noise(plain, 3) is expected
 
 
-@given(at=st.integers(0, SIZE - 4 * STRIDE), level=st.sampled_from([1, 3, 9, 19]))
+@given(at=st.integers(0, SIZE - 2 * STRIDE), level=st.sampled_from([1, 3, 9, 19]))
 @settings(deadline=None, max_examples=50)
-def test_four_strides_of_text_are_met_wherever_they_lie(at: int, level: int) -> None:
-    plain = noise[:at] + text[: 4 * STRIDE] + noise[at + 4 * STRIDE :]
+def test_two_strides_of_text_are_met_wherever_they_lie(at: int, level: int) -> None:
+    plain = noise[:at] + text[: 2 * STRIDE] + noise[at + 2 * STRIDE :]
     assert len(plain) == SIZE
     assert not seems_noise(plain, level)
+
+
+@given(period=st.sampled_from([512, 1024, 4096, 8192, 16384, 65536]), phase=st.integers(0, 65536))
+@settings(deadline=None, max_examples=100)
+def test_text_and_noise_in_turn_are_met_whatever_the_period(period: int, phase: int) -> None:
+    half = period // 2
+    mixed = b"".join(text[at : at + half] + noise[at : at + half] for at in range(0, SIZE - half, half))
+    plain = mixed[phase : phase + 3 * SIZE // 2]
+    assert not seems_noise(plain, 3)
 
 
 @given(size=st.integers(1, MIB), seed=st.integers(0, 1000))
