@@ -1,6 +1,7 @@
 """The composition root: configuration → World → Volume → tasks, control socket and FUSE in one nursery."""
 
 import errno
+import gc
 import logging
 import logging.handlers
 import os
@@ -215,6 +216,7 @@ async def _serve(world: World, options: MountOptions, config: Config, secret: Se
 async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> None:
     asked = options.options
     operations = Operations(volume, noxattr="noxattr" in asked, writeback="writeback" in asked)
+    spare_collector()
     session.begin(operations, options.mount_point, fuse_options(options))
     unmounted = False
     try:
@@ -234,6 +236,12 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
     finally:
         session.close(unmount=not unmounted)
         log.info("unmounted from %s", options.mount_point)
+
+
+def spare_collector() -> None:
+    """What there is by now stays: a full collection leaves it out, which else holds the loop for 20 ms (measured)."""
+    gc.collect()
+    gc.freeze()
 
 
 def _threads_work(volume: Volume) -> bool:
