@@ -9,7 +9,7 @@ from rustfsfs.meta import disks
 from rustfsfs.tasks.waiting import wait_for_wish
 from rustfsfs.tiers import backpressure
 from rustfsfs.units import SECOND_NS
-from rustfsfs.volume import sealing
+from rustfsfs.volume import sealing, windows
 from rustfsfs.volume.volume import Volume, log
 
 NAME = "sealer"  # in `Health.tasks`
@@ -49,7 +49,7 @@ async def _round(volume: Volume) -> None:
     hot = disks.hot_segments(volume.metadata)
     if not hot:
         return
-    forks = sealing.hot_forks(volume, before=(hot[0] + 1 if pressed else sealing.END, 0))
+    forks = windows.hot_forks(volume, before=(hot[0] + 1 if pressed else windows.END, 0))
     if not pressed:
         forks = [fork for fork in forks if is_quiet(volume, fork)]
     await sealing.seal_forks(

@@ -6,7 +6,7 @@ from typing import Any
 import trio
 
 from rustfsfs.errors import DamagedData, NoSpace, StoreError, UsageError
-from rustfsfs.volume import checking, collecting, drives, epochs, packing, paths, scrubbing, sealing
+from rustfsfs.volume import checking, collecting, drives, epochs, packing, paths, scrubbing, sealing, windows
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.recording import ensure_writable
 from rustfsfs.volume.status import status
@@ -31,7 +31,7 @@ async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict
         progress(min(sealed, total), total, "sealing")
 
     made_room, error, end = False, None, volume.journal.end
-    while forks := sealing.hot_forks(volume, before=end):
+    while forks := windows.hot_forks(volume, before=end):
         try:
             done = await sealing.seal_forks(volume, forks, is_busy=lambda _fork: False, after_batch=count)
         except NoSpace:
@@ -52,15 +52,15 @@ async def seal(volume: Volume, args: dict[str, Any], progress: Progress) -> dict
 
 async def _why_not(volume: Volume) -> str | None:
     """Why the oldest hot file cannot be sealed; None if it can by now, or if nothing is hot any more."""
-    for fork in sealing.hot_forks(volume, limit=1):
+    for fork in windows.hot_forks(volume, limit=1):
         start: int | None = 0
         while start is not None:
             await volume.gate.opened()
-            windows, start = sealing.plan_fork(volume, fork, start)
+            planned, start = windows.plan_fork(volume, fork, start)
             try:
                 async with volume.seal_lock:
-                    for window in windows:
-                        alone = sealing.Batch()
+                    for window in planned:
+                        alone = windows.Batch()
                         alone.add(window)
                         await sealing.read_and_cut(volume, alone.windows, sealing.new_buffer(alone.plain_bytes))
             except (DamagedData, StoreError) as exc:

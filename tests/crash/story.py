@@ -40,6 +40,7 @@ from rustfsfs.volume import (
     reaping,
     sealing,
     snapshots,
+    windows,
     writing,
     xattrs,
 )
@@ -139,7 +140,7 @@ async def seal(volume: Volume) -> None:
 
 async def seal_batch(volume: Volume) -> None:
     """As the background sealer: the pack stays open."""
-    forks = sealing.hot_forks(volume)
+    forks = windows.hot_forks(volume)
     await sealing.seal_forks(volume, forks, is_busy=lambda _fork: False, after_batch=nothing_more)
     await durability.barrier(volume)
 

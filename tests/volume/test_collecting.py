@@ -8,7 +8,7 @@ import trio
 
 from rustfsfs.errors import StoreError
 from rustfsfs.meta import chunks, disks
-from rustfsfs.volume import collecting, epochs, reading, sealing, snapshots, writing
+from rustfsfs.volume import collecting, epochs, reading, sealing, snapshots, windows, writing
 from rustfsfs.volume.volume import Volume
 from tests.volume.in_memory import NOISE, InMemory, new_file, new_volume, put, seal
 
@@ -67,7 +67,7 @@ async def test_appends_that_fail_again_and_again_leave_nothing_behind(tmp_path: 
             home.files.failing["pwrite"] = [None, None, errno.EIO]  # the header and a frame, then no more
             with pytest.raises(StoreError):
                 await sealing.seal_forks(
-                    volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=nothing_more
+                    volume, windows.hot_forks(volume), is_busy=lambda _fork: False, after_batch=nothing_more
                 )
             await volume.gate.opened()
         assert (packs(volume), chunks.packs(volume.metadata)) == (set(), [])
@@ -83,13 +83,13 @@ async def test_a_pack_keeps_what_rows_name_when_a_later_append_fails(tmp_path: P
         data = NOISE.randbytes(200_000)
         await writing.write(volume, first, 0, data)
         await sealing.seal_forks(
-            volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=nothing_more
+            volume, windows.hot_forks(volume), is_busy=lambda _fork: False, after_batch=nothing_more
         )
         await writing.write(volume, second, 0, NOISE.randbytes(200_000))
         home.files.failing["pwrite"] = [errno.EIO]
         with pytest.raises(StoreError):
             await sealing.seal_forks(
-                volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=nothing_more
+                volume, windows.hot_forks(volume), is_busy=lambda _fork: False, after_batch=nothing_more
             )
         volume.cache.remove(1)
         assert bytes(await reading.read(volume, first, 0, 1 << 20)) == data

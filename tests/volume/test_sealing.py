@@ -14,7 +14,7 @@ from rustfsfs import ops
 from rustfsfs.errors import NoSpace
 from rustfsfs.meta import apply
 from rustfsfs.units import ROOT
-from rustfsfs.volume import collecting, commands, names, reading, recording, sealing, writing
+from rustfsfs.volume import collecting, commands, names, reading, recording, sealing, windows, writing
 from rustfsfs.volume.volume import Volume
 from tests.volume.in_memory import InMemory, new_volume
 
@@ -50,7 +50,7 @@ def seals(monkeypatch: pytest.MonkeyPatch) -> list[ops.Seal]:
 @pytest.mark.parametrize("stride", [1, 2, 700])
 async def test_a_file_of_crumbs_is_sealed_in_bounded_steps(tmp_path: Path, stride: int, seals: list[ops.Seal]) -> None:
     """More extents within one neighbourhood than a window takes: touching, with holes, and spread over many chunks."""
-    count = 3 * sealing.WINDOW_ROWS_MAX + 7
+    count = 3 * windows.WINDOW_ROWS_MAX + 7
     async with new_volume(tmp_path) as volume:
         inode, expected = new_file(volume, b"f"), bytearray(stride * count)
         for number in range(count):
@@ -86,7 +86,7 @@ AVERAGE = 65536  # bytes of a chunk there
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many batches were compressed at the same time, each time one began."""
-    monkeypatch.setattr(sealing, "BATCH_BYTES_MAX", BATCH)
+    monkeypatch.setattr(windows, "BATCH_BYTES_MAX", BATCH)
     seen: list[int] = []
     at_once = 0
     make_frames = sealing.make_frames
@@ -127,7 +127,7 @@ async def test_a_long_patch_that_ends_in_an_older_chunk_is_stored_once(
     tmp_path: Path, small_batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A window behind a batch that is on its way begins where that ended, also if the run is no chunk of its own."""
-    monkeypatch.setattr(sealing, "NEIGHBOURHOOD", 100_000)
+    monkeypatch.setattr(windows, "NEIGHBOURHOOD", 100_000)
     draw = random.Random(5)
     older, newer = draw.randbytes(1_500_000), draw.randbytes(1_000_000)
     async with new_volume(tmp_path) as volume:
@@ -159,7 +159,7 @@ async def test_a_disk_that_fills_between_two_batches(tmp_path: Path, small_batch
         kept.files.failing["pwrite"] = [None, None, None, None, None, None, None, None, None, errno.ENOSPC]
         with pytest.raises(NoSpace):
             await sealing.seal_forks(
-                volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=nothing_more
+                volume, windows.hot_forks(volume), is_busy=lambda _fork: False, after_batch=nothing_more
             )
         assert 0 < volume.metadata.running.hot_bytes < len(noise)
         assert bytes(await reading.read(volume, inode, 0, len(noise))) == noise
@@ -197,7 +197,7 @@ async def test_a_dead_fork_is_not_sealed(tmp_path: Path) -> None:
         names.unlink(volume, ROOT, b"f")
         recording.record(volume, ops.Release(inodes=[inode]))
         dead = volume.metadata.rows("SELECT fork FROM dead_forks")
-        assert sealing.plan_fork(volume, dead[0][0], 0) == ([], None)
+        assert windows.plan_fork(volume, dead[0][0], 0) == ([], None)
 
 
 async def test_a_file_of_crumbs_reads_whole_in_slices(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import trio
 
 from rustfsfs.meta import database, disks
-from rustfsfs.volume import durability, epochs, pagesums, reading, sealing, snapshots, writing
+from rustfsfs.volume import durability, epochs, pagesums, reading, sealing, snapshots, windows, writing
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.volume import Volume
 from tests.crash.story import Key, world_on
@@ -91,7 +91,7 @@ async def seal_into_open_pack(volume: Volume) -> None:
     async def nothing_more(_sealed_bytes: int) -> None:
         return
 
-    forks = sealing.hot_forks(volume)
+    forks = windows.hot_forks(volume)
     await sealing.seal_forks(volume, forks, is_busy=lambda _fork: False, after_batch=nothing_more)
     await volume.gate.opened()
 

@@ -29,6 +29,7 @@ from rustfsfs.volume import (
     reaping,
     sealing,
     warming,
+    windows,
     writing,
     xattrs,
 )
@@ -229,7 +230,7 @@ def test_what_is_hot_and_what_is_sealed_is_read_by_every_request_for_contents(
 ) -> None:
     async def work(volume: Volume) -> None:
         sealed = await write_file(volume, b"sealed", b"a" * 5000)
-        await sealing.seal_forks(volume, sealing.hot_forks(volume), is_busy=lambda _fork: False, after_batch=_at_once)
+        await sealing.seal_forks(volume, windows.hot_forks(volume), is_busy=lambda _fork: False, after_batch=_at_once)
         hot = await write_file(volume, b"hot", b"b" * 5000)
         await epochs.commit(volume)  # the scouts see what was committed
         for inode in (sealed, hot):
