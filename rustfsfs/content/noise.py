@@ -1,7 +1,7 @@
 """Is a chunk worth compressing? Asked of a sixteenth of it, before zstd sees all of it. Pure.
 
-zstd takes 70 us to give up on 256 KiB of noise and hand out a copy of it, this test 19. Of 417 MiB that chunks of
-programs, libraries and archives stored, it cost 0.08 % (measured 2026-11).
+zstd takes 70 us to give up on 256 KiB of noise and hand out a copy of it, this test 19 to 25. It cost 0.01 % of what
+programs, libraries and archives store, 0.07 % of an image of small files of all kinds (measured 2026-11).
 """
 
 from collections.abc import Callable
