@@ -1,5 +1,6 @@
 """What a user was promised, seen from outside: through a real mount, with the daemon as another process."""
 
+import mmap
 import os
 import random
 import re
@@ -118,6 +119,33 @@ def test_one_fsync_is_exactly_one_sync_of_the_journal(mounted: Mounted, tmp_path
     calls = [line for line in trace.read_text().splitlines() if re.search(r"\b(fdatasync|fsync|sync|syncfs)\(", line)]
     assert len(calls) == 1, calls
     assert "fdatasync" in calls[0] and "/journal/" in calls[0]
+
+
+@pytest.mark.parametrize("how", ["write", "mapping"])
+def test_a_closed_file_survives_a_kill_although_close_asks_nobody(mounted: Mounted, tmp_path: Path, how: str) -> None:
+    """The kernel asks with FLUSH once and never again; pages changed through a mapping it writes before it would."""
+    (mounted.point / "first").write_bytes(b"its close is the one that asks")
+    path, trace = mounted.point / "f", tmp_path / "trace"
+    command = ["strace", "-e", "trace=read", "-xx", "-s", "8", "-o", str(trace), "-p", str(mounted.pid)]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr is not None
+    tracer.stderr.readline()  # "Process N attached"
+    with open(path, "wb+", buffering=0) as file:
+        file.write(b"a" * 4096)
+        if how == "mapping":
+            with mmap.mmap(file.fileno(), 4096) as pages:
+                pages[:] = b"b" * 4096
+    tracer.terminate()
+    tracer.wait(30)
+    tracer.stderr.close()
+    opcodes = [int(found, 16) for found in re.findall(r'"(?:\\x..){4}\\x(..)\\x00\\x00\\x00"', trace.read_text())]
+    assert WRITE in opcodes and FLUSH not in opcodes
+    mounted.kill()
+    mounted.mount()
+    assert path.read_bytes() == (b"a" if how == "write" else b"b") * 4096
+
+
+WRITE, FLUSH = 16, 25  # linux/fuse.h, enum fuse_opcode
 
 
 def test_no_name_content_or_passphrase_is_on_the_disk_in_clear(mounted: Mounted) -> None:
