@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from rustfsfs import ops
 from rustfsfs.content.aead import NONCE_SIZE, TAG_SIZE
@@ -19,15 +19,14 @@ from rustfsfs.journal import layout, segments
 from rustfsfs.journal.buffers import Buffers
 from rustfsfs.journal.layout import HEADER_SIZE, PREFIX, Cut, Header, SegmentName
 from rustfsfs.journal.segments import Record, SegmentFile
-from rustfsfs.units import SegmentNo
+from rustfsfs.units import PIECE_SIZE, SegmentNo
 from rustfsfs.world import Files
 
 log = logging.getLogger("rustfsfs")
 PREPARED = 2  # segments that exist beforehand, so that an fsync is one fdatasync (DESIGN.md §2)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A record above the watermark, kept so that it can be written to a new file (I10)."""
 
     seq: int
@@ -35,7 +34,7 @@ class Held:
     position: int
     op_size: int
     data_size: int
-    sealed: memoryview  # of `Buffers`
+    sealed: memoryview | bytes  # a memoryview is of `Buffers`
 
 
 class SyncJob:
@@ -148,20 +147,9 @@ class Journal:
         """
         file = self._current
         assert file is not None and address.seq == self.appended_seq + 1 and not file.failed
-        joined = memoryview(data[0]) if len(data) == 1 else memoryview(b"".join(data))
-        random = self._random_bytes(NONCE_SIZE * (1 + layout.piece_count(len(joined))))
+        joined = data[0] if len(data) == 1 else b"".join(data)
         position = file.end
-        sealed = self._buffers.take(layout.record_size(len(op), len(joined)))
-        layout.seal_record_into(
-            sealed,
-            file.cipher,
-            position,
-            seq=address.seq,
-            watermark=self.durable_seq,
-            op=op,
-            data=joined,
-            random=random,
-        )
+        sealed = self._sealed(file, position, address.seq, op, joined)
         try:
             done = self._files.pwrite(file.fd, sealed, position)
         except OSError as exc:
@@ -177,6 +165,21 @@ class Journal:
         self._tag = _tag(sealed, len(op))
         self._unsynced[file] = None
         self._held.append(Held(address.seq, file, position, len(op), len(joined), sealed))
+
+    def _sealed(
+        self, file: SegmentFile, position: int, seq: int, op: bytes, data: memoryview | bytes
+    ) -> memoryview | bytes:
+        watermark, random = self.durable_seq, self._random_bytes(NONCE_SIZE * (1 + layout.piece_count(len(data))))
+        if len(data) <= PIECE_SIZE:
+            return layout.seal_small_record(
+                file.cipher, position, seq=seq, watermark=watermark, op=op, data=data, random=random
+            )
+        sealed = self._buffers.take(layout.record_size(len(op), len(data)))
+        view = memoryview(data)
+        layout.seal_record_into(
+            sealed, file.cipher, position, seq=seq, watermark=watermark, op=op, data=view, random=random
+        )
+        return sealed
 
     def _end(self, file: SegmentFile) -> None:
         """A file that failed takes nothing more. On a full disk its successor has to wait for the next record."""
@@ -372,7 +375,8 @@ class Journal:
             if file.last_seq <= job.target_seq:
                 self._unsynced.pop(file, None)
         while self._held and self._held[0].seq <= job.target_seq:
-            self._buffers.give(self._held.popleft().sealed)
+            if isinstance(sealed := self._held.popleft().sealed, memoryview):
+                self._buffers.give(sealed)
         self.durable_seq = max(self.durable_seq, job.target_seq)
         self._synced_bytes = max(self._synced_bytes, job.appended_bytes)
 
@@ -402,7 +406,7 @@ class Journal:
             sealed = self._resealed(one, new)
             if self._files.pwrite(new.fd, sealed, one.position) != len(sealed):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            moved[one.seq] = replace(one, file=new, sealed=sealed)
+            moved[one.seq] = one._replace(file=new, sealed=sealed)
         self._files.sync(new.fd)
         new.end, new.last_seq = old.end, old.last_seq
         new.failed = append_failed  # then a cut has to follow, as if it had gone on well
@@ -447,6 +451,6 @@ class Journal:
         self._segments.clear()
 
 
-def _tag(sealed: memoryview, op_size: int) -> bytes:
+def _tag(sealed: memoryview | bytes, op_size: int) -> bytes:
     """The tag of a record's op."""
     return bytes(sealed[PREFIX.size + op_size : PREFIX.size + op_size + TAG_SIZE])

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from rustfsfs.content.aead import NONCE_SIZE, TAG_SIZE, Aead
+from rustfsfs.content.aead import NONCE_SIZE, TAG_SIZE, Aead, Buffer
 from rustfsfs.content.keys import derive
 from rustfsfs.errors import DamagedData
 from rustfsfs.units import MIB, PIECE_SIZE, WRITE_SIZE_MAX
@@ -189,6 +189,22 @@ def seal_record_into(
         cipher.aead.seal_into(nonce, plain, aad, view[at + NONCE_SIZE : end])
         at = end
     assert at == total
+
+
+def seal_small_record(
+    cipher: Cipher, position: int, *, seq: int, watermark: int, op: bytes, data: Buffer, random: bytes
+) -> bytes:
+    """As `seal_record`, for at most one piece of data: joined from its parts, which takes fewer steps."""
+    op_size, size = len(op), len(data)
+    assert op_size <= OP_SIZE_MAX and size <= PIECE_SIZE, (op_size, size)
+    total = PREFIX.size + op_size + TAG_SIZE + (size + PIECE_OVERHEAD if size else 0)
+    nonce = random[:NONCE_SIZE]
+    prefix = PREFIX.pack(total, op_size, size, seq, watermark, nonce)
+    head = prefix + cipher.aead.seal(nonce, op, cipher.op_aad(position, prefix))
+    if not size:
+        return head
+    nonce = random[NONCE_SIZE:]
+    return b"".join((head, nonce, cipher.aead.seal(nonce, data, cipher.piece_aad(position + len(head), size))))
 
 
 def parse_prefix(data: bytes) -> Prefix | None:

@@ -82,6 +82,16 @@ def test_a_record_is_as_long_as_reckoned_and_opens(size: int) -> None:
     assert opened(record) == (b"an op", data)
 
 
+@pytest.mark.parametrize("size", [size for size in SIZES if size <= PIECE_SIZE])
+def test_a_small_record_has_the_same_bytes_whichever_way_it_is_made(size: int) -> None:
+    data, random = bytes(index % 251 for index in range(size)), bytes(range(12)) + b"n" * 12
+    small = layout.seal_small_record(
+        Cipher(KEY, UUID, NAME), 77, seq=9, watermark=8, op=b"op", data=data, random=random
+    )
+    view, cipher = memoryview(data), Cipher(KEY, UUID, NAME)
+    assert small == layout.seal_record(cipher, 77, seq=9, watermark=8, op=b"op", data=view, random=random)
+
+
 @given(data=st.data(), size=st.sampled_from([0, 5, PIECE_SIZE + 9]))
 def test_one_flipped_bit_never_opens(data: st.DataObject, size: int) -> None:
     record = bytearray(sealed(b"an op", b"d" * size))
