@@ -36,15 +36,26 @@ def name_size(name: bytes) -> int:
     return 2 * len(name)
 
 
-def _change_directory(metadata: Metadata, inode: int, *, size: int, subdirectories: int, now_ns: int) -> None:
+def _change_directory(metadata: Metadata, row: Attributes, *, size: int, subdirectories: int, now_ns: int) -> None:
     """Its mtime goes the way of its ctime, so it does not go back with the clock, and does go back from a time that
-    a user set in the future: rsync looks whether it has to set it again."""
+    a user set in the future: rsync looks whether it has to set it again.
+
+    The last change of an op: it is what the kernel asks for next.
+    """
+    changed_ns = _later(row, now_ns)
+    size_bytes, nlink = row.size_bytes + size, row.nlink + subdirectories
     metadata.run(
-        "UPDATE inodes SET size_bytes = size_bytes + ?, nlink = nlink + ?, mtime_ns = max(?, ctime_ns + 1),"
-        " ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?",
-        (size, subdirectories, now_ns, now_ns, inode),
+        "UPDATE inodes SET size_bytes = ?, nlink = ?, mtime_ns = ?, ctime_ns = ? WHERE inode = ?",
+        (size_bytes, nlink, changed_ns, changed_ns, row.inode),
     )
-    assert metadata.changed() == 1, inode
+    assert metadata.changed() == 1, row
+    row = row._replace(size_bytes=size_bytes, nlink=nlink, mtime_ns=changed_ns, ctime_ns=changed_ns)
+    metadata.seen[row.inode] = row
+
+
+def _later(row: Attributes, now_ns: int) -> int:
+    """The ctime of a row that changes now."""
+    return max(now_ns, row.ctime_ns + 1)
 
 
 def _create(metadata: Metadata, op: ops.Create, at: ops.Address) -> None:
@@ -66,48 +77,50 @@ def _create(metadata: Metadata, op: ops.Create, at: ops.Address) -> None:
         stale_tail=0,
         xattr_count=len(op.xattrs),
     )
+    above = None if op.inode == op.parent else inodes.get(metadata, op.parent)  # the root has no name
     inodes.add(metadata, row, symlink_target=op.target if stat.S_ISLNK(op.mode) else None)
     for name, value in op.xattrs:
         metadata.run("INSERT INTO xattrs VALUES (?, ?, ?)", (op.inode, name, value))
     metadata.running.next_inode = max(metadata.running.next_inode, op.inode + 1)
-    if op.inode == op.parent:  # the root has no name
-        return
-    entries.add(metadata, op.parent, op.name, op.inode, cookie=at.seq + FIRST_COOKIE)
-    _change_directory(metadata, op.parent, size=name_size(op.name), subdirectories=int(is_directory), now_ns=op.now_ns)
+    if above is not None:
+        entries.add(metadata, op.parent, op.name, op.inode, cookie=at.seq + FIRST_COOKIE)
+        subdirectories = int(is_directory)
+        _change_directory(metadata, above, size=name_size(op.name), subdirectories=subdirectories, now_ns=op.now_ns)
+    metadata.seen[op.inode] = row
 
 
 FIRST_COOKIE = 2  # cookies 1 and 2 are '.' and '..'; seq begins with 1
 
 
 def _link(metadata: Metadata, op: ops.Link, at: ops.Address) -> None:
+    above = inodes.get(metadata, op.parent)
     entries.add(metadata, op.parent, op.name, op.inode, cookie=at.seq + FIRST_COOKIE)
     sql = "UPDATE inodes SET nlink = nlink + 1, ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?"
     metadata.run(sql, (op.now_ns, op.inode))
-    _change_directory(metadata, op.parent, size=name_size(op.name), subdirectories=0, now_ns=op.now_ns)
+    _change_directory(metadata, above, size=name_size(op.name), subdirectories=0, now_ns=op.now_ns)
 
 
 def _unlink(metadata: Metadata, op: ops.Unlink, at: ops.Address) -> None:
-    row = entries.find_attributes(metadata, op.parent, op.name)
+    row, above = entries.find_attributes(metadata, op.parent, op.name), inodes.get(metadata, op.parent)
     assert row is not None and not row.is_directory, op
     entries.remove(metadata, op.parent, op.name)
-    _change_directory(metadata, op.parent, size=-name_size(op.name), subdirectories=0, now_ns=op.now_ns)
     _drop_link(metadata, row, now_ns=op.now_ns)
+    _change_directory(metadata, above, size=-name_size(op.name), subdirectories=0, now_ns=op.now_ns)
 
 
 def _rmdir(metadata: Metadata, op: ops.Rmdir, at: ops.Address) -> None:
-    row = entries.find_attributes(metadata, op.parent, op.name)
+    row, above = entries.find_attributes(metadata, op.parent, op.name), inodes.get(metadata, op.parent)
     assert row is not None and row.is_directory and row.size_bytes == 0, op
     entries.remove(metadata, op.parent, op.name)
-    _change_directory(metadata, op.parent, size=-name_size(op.name), subdirectories=-1, now_ns=op.now_ns)
     _drop_link(metadata, row, now_ns=op.now_ns)
+    _change_directory(metadata, above, size=-name_size(op.name), subdirectories=-1, now_ns=op.now_ns)
 
 
 def _drop_link(metadata: Metadata, row: Attributes, *, now_ns: int) -> None:
     """One name less. After the last one the inode is an orphan, until `Release`."""
     left = 0 if row.is_directory else row.nlink - 1
-    metadata.run(
-        "UPDATE inodes SET nlink = ?, ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?", (left, now_ns, row.inode)
-    )
+    sql = "UPDATE inodes SET nlink = ?, ctime_ns = ? WHERE inode = ?"
+    metadata.run(sql, (left, _later(row, now_ns), row.inode))
     if left == 0:
         metadata.run("INSERT INTO orphans VALUES (?)", (row.inode,))
 
@@ -123,20 +136,20 @@ def _discard(metadata: Metadata, row: Attributes, count: int) -> int:
 
 
 def _forget_fork(metadata: Metadata, fork: int, *, more: bool) -> None:
+    """Of an inode that goes, or gets another one. `more`: extents of it are left."""
     metadata.run("DELETE FROM overlaid WHERE fork = ?", (fork,))
     if more:
-        metadata.run("INSERT OR IGNORE INTO dead_forks VALUES (?)", (fork,))
-    else:
-        metadata.run("DELETE FROM dead_forks WHERE fork = ?", (fork,))
+        metadata.run("INSERT INTO dead_forks VALUES (?)", (fork,))
 
 
 def _rename(metadata: Metadata, op: ops.Rename, at: ops.Address) -> None:
     moved = entries.find_attributes(metadata, op.parent, op.name)
     replaced = entries.find_attributes(metadata, op.new_parent, op.new_name)
+    above = inodes.get(metadata, op.parent), inodes.get(metadata, op.new_parent)
     assert moved is not None, op
     if op.exchange:
         assert replaced is not None, op
-        _exchange(metadata, op, moved, replaced)
+        _exchange(metadata, op, moved, replaced, above)
         return
     entries.remove(metadata, op.parent, op.name)
     if replaced is None:
@@ -144,40 +157,66 @@ def _rename(metadata: Metadata, op: ops.Rename, at: ops.Address) -> None:
     else:
         assert not replaced.is_directory or replaced.size_bytes == 0, op
         entries.point(metadata, op.new_parent, op.new_name, moved.inode)
+        _drop_link(metadata, replaced, now_ns=op.now_ns)
+    _set_parent(metadata, moved, op.new_parent, now_ns=op.now_ns)
     is_directory, new_name_size = int(moved.is_directory), name_size(op.new_name) if replaced is None else 0
     gone = int(replaced is not None and replaced.is_directory)
-    _change_directory(metadata, op.parent, size=-name_size(op.name), subdirectories=-is_directory, now_ns=op.now_ns)
-    _change_directory(metadata, op.new_parent, size=new_name_size, subdirectories=is_directory - gone, now_ns=op.now_ns)
-    _set_parent(metadata, moved, op.new_parent, now_ns=op.now_ns)
-    if replaced is not None:
-        _drop_link(metadata, replaced, now_ns=op.now_ns)
+    sizes, subdirectories = (-name_size(op.name), new_name_size), (-is_directory, is_directory - gone)
+    _change_directories(metadata, above, sizes=sizes, subdirectories=subdirectories, now_ns=op.now_ns)
 
 
-def _exchange(metadata: Metadata, op: ops.Rename, moved: Attributes, replaced: Attributes) -> None:
+def _exchange(
+    metadata: Metadata, op: ops.Rename, moved: Attributes, replaced: Attributes, above: tuple[Attributes, Attributes]
+) -> None:
     entries.point(metadata, op.parent, op.name, replaced.inode)
     entries.point(metadata, op.new_parent, op.new_name, moved.inode)
-    shift = int(replaced.is_directory) - int(moved.is_directory)
-    _change_directory(metadata, op.parent, size=0, subdirectories=shift, now_ns=op.now_ns)
-    _change_directory(metadata, op.new_parent, size=0, subdirectories=-shift, now_ns=op.now_ns)
     _set_parent(metadata, moved, op.new_parent, now_ns=op.now_ns)
     _set_parent(metadata, replaced, op.parent, now_ns=op.now_ns)
+    shift = int(replaced.is_directory) - int(moved.is_directory)
+    _change_directories(metadata, above, sizes=(0, 0), subdirectories=(shift, -shift), now_ns=op.now_ns)
+
+
+def _change_directories(
+    metadata: Metadata,
+    above: tuple[Attributes, Attributes],
+    *,
+    sizes: tuple[int, int],
+    subdirectories: tuple[int, int],
+    now_ns: int,
+) -> None:
+    """Those of the old and of the new name; they may be one."""
+    old, new = above
+    if old.inode == new.inode:
+        _change_directory(metadata, old, size=sum(sizes), subdirectories=sum(subdirectories), now_ns=now_ns)
+        return
+    _change_directory(metadata, old, size=sizes[0], subdirectories=subdirectories[0], now_ns=now_ns)
+    _change_directory(metadata, new, size=sizes[1], subdirectories=subdirectories[1], now_ns=now_ns)
 
 
 def _set_parent(metadata: Metadata, row: Attributes, parent: int, *, now_ns: int) -> None:
     metadata.run(
-        "UPDATE inodes SET ctime_ns = max(?, ctime_ns + 1), parent = ? WHERE inode = ?",
-        (now_ns, parent if row.is_directory else 0, row.inode),
+        "UPDATE inodes SET ctime_ns = ?, parent = ? WHERE inode = ?",
+        (_later(row, now_ns), parent if row.is_directory else 0, row.inode),
     )
 
 
 def _set_attributes(metadata: Metadata, op: ops.SetAttributes, at: ops.Address) -> None:
-    metadata.run(
-        "UPDATE inodes SET mode = coalesce(?, mode), uid = coalesce(?, uid), gid = coalesce(?, gid),"
-        " atime_ns = coalesce(?, atime_ns), mtime_ns = coalesce(?, mtime_ns),"
-        " ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?",
-        (op.mode, op.uid, op.gid, op.atime_ns, op.mtime_ns, op.ctime_ns, op.inode),
+    row = inodes.get(metadata, op.inode)
+    row = row._replace(
+        mode=row.mode if op.mode is None else op.mode,
+        uid=row.uid if op.uid is None else op.uid,
+        gid=row.gid if op.gid is None else op.gid,
+        atime_ns=row.atime_ns if op.atime_ns is None else op.atime_ns,
+        mtime_ns=row.mtime_ns if op.mtime_ns is None else op.mtime_ns,
+        ctime_ns=_later(row, op.ctime_ns),
     )
-    if op.acl is not None:
+    metadata.run(
+        "UPDATE inodes SET mode = ?, uid = ?, gid = ?, atime_ns = ?, mtime_ns = ?, ctime_ns = ? WHERE inode = ?",
+        (row.mode, row.uid, row.gid, row.atime_ns, row.mtime_ns, row.ctime_ns, row.inode),
+    )
+    if op.acl is None:
+        metadata.seen[row.inode] = row
+    else:
         inodes.set_xattr(metadata, op.inode, b"system.posix_acl_access", op.acl)
 
 
@@ -200,18 +239,28 @@ def _truncate(metadata: Metadata, op: ops.Truncate, at: ops.Address) -> None:
 
 
 def _write(metadata: Metadata, op: ops.Write, at: ops.Address) -> None:
-    fork = metadata.rows("SELECT fork FROM inodes WHERE inode = ?", (op.inode,))[0][0]
+    row = inodes.get(metadata, op.inode)
     total = sum(length for _skip, length in op.runs)
     new, done = [], 0
     for skip, length in op.runs:
         new.append(Extent(op.offset + skip, length, at.segment, at.data_position, done, total))
         done += length
-    change = extents.write(metadata, fork, op.offset, op.offset + op.size_bytes, new)
-    metadata.run(
-        "UPDATE inodes SET size_bytes = max(size_bytes, ?), mapped_bytes = mapped_bytes + ?, mtime_ns = ?,"
-        " ctime_ns = max(?, ctime_ns + 1) WHERE inode = ?",
-        (op.offset + op.size_bytes, change, op.now_ns, op.now_ns, op.inode),
+    end = op.offset + op.size_bytes
+    if op.offset >= row.size_bytes and not row.stale_tail:
+        change = extents.add(metadata, row.fork, new)
+    else:
+        change = extents.write(metadata, row.fork, op.offset, end, new)
+    row = row._replace(
+        size_bytes=max(row.size_bytes, end),
+        mapped_bytes=row.mapped_bytes + change,
+        mtime_ns=op.now_ns,
+        ctime_ns=_later(row, op.now_ns),
     )
+    metadata.run(
+        "UPDATE inodes SET size_bytes = ?, mapped_bytes = ?, mtime_ns = ?, ctime_ns = ? WHERE inode = ?",
+        (row.size_bytes, row.mapped_bytes, row.mtime_ns, row.ctime_ns, row.inode),
+    )
+    metadata.seen[row.inode] = row
     metadata.running.logical_bytes += change
 
 
@@ -242,7 +291,9 @@ def _release(metadata: Metadata, op: ops.Release, at: ops.Address) -> None:
 
 def _reap(metadata: Metadata, op: ops.Reap, at: ops.Address) -> None:
     freed = extents.free_from(metadata, op.fork, 0, op.count)
-    _forget_fork(metadata, op.fork, more=freed.more)
+    if not freed.more:
+        metadata.run("DELETE FROM overlaid WHERE fork = ?", (op.fork,))  # of a Seal that came late
+        metadata.run("DELETE FROM dead_forks WHERE fork = ?", (op.fork,))
 
 
 def _trim(metadata: Metadata, op: ops.Trim, at: ops.Address) -> None:

@@ -21,7 +21,9 @@ PAGE_SIZE = 4096
 BUSY_MS = 10_000  # how long one connection waits for the other
 SHORT_BUSY_MS = 50  # or, with the gate shut, for statements of a few ms
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)  # a page that does not open, or is not what it should be
+SEEN_MAX = 64  # rows: those of the last few requests
 Bindings = Sequence[int | float | str | bytes | None]
+Seen = int | tuple[int, bytes]  # an inode, or a name in a directory
 
 FILE_PRAGMAS = f"""
 PRAGMA page_size = {PAGE_SIZE};
@@ -76,6 +78,13 @@ class Running:
         return self.pack_bytes - self.stored_bytes + self.doomed_bytes
 
 
+class _Blind(dict[Seen, Any]):
+    """Of a connection that changes nothing: others may, at any time."""
+
+    def __setitem__(self, what: Seen, row: Any) -> None:
+        pass
+
+
 def damaged(exc: apsw.Error) -> DamagedMetadata:
     return DamagedMetadata(f"the metadata is damaged ({exc}); fsck --rebuild-index, or else --restore-metadata, helps")
 
@@ -93,6 +102,9 @@ class Metadata:
 
     Statements raise NoSpace and StoreUnavailable for what a disk does, DamagedMetadata where a page does not open;
     apsw.Error otherwise.
+
+    `seen` is what was read since the last change: while our write transaction is open nobody else changes anything, and
+    the requests of one program ask for the same few rows, as does `apply` for what its verb has just looked at.
     """
 
     def __init__(self, db: apsw.Connection, path: str, key: bytes) -> None:
@@ -103,10 +115,17 @@ class Metadata:
         self.in_commit = False  # a worker has the connection; asserts that nobody came past the gate
         self.rolled_back: Callable[[Exception], None] | None = None
         self.lost: str | None = None
+        self.seen: dict[Seen, Any] = _Blind()
         self._cursor = db.cursor()
+
+    def begin(self, *, spills: bool) -> None:
+        self.run(f"PRAGMA cache_spill = {'ON' if spills else 'OFF'}")  # SQLite takes it outside a transaction only
+        self.run("BEGIN IMMEDIATE")
+        self.seen = {}
 
     def run(self, sql: str, bindings: Bindings = ()) -> None:
         assert not self.in_commit, sql
+        self.seen.clear()
         if self.lost is not None:
             raise StoreUnavailable(self.lost)
         try:
@@ -116,6 +135,7 @@ class Metadata:
 
     def run_many(self, sql: str, bindings: Iterable[Bindings]) -> None:
         assert not self.in_commit, sql
+        self.seen.clear()
         if self.lost is not None:
             raise StoreUnavailable(self.lost)
         try:
@@ -124,7 +144,10 @@ class Metadata:
             self._failed(exc)
 
     def rows(self, sql: str, bindings: Bindings = ()) -> list[tuple[Any, ...]]:
+        """Of a SELECT: what changes something is for `run`."""
         assert not self.in_commit, sql
+        if len(self.seen) > SEEN_MAX:
+            self.seen.clear()
         if self.lost is not None:
             raise StoreUnavailable(self.lost)
         try:
@@ -133,6 +156,7 @@ class Metadata:
             self._failed(exc)
 
     def _failed(self, exc: apsw.Error) -> NoReturn:
+        self.seen.clear()
         trouble = trouble_of(exc)
         if trouble is None:
             raise exc
@@ -147,7 +171,7 @@ class Metadata:
 
     def commit(self) -> None:
         """Blocking: durable on return. For a worker: whoever called it brings back what a failure rolled back."""
-        self.in_commit = True
+        self.in_commit, self.seen = True, _Blind()
         try:
             self._cursor.execute("COMMIT")
         except apsw.Error as exc:
@@ -243,8 +267,7 @@ def begin(metadata: Metadata, *, spills: bool = False) -> None:
 
     Epochs are short, and their statements shall not meet a full disk; a replay at opening may be long.
     """
-    metadata.run(f"PRAGMA cache_spill = {'ON' if spills else 'OFF'}")  # SQLite takes it outside a transaction only
-    metadata.run("BEGIN IMMEDIATE")
+    metadata.begin(spills=spills)
 
 
 def commit(metadata: Metadata) -> None:

@@ -8,6 +8,9 @@ from rustfsfs.units import Inode
 
 
 def find(metadata: Metadata, parent: int, name: bytes) -> Inode | None:
+    if (what := (parent, name)) in metadata.seen:
+        seen: Attributes | None = metadata.seen[what]
+        return None if seen is None else seen.inode
     for (inode,) in metadata.rows("SELECT inode FROM entries WHERE parent = ? AND name = ?", (parent, name)):
         return Inode(inode)
     return None
@@ -15,9 +18,15 @@ def find(metadata: Metadata, parent: int, name: bytes) -> Inode | None:
 
 def find_attributes(metadata: Metadata, parent: int, name: bytes) -> Attributes | None:
     """The inode a name stands for, in one statement."""
-    for row in metadata.rows(_FIND_ATTRIBUTES, (parent, name)):
-        return Attributes._make(row)
-    return None
+    found: Attributes | None = None
+    if (what := (parent, name)) in metadata.seen:
+        found = metadata.seen[what]
+        return found
+    for row in metadata.rows(_FIND_ATTRIBUTES, what):
+        found = Attributes._make(row)
+        metadata.seen[found.inode] = found
+    metadata.seen[what] = found
+    return found
 
 
 _FIND_ATTRIBUTES = f"SELECT {QUALIFIED} FROM entries e JOIN inodes i USING (inode) WHERE e.parent = ? AND e.name = ?"

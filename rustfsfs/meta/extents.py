@@ -75,13 +75,18 @@ def write(metadata: Metadata, fork: int, start: int, end: int, new: Sequence[Ext
     """[start, end) now holds `new` and holes; returns the change in mapped bytes."""
     old = overlapping(metadata, fork, start, end)
     if not old:
-        if not new:
-            return 0
-        metadata.run_many("INSERT INTO extents VALUES (?, ?, ?, ?, ?, ?, ?)", [(fork, *extent) for extent in new])
-        added = sum(e.length for e in new)
-        metadata.running.hot_bytes += added
-        return added
+        return add(metadata, fork, new)
     return replace(metadata, fork, old, [*new, *without(old, start, end)])
+
+
+def add(metadata: Metadata, fork: int, new: Sequence[Extent]) -> int:
+    """As `write` where nothing lies, so that nobody has to look: behind the end of a file without a stale tail."""
+    if not new:
+        return 0
+    metadata.run_many("INSERT INTO extents VALUES (?, ?, ?, ?, ?, ?, ?)", [(fork, *extent) for extent in new])
+    added = sum(e.length for e in new)
+    metadata.running.hot_bytes += added
+    return added
 
 
 class Freed(NamedTuple):

@@ -42,16 +42,21 @@ _SELECT = f"SELECT {COLUMNS} FROM inodes WHERE inode = ?"
 
 
 def find(metadata: Metadata, inode: int) -> Attributes | None:
+    found: Attributes | None = metadata.seen.get(inode)
+    if found is not None:
+        return found
     for row in metadata.rows(_SELECT, (inode,)):
-        return Attributes._make(row)
-    return None
+        found = Attributes._make(row)
+        metadata.seen[inode] = found
+    return found
 
 
 def get(metadata: Metadata, inode: int) -> Attributes:
     """Raises NoSuchInode."""
-    for row in metadata.rows(_SELECT, (inode,)):
-        return Attributes._make(row)
-    raise NoSuchInode(f"inode {inode} does not exist")
+    found = find(metadata, inode)
+    if found is None:
+        raise NoSuchInode(f"inode {inode} does not exist")
+    return found
 
 
 def target(metadata: Metadata, inode: int) -> bytes | None:

@@ -29,7 +29,20 @@ class Bench:
     def do(self, op: ops.AnyOp) -> int:
         seq = self.metadata.running.last_seq + 1
         apply(self.metadata, op, ops.Address(seq=seq, segment=1, data_position=seq * 10_000_000))
+        self._look_whether_what_was_seen_is_there()
         return seq
+
+    def _look_whether_what_was_seen_is_there(self) -> None:
+        seen = dict(self.metadata.seen)
+        self.metadata.seen.clear()
+        for what, row in seen.items():
+            assert row == (
+                entries.find_attributes(self.metadata, *what)
+                if isinstance(what, tuple)
+                else inodes.find(self.metadata, what)
+            )
+        self.metadata.seen.clear()
+        self.metadata.seen.update(seen)
 
     def findings(self) -> list[str]:
         return [finding.text for finding in checks.check(self.metadata)]
@@ -222,6 +235,27 @@ def test_renaming_a_directory_moves_its_dot_dot(bench: Bench) -> None:
     bench.do(ops.Rename(2, b"c", 3, b"c", False, 5))
     assert inodes.get(bench.metadata, 4).parent == 3
     assert (inodes.get(bench.metadata, 2).nlink, inodes.get(bench.metadata, 3).nlink) == (2, 3)
+
+
+@pytest.mark.parametrize("exchange", [False, True])
+def test_a_rename_within_a_directory_changes_it_once(bench: Bench, exchange: bool) -> None:
+    bench.do(create(1, b"a", 2, DIRECTORY, now_ns=5))
+    bench.do(create(1, b"bb", 3, FILE, now_ns=6))
+    bench.do(ops.Rename(1, b"a", 1, b"bb" if exchange else b"ccc", exchange, 9))
+    row = inodes.get(bench.metadata, 1)
+    assert (row.nlink, row.size_bytes, row.mtime_ns) == (3, 6 if exchange else 10, 9)
+    assert inodes.get(bench.metadata, 2).ctime_ns == 9
+
+
+def test_a_write_behind_the_end_is_added_without_a_look(bench: Bench) -> None:
+    """Nothing lies there, but in a file with a stale tail, which does not grow before it is trimmed."""
+    bench.do(create(1, b"f", 2, FILE))
+    bench.do(write(2, 0, 100))
+    bench.do(ops.Truncate(2, 50, 3))
+    bench.do(write(2, 50, 10))
+    bench.do(write(2, 70, 10))
+    assert bench.contents(2) == [(0, 50, 1), (50, 10, 1), (70, 10, 1)]
+    assert inodes.get(bench.metadata, 2).mapped_bytes == bench.metadata.running.logical_bytes == 70
 
 
 NAMES = [b"a", b"b", b"c"]
