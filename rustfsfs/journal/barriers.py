@@ -15,6 +15,7 @@ UNSYNCED_BYTES_MAX = 64 * MIB  # then writers wait
 INLINE_S_MAX = 0.0005  # a faster fdatasync than this is done on the spot: a hop to a thread costs 0.1 ms
 INLINE_BYTES_MAX = MIB
 AVERAGE_WEIGHT = 0.2
+SLOW_S = 0.001  # a sync that took longer counts as this much: one that met other work says little about the next
 
 log = logging.getLogger("rustfsfs")
 
@@ -69,6 +70,7 @@ class Barriers:
             await self._done.wait()
 
     def _sync_here(self) -> None:
+        self._journal.write_ahead()
         job = self._journal.sync_work()
         started_s = trio.current_time()
         job.run()
@@ -76,7 +78,7 @@ class Barriers:
         self._journal.finish(job)
 
     def _note(self, seconds: float) -> None:
-        self._average_s += AVERAGE_WEIGHT * (seconds - self._average_s)
+        self._average_s += AVERAGE_WEIGHT * (min(seconds, SLOW_S) - self._average_s)
 
     def _start(self) -> None:
         """Hand a job to the sync thread; `_land` hears of it on the trio thread."""

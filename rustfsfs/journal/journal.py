@@ -9,7 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from rustfsfs import ops
@@ -19,11 +19,12 @@ from rustfsfs.journal import layout, segments
 from rustfsfs.journal.buffers import Buffers
 from rustfsfs.journal.layout import HEADER_SIZE, PREFIX, Cut, Header, SegmentName
 from rustfsfs.journal.segments import Record, SegmentFile
-from rustfsfs.units import PIECE_SIZE, SegmentNo
+from rustfsfs.units import KIB, PIECE_SIZE, SegmentNo
 from rustfsfs.world import Files
 
 log = logging.getLogger("rustfsfs")
 PREPARED = 2  # segments that exist beforehand, so that an fsync is one fdatasync (DESIGN.md §2)
+AHEAD_ZEROS = bytes(64 * KIB)  # as much as 15 fsyncs of 4 KiB take
 
 
 class Held(NamedTuple):
@@ -360,6 +361,21 @@ class Journal:
             raise DamagedData(f"record {wanted} of the journal is missing")
 
     # --- durability ----------------------------------------------------------------------------------------------
+
+    def write_ahead(self) -> None:
+        """Zeros where the next small records will lie, for the sync that follows to make durable with what it is for.
+
+        To sync into blocks that were allocated but never written, ext4 has to commit its own journal: 208 us for 4 KiB,
+        130 where there were zeros (measured 2026-11; DESIGN.md §15). What a reader finds there is the same: zeros. A
+        failure is no news: the next append or sync of the file will tell.
+        """
+        file = self._current
+        if file is None or file.failed or file.end < file.written_end:
+            return
+        zeros = memoryview(AHEAD_ZEROS)[: self._segment_bytes - file.end]
+        file.written_end = file.end + len(zeros)
+        with suppress(OSError):
+            self._files.pwrite(file.fd, zeros, file.end)
 
     def sync_work(self) -> SyncJob:
         """What has to be synced now to make everything appended so far durable."""

@@ -32,6 +32,7 @@ class SegmentFile:
     end: int = HEADER_SIZE  # behind the last record
     last_seq: int = 0  # of the last record in it; 0: none yet
     failed: bool = False  # an append or a sync failed: never written or synced again
+    written_end: int = 0  # what lies before it was written, if only with zeros; behind it blocks are just allocated
 
 
 class Record(NamedTuple):

@@ -80,6 +80,10 @@ class Run:
         self.append(0)
         self.barrier()
 
+    def write_ahead(self) -> None:
+        assert self.journal is not None
+        self.journal.write_ahead()
+
     def failing(self, action: str, how: int | str) -> "Run":
         """The next such action fails."""
         self.files.failing[action] = [how]
@@ -102,6 +106,7 @@ STEPS: dict[str, Step] = {
     "big": lambda run: run.append(BIG),
     "barrier": Run.barrier,
     "commit": Run.commit,
+    "write ahead": Run.write_ahead,
     "prepare": lambda run: run.journal.prepare() if run.journal else None,
     "failed append": lambda run: run.failing("pwrite", errno.EIO).append(5000),
     "short append": lambda run: run.failing("pwrite", "short").append(5000),
@@ -109,6 +114,8 @@ STEPS: dict[str, Step] = {
 }
 SEQUENCES = [*itertools.product(STEPS, repeat=2), ("big", "big", "big", "small", "barrier", "small")]
 SEQUENCES += [
+    ("small", "write ahead", "small", "big", "barrier", "write ahead", "small"),
+    ("write ahead", "failed append", "write ahead", "small", "failed sync", "write ahead", "small"),
     ("small", "failed append", "small", "barrier", "failed append", "big"),
     ("small", "failed sync", "small", "failed sync", "small"),
     ("big", "failed sync", "big", "big", "small", "barrier"),

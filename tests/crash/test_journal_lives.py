@@ -42,8 +42,19 @@ def data_of(op: bytes, size: int) -> bytes:
 def live(files: CrashFiles, journal: Journal, model: Model, draw: random.Random) -> None:
     for _ in range(draw.randrange(1, STEPS)):
         step = draw.choices(
-            ("append", "barrier", "slow barrier", "commit", "prepare", "roll", "bad append", "bad sync", "forget"),
-            (10, 2, 1, 3, 2, 1, 1, 1, 2),
+            (
+                "append",
+                "barrier",
+                "slow barrier",
+                "commit",
+                "prepare",
+                "roll",
+                "bad append",
+                "bad sync",
+                "forget",
+                "ahead",
+            ),
+            (10, 2, 1, 3, 2, 1, 1, 1, 2, 3),
         )[0]
         if step == "append":
             try_append(journal, model, draw)
@@ -59,6 +70,9 @@ def live(files: CrashFiles, journal: Journal, model: Model, draw: random.Random)
             append_during_barrier(journal, model, draw)
         elif step == "prepare":
             prepare(journal)
+        elif step == "ahead":
+            files.failing["pwrite"] = [draw.choice((None, None, errno.EIO, "short"))]
+            journal.write_ahead()
         elif step == "roll":
             try_address(journal)
         elif step == "forget" and model.data:

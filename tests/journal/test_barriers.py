@@ -94,6 +94,30 @@ async def test_a_fast_disk_is_synced_on_the_spot() -> None:
     await one.aclose()
 
 
+async def test_one_slow_sync_does_not_send_the_next_ones_to_the_thread() -> None:
+    """It met somebody else's work. Two in a row are believed."""
+    _files, _journal, one = on_a_disk()
+    one._average_s = barriers.INLINE_S_MAX / 2
+    one._note(5.0)
+    assert one._average_s < barriers.INLINE_S_MAX
+    one._note(5.0)
+    assert one._average_s > barriers.INLINE_S_MAX
+
+
+async def test_a_sync_on_the_spot_has_zeros_written_ahead() -> None:
+    files, journal, one = on_a_disk()
+    one._average_s = barriers.INLINE_S_MAX / 2
+    append(journal, b"op")
+    before = files.actions
+    await one.barrier()
+    assert files.actions == before + 2  # the zeros and the sync
+    append(journal, b"op")
+    before = files.actions
+    await one.barrier()
+    assert files.actions == before + 1
+    await one.aclose()
+
+
 async def test_a_sync_that_began_before_the_record_does_not_count() -> None:
     with slow() as (files, journal, barriers):
         append(journal, b"one")

@@ -221,6 +221,60 @@ def test_after_a_failed_append_and_a_failed_sync_the_next_segment_names_the_cut(
     assert found_ops(scan(files)) == [b"one", b"two"]
 
 
+def test_zeros_are_written_ahead_of_records_and_never_over_one() -> None:
+    files = disk()
+    journal = start(files, segment_bytes=1 << 20)
+    addresses = []
+    for _ in range(40):
+        addresses.append(append(journal, b"op", b"d" * 5000))
+        journal.write_ahead()
+    for address in addresses:
+        assert journal.read(address.segment, address.data_position, 5000, 0, 5000) == b"d" * 5000
+    barrier(journal)
+    assert found_ops(scan(files)) == [b"op"] * 40
+
+
+def test_zeros_are_written_once_and_not_beyond_the_segment() -> None:
+    files = disk()
+    journal = start(files)
+    size, before = files.size(path_of(files, 1)), files.actions
+    journal.write_ahead()
+    assert files.actions == before + 1
+    journal.write_ahead()
+    append(journal, b"op")
+    journal.write_ahead()  # there are enough of them
+    assert files.actions == before + 2
+    append(journal, b"op", b"d" * NEARLY_ALL)
+    append(journal, b"op", b"d" * (4096 - NEARLY_ALL - 400))
+    journal.write_ahead()
+    assert files.size(path_of(files, 1)) == size == SEGMENT_BYTES
+
+
+@pytest.mark.parametrize("planned", [errno.EIO, "short"])
+def test_zeros_that_cannot_be_written_are_no_failure(planned: int | str) -> None:
+    files = disk()
+    journal = start(files)
+    append(journal, b"one")
+    files.failing["pwrite"] = [planned]
+    journal.write_ahead()
+    append(journal, b"two")
+    barrier(journal)
+    assert found_ops(scan(files)) == [b"one", b"two"]
+
+
+def test_a_file_that_failed_gets_no_zeros() -> None:
+    files = disk()
+    journal = start(files)
+    append(journal, b"one")
+    files.failing["pwrite"] = [errno.EIO]
+    files.failing["create"] = [errno.ENOSPC]
+    with pytest.raises(JournalFailed):
+        append(journal, b"two")
+    before = files.actions
+    journal.write_ahead()
+    assert files.actions == before
+
+
 def test_what_came_after_a_sync_began_is_held_until_the_next() -> None:
     files = disk()
     journal = start(files)
