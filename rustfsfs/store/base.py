@@ -45,8 +45,11 @@ class PackStore(Protocol):
         """Exactly `size` bytes. Raises PackMissing, DamagedData (it ends before), StoreUnavailable."""
         ...
 
-    def read_cached(self, pack: PackNo | int, offset: int, size: int) -> bytes | bytearray | None:
-        """As `read`, or None if that would wait for anything, or would fail. The one call that never blocks."""
+    def read_cached(self, pack: PackNo | int, offset: int, size: int) -> bytes | memoryview | None:
+        """As `read`, or None if that would wait for anything, or would fail. The one call that never blocks.
+
+        For the trio thread only; good until its next call of any disk's.
+        """
         ...
 
     def delete(self, pack: PackNo | int) -> None:

@@ -76,7 +76,7 @@ class LocalDisk:
             raise DamagedData(f"{self.pack_path(pack)} ends before byte {offset + size}")
         return data
 
-    def read_cached(self, pack: PackNo | int, offset: int, size: int) -> bytes | bytearray | None:
+    def read_cached(self, pack: PackNo | int, offset: int, size: int) -> bytes | memoryview | None:
         if not self._lock.acquire(blocking=False):
             return None  # somebody may be opening a file, which may wait for the disk
         try:

@@ -26,7 +26,7 @@ from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
 INFLATED_AT_ONCE_MAX = 512 * KIB  # plain bytes decompressed on the loop: about 0.5 ms
-OPENED_AT_ONCE = 2  # extents of one read whose chunks may be opened on the loop
+INFLATED_AT_ONCE = 2  # extents of one read at most, for their chunks to be decompressed on the loop
 NOTED_MIN = 64 * KIB  # bytes; the kernel asks for as much at least from whoever reads in order
 READERS_KNOWN = 256  # files whose reader is remembered
 EXTENTS_AT_ONCE = 300  # about 5 ms of a file written in crumbs; then others have their turn
@@ -76,8 +76,8 @@ async def read(volume: Volume, inode: int, offset: int, size: int) -> Buffer:
 
 async def _read_parts(volume: Volume, wanted: Sequence[Extent], start: int, end: int) -> list[Buffer]:
     """The bytes of [start, end), in as many buffers as it takes; `wanted` are all its extents."""
-    look = at_once if len(wanted) <= OPENED_AT_ONCE else cached
-    looked = [look(volume, part) for part in wanted]
+    inflated_max = INFLATED_AT_ONCE_MAX if len(wanted) <= INFLATED_AT_ONCE else 0
+    looked = [at_once(volume, part, inflated_max=inflated_max) for part in wanted]
     missing = [part for part, data in zip(wanted, looked, strict=True) if data is None]
     fetched = iter(await fetch(volume, missing) if missing else ())
     parts: list[Buffer] = []
@@ -99,17 +99,19 @@ def cached(volume: Volume, part: Extent) -> Buffer | None:
     return None if plain is None else memoryview(plain)[part.skip : part.skip + part.length]
 
 
-def at_once(volume: Volume, part: Extent) -> Buffer | None:
-    """The bytes of an extent if no disk has to be waited for, and not much decoded, else None."""
+def at_once(volume: Volume, part: Extent, *, inflated_max: int = INFLATED_AT_ONCE_MAX) -> Buffer | None:
+    """The bytes of an extent if no disk has to be waited for, and not much decompressed, else None."""
     data = cached(volume, part)
     if data is None and not part.segment:
-        plain = open_at_once(volume, part.base)
+        plain = open_at_once(volume, part.base, inflated_max=inflated_max)
+        if plain is not None and part.length < len(plain):  # a chunk read whole is the kernel's to keep
+            volume.cache.put(part.base, plain, len(plain))
         data = None if plain is None else memoryview(plain)[part.skip : part.skip + part.length]
     return data
 
 
 def open_at_once(volume: Volume, number: int, *, inflated_max: int = INFLATED_AT_ONCE_MAX) -> bytes | None:
-    """The plain bytes of a chunk whose frame is in the OS's cache, into ours; None if a worker has to see to it.
+    """The plain bytes of a chunk whose frame is in the OS's cache; None if a worker has to see to it.
 
     A hop to a worker and back takes longer than opening a usual frame. What goes wrong here is for the worker to meet.
     """
@@ -122,14 +124,10 @@ def open_at_once(volume: Volume, number: int, *, inflated_max: int = INFLATED_AT
     if place.stored_bytes < row.plain_bytes > inflated_max:
         return None
     frame = volume.disks[place.disk].read_cached(place.pack, place.offset, place.stored_bytes)
-    if frame is None:
-        return None
     try:
-        plain = opened(volume, row, frame)
+        return None if frame is None else opened(volume, row, frame, check_header=False)
     except DamagedData:
         return None
-    volume.cache.put(number, plain, len(plain))
-    return plain
 
 
 async def fetch(volume: Volume, parts: Sequence[Extent]) -> list[Buffer]:
@@ -246,7 +244,7 @@ def verified(volume: Volume, found: chunks.Chunk, disk: PackStore, place: ops.Pl
     return frame, opened(volume, found, frame)
 
 
-def opened(volume: Volume, found: chunks.Chunk, frame: Buffer) -> bytes:
+def opened(volume: Volume, found: chunks.Chunk, frame: Buffer, *, check_header: bool = True) -> bytes:
     """The plain bytes of a chunk's frame. Raises DamagedData."""
     return codec.open_frame(
         frame,
@@ -254,6 +252,7 @@ def opened(volume: Volume, found: chunks.Chunk, frame: Buffer) -> bytes:
         plain_bytes=found.plain_bytes,
         keys=volume.keys,
         uuid=volume.header.uuid,
+        check_header=check_header,
     )
 
 
@@ -271,7 +270,10 @@ def note_reader(volume: Volume, row: Attributes, start: int, end: int) -> None:
 
 
 async def load_ahead(volume: Volume, inode: int, start: int, end: int, workers: trio.CapacityLimiter) -> None:
-    """Chunks of a file range into the cache, by one worker. What cannot be had is left to who asks for it."""
+    """Compressed chunks of a file range into the cache, by one worker. What cannot be had is left to who asks for it.
+
+    One that is stored raw is opened in less time than it takes to pass it between threads.
+    """
     if volume.warmth.is_cold:
         await warming.warm(volume, "read", (inode, start))
     await volume.gate.opened()
@@ -281,7 +283,13 @@ async def load_ahead(volume: Volume, inode: int, start: int, end: int, workers: 
         parts = {part.base: part for part in found if not part.segment and _is_wanted(volume, part.base)}
         if parts:
             with pinned(volume, list(parts.values())) as located:
-                await volume.flights.lead(list(located), lambda: _load_all(volume, list(located.values()), workers))
+                packed = [one for one in located.values() if not _is_raw(one)]
+                await volume.flights.lead([one.number for one in packed], lambda: _load_all(volume, packed, workers))
+
+
+def _is_raw(found: Located) -> bool:
+    """Is there nothing to decompress? So say the sizes."""
+    return found.row is not None and bool(found.places) and found.places[0].stored_bytes >= found.row.plain_bytes
 
 
 def _is_wanted(volume: Volume, chunk: int) -> bool:
@@ -290,6 +298,8 @@ def _is_wanted(volume: Volume, chunk: int) -> bool:
 
 async def _load_all(volume: Volume, wanted: Sequence[Located], workers: trio.CapacityLimiter) -> list[bytes | None]:
     sources = [(one.row, present(volume, one.places)) for one in wanted]
+    if not sources:
+        return []
     found = await trio.to_thread.run_sync(_read_frames, volume, sources, limiter=workers)
     for one, plain in zip(wanted, found, strict=True):
         if plain is not None:

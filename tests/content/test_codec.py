@@ -52,6 +52,27 @@ def test_frames_are_sealed_one_behind_the_other_into_a_buffer(several: list[byte
     assert buffer[room:] == bytes(7)
 
 
+@given(plain=st.one_of(st.randoms().map(lambda random: random.randbytes(500)), plains), data=st.data())
+@settings(deadline=None)
+def test_without_a_look_at_its_header_a_frame_gives_the_plain_bytes_or_nothing(
+    plain: bytes, data: st.DataObject
+) -> None:
+    name, frame = sealed(plain)
+    bit = data.draw(st.integers(-1, len(frame) * 8 - 1))
+    spoilt = bytearray(frame)
+    if bit >= 0:
+        spoilt[bit // 8] ^= 1 << bit % 8
+    try:
+        found = codec.open_frame(
+            spoilt, chunk_id=name, plain_bytes=len(plain), keys=KEYS, uuid=UUID, check_header=False
+        )
+    except DamagedData:
+        assert bit >= 0
+    else:
+        is_in_header = codec.SALT_SIZE * 8 <= bit < codec.HEADER_SIZE * 8
+        assert found == plain and (bit < 0 or (is_in_header and len(frame) == codec.OVERHEAD + len(plain)))
+
+
 @given(plain=plains, data=st.data())
 @settings(deadline=None)
 def test_one_flipped_bit_never_opens(plain: bytes, data: st.DataObject) -> None:

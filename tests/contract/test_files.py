@@ -69,6 +69,15 @@ def test_reading(place: Place, size: int, offset: int, want: bytes) -> None:
     assert cached in ((want, None) if len(want) == size else (None,)), "all of it or None"
 
 
+def test_what_is_cached_is_good_until_the_next_is_asked_for(place: Place) -> None:
+    files, folder = place
+    fd = files.create(f"{folder}/f")
+    data = bytes(range(256)) * 8192  # 2 MiB
+    files.pwrite(fd, data, 0)
+    for size, offset in ((10, 5), (len(data), 0), (7, 0), (1 << 20, 77), (10, 5)):
+        assert files.pread_cached(fd, size, offset) in (data[offset : offset + size], None)
+
+
 def test_what_will_be_needed_may_lie_anywhere(place: Place) -> None:
     files, folder = place
     fd = files.create(f"{folder}/f")
