@@ -18,7 +18,7 @@ from rustfsfs.meta import chunks, extents, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.store.base import PackStore
 from rustfsfs.tiers.ahead import WINDOW_MAX, plan_ahead
-from rustfsfs.units import KIB
+from rustfsfs.units import KIB, MIB
 from rustfsfs.volume import warming
 from rustfsfs.volume.attributes import touch
 from rustfsfs.volume.grouping import ungrouped
@@ -28,6 +28,7 @@ from rustfsfs.volume.volume import Volume, log
 INFLATED_AT_ONCE_MAX = 512 * KIB  # plain bytes decompressed on the loop: about 0.5 ms
 INFLATED_AT_ONCE = 2  # extents of one read at most, for their chunks to be decompressed on the loop
 NOTED_MIN = 64 * KIB  # bytes; the kernel asks for as much at least from whoever reads in order
+RAW_STRETCH = 32 * MIB  # of a file: where nothing is compressed, so far on it is not looked again
 READERS_KNOWN = 256  # files whose reader is remembered
 EXTENTS_AT_ONCE = 300  # about 5 ms of a file written in crumbs; then others have their turn
 
@@ -95,39 +96,55 @@ def cached(volume: Volume, part: Extent) -> Buffer | None:
     """The bytes of an extent if no disk has to be waited for and nothing decoded, else None."""
     if part.segment:
         return volume.journal.read_cached(part.segment, part.base, part.total, part.skip, part.length)
-    plain = volume.cache.get(part.base)
-    return None if plain is None else memoryview(plain)[part.skip : part.skip + part.length]
+    number = _only_part(part)
+    if number is not None and (key := (part.base, number)) in volume.cache:
+        return _clipped(volume.cache.get(key), part.skip % codec.PART_SIZE, part.length)
+    return _clipped(volume.cache.get(part.base), part.skip, part.length)
+
+
+def _clipped(plain: bytes | None, skip: int, length: int) -> Buffer | None:
+    return None if plain is None else memoryview(plain)[skip : skip + length]
+
+
+def _only_part(extent: Extent) -> int | None:
+    """Which part of its chunk an extent lies in, if in one only."""
+    first, last = extent.skip // codec.PART_SIZE, (extent.skip + extent.length - 1) // codec.PART_SIZE
+    return first if first == last else None
 
 
 def at_once(volume: Volume, part: Extent, *, inflated_max: int = INFLATED_AT_ONCE_MAX) -> Buffer | None:
     """The bytes of an extent if no disk has to be waited for, and not much decompressed, else None."""
     data = cached(volume, part)
-    if data is None and not part.segment:
-        plain = open_at_once(volume, part.base, inflated_max=inflated_max)
-        if plain is not None and part.length < len(plain):  # a chunk read whole is the kernel's to keep
-            volume.cache.put(part.base, plain, len(plain))
-        data = None if plain is None else memoryview(plain)[part.skip : part.skip + part.length]
-    return data
+    return open_at_once(volume, part, inflated_max=inflated_max) if data is None and not part.segment else data
 
 
-def open_at_once(volume: Volume, number: int, *, inflated_max: int = INFLATED_AT_ONCE_MAX) -> bytes | None:
-    """The plain bytes of a chunk whose frame is in the OS's cache; None if a worker has to see to it.
+def open_at_once(volume: Volume, wanted: Extent, *, inflated_max: int = INFLATED_AT_ONCE_MAX) -> Buffer | None:
+    """The bytes of an extent of a chunk whose frame is in the OS's cache; None if a worker has to see to it.
 
     A hop to a worker and back takes longer than opening a usual frame. What goes wrong here is for the worker to meet.
+    What was decoded is kept, unless all of it is handed out: that the kernel keeps.
     """
-    if volume.flights.is_under_way(number):
+    if volume.flights.is_under_way(wanted.base):
         return None
-    row, places = (found := locate(volume, number)).row, found.places
+    row, places = (found := locate(volume, wanted.base)).row, found.places
     if row is None or not places or places[0].disk not in volume.disks:
         return None
     place = places[0]
-    if place.stored_bytes < row.plain_bytes > inflated_max:
+    number = None if _is_raw(found) or row.plain_bytes <= codec.PART_SIZE else _only_part(wanted)
+    if not _is_raw(found) and (row.plain_bytes if number is None else codec.PART_SIZE) > inflated_max:
         return None
     frame = volume.disks[place.disk].read_cached(place.pack, place.offset, place.stored_bytes)
     try:
-        return None if frame is None else opened(volume, row, frame, check_header=False)
+        plain = None if frame is None else opened(volume, row, frame, number)
     except DamagedData:
         return None
+    if plain is None:
+        return None
+    if len(plain) == row.plain_bytes:  # it was not compressed in parts
+        number = None
+    if wanted.length < len(plain):
+        volume.cache.put(wanted.base if number is None else (wanted.base, number), plain, len(plain))
+    return _clipped(plain, wanted.skip - (number or 0) * codec.PART_SIZE, wanted.length)
 
 
 async def fetch(volume: Volume, parts: Sequence[Extent]) -> list[Buffer]:
@@ -241,18 +258,21 @@ def read_frame(volume: Volume, found: chunks.Chunk, places: Sequence[tuple[PackS
 def verified(volume: Volume, found: chunks.Chunk, disk: PackStore, place: ops.Place) -> tuple[bytes, bytes]:
     """(frame, plain bytes) of a chunk at one place. Blocking. Raises DamagedData, StoreError."""
     frame = disk.read(place.pack, place.offset, place.stored_bytes)
-    return frame, opened(volume, found, frame)
+    plain = codec.open_frame(
+        frame, chunk_id=found.chunk_id, plain_bytes=found.plain_bytes, keys=volume.keys, uuid=volume.header.uuid
+    )
+    return frame, plain
 
 
-def opened(volume: Volume, found: chunks.Chunk, frame: Buffer, *, check_header: bool = True) -> bytes:
-    """The plain bytes of a chunk's frame. Raises DamagedData."""
-    return codec.open_frame(
+def opened(volume: Volume, found: chunks.Chunk, frame: Buffer, part: int | None) -> bytes:
+    """The plain bytes of a chunk's frame, or of one part of it, without a look at its header. Raises DamagedData."""
+    return codec.open_part(
         frame,
+        part,
         chunk_id=found.chunk_id,
         plain_bytes=found.plain_bytes,
         keys=volume.keys,
         uuid=volume.header.uuid,
-        check_header=check_header,
     )
 
 
@@ -284,6 +304,9 @@ async def load_ahead(volume: Volume, inode: int, start: int, end: int, workers: 
         if parts:
             with pinned(volume, list(parts.values())) as located:
                 packed = [one for one in located.values() if not _is_raw(one)]
+                if not packed and (reader := volume.ahead.readers.get(inode)) is not None:
+                    volume.ahead.readers[inode] = reader._replace(ahead=max(reader.ahead, end + RAW_STRETCH))
+                    return
                 await volume.flights.lead([one.number for one in packed], lambda: _load_all(volume, packed, workers))
 
 
@@ -298,8 +321,6 @@ def _is_wanted(volume: Volume, chunk: int) -> bool:
 
 async def _load_all(volume: Volume, wanted: Sequence[Located], workers: trio.CapacityLimiter) -> list[bytes | None]:
     sources = [(one.row, present(volume, one.places)) for one in wanted]
-    if not sources:
-        return []
     found = await trio.to_thread.run_sync(_read_frames, volume, sources, limiter=workers)
     for one, plain in zip(wanted, found, strict=True):
         if plain is not None:

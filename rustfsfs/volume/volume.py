@@ -169,7 +169,7 @@ class Volume:
     collect_lock: trio.Lock  # one who rewrites, drops and deletes packs at a time
     scrub_lock: trio.Lock  # one who scrubs at a time
     snapshot_lock: trio.Lock  # one who makes or deletes snapshots at a time
-    cache: TwoQueueCache[int, bytes]
+    cache: TwoQueueCache[int | tuple[int, int], bytes]  # of chunks, and (chunk, part) of those read in part
     flights: Flights[int, bytes]
     readers: trio.CapacityLimiter  # worker threads for chunk reads
     sealers: trio.CapacityLimiter  # worker threads for cutting and sealing

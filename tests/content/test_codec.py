@@ -1,8 +1,11 @@
 """Frames: what goes in comes out, and nothing else ever does."""
 
 import random
+import struct
 
 import pytest
+import zstandard
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,9 +66,7 @@ def test_without_a_look_at_its_header_a_frame_gives_the_plain_bytes_or_nothing(
     if bit >= 0:
         spoilt[bit // 8] ^= 1 << bit % 8
     try:
-        found = codec.open_frame(
-            spoilt, chunk_id=name, plain_bytes=len(plain), keys=KEYS, uuid=UUID, check_header=False
-        )
+        found = codec.open_part(spoilt, None, chunk_id=name, plain_bytes=len(plain), keys=KEYS, uuid=UUID)
     except DamagedData:
         assert bit >= 0
     else:
@@ -82,6 +83,89 @@ def test_one_flipped_bit_never_opens(plain: bytes, data: st.DataObject) -> None:
     spoilt[bit // 8] ^= 1 << bit % 8
     with pytest.raises(DamagedData):
         opened(bytes(spoilt), name, len(plain))
+
+
+CODE = b"".join(b"static int f_%d(struct inode *inode, u64 %x)\n" % (n, n * n * 7919) for n in range(12_000))
+
+
+def forged(plain: bytes, codec_no: int, body: bytes) -> tuple[ChunkId, bytes]:
+    """An authentic frame with any body: written from the layout, not with the code under test."""
+    name = chunk_id(plain, KEYS.chunk_id)
+    header = struct.pack("<32sIIBH", name, len(plain), len(body), codec_no, 1)
+    sealed_header = AESGCM(derive(KEYS.frame_header, SALT)).encrypt(bytes(12), header, b"rffr\x01" + UUID)
+    key = AESGCM(derive(KEYS.content, SALT, name))
+    return name, SALT + sealed_header + key.encrypt(bytes(12), body, b"rffr\x01" + UUID + header)
+
+
+def in_parts(plain: bytes) -> tuple[list[int], bytes]:
+    packed = [zstandard.compress(plain[start : start + 131072], 3) for start in range(0, len(plain), 131072)]
+    return [len(part) for part in packed], b"".join(packed)
+
+
+@pytest.mark.parametrize("size", [1, 131071, 131072, 131073, 262144, 262145, 500_000])
+def test_a_part_is_what_the_whole_holds_there(size: int) -> None:
+    plain = CODE[:size]
+    name, frame = sealed(plain)
+    assert opened(frame, name, size) == plain
+    is_in_parts = codec.open_frame_header(frame, keys=KEYS, uuid=UUID).codec is codec.Codec.ZSTD_PARTS
+    assert is_in_parts == (size > codec.PART_SIZE)
+    for number in range(-(-size // codec.PART_SIZE)):
+        part = codec.open_part(frame, number, chunk_id=name, plain_bytes=size, keys=KEYS, uuid=UUID)
+        assert part == plain[number * codec.PART_SIZE :][: codec.PART_SIZE if is_in_parts else size]
+    assert codec.open_part(frame, None, chunk_id=name, plain_bytes=size, keys=KEYS, uuid=UUID) == plain
+
+
+def test_frames_in_parts_lie_as_the_layout_says() -> None:
+    plain = CODE[:300_000]
+    sizes, packed = in_parts(plain)
+    name, frame = forged(plain, 2, struct.pack("<3I", *sizes) + packed)
+    assert opened(frame, name, len(plain)) == plain
+    ours = codec.seal_frame(plain, chunk_id=name, keys=KEYS, uuid=UUID, salt=SALT, level=3)
+    body = AESGCM(derive(KEYS.content, SALT, name)).decrypt(
+        bytes(12), ours[83:], b"rffr\x01" + UUID + struct.pack("<32sIIBH", name, 300_000, len(ours) - 99, 2, 1)
+    )
+    table, rest = struct.unpack("<3I", body[:12]), body[12:]
+    assert sum(table) == len(rest)
+    assert zstandard.decompress(rest[table[0] : table[0] + table[1]]) == plain[131072:262144]
+
+
+def test_large_frames_of_before_there_were_parts_open() -> None:
+    plain = CODE[:300_000]
+    name, frame = forged(plain, 1, zstandard.compress(plain, 3))
+    assert opened(frame, name, len(plain)) == plain
+    assert codec.open_part(frame, 1, chunk_id=name, plain_bytes=len(plain), keys=KEYS, uuid=UUID) == plain
+
+
+@pytest.mark.parametrize("cut", range(13))
+def test_an_authentic_frame_that_ends_within_its_table_is_damaged(cut: int) -> None:
+    plain = CODE[:300_000]
+    sizes, _packed = in_parts(plain)
+    name, frame = forged(plain, 2, struct.pack("<3I", *sizes)[:cut])
+    for number in (None, 0, 1, 2):
+        with pytest.raises(DamagedData):
+            codec.open_part(frame, number, chunk_id=name, plain_bytes=len(plain), keys=KEYS, uuid=UUID)
+
+
+@given(bit=st.integers(0, 95), number=st.sampled_from([None, 0, 1, 2]))
+@settings(deadline=None)
+def test_an_authentic_frame_whose_table_lies_is_damaged(bit: int, number: int | None) -> None:
+    plain = CODE[:300_000]
+    sizes, packed = in_parts(plain)
+    table = bytearray(struct.pack("<3I", *sizes))
+    table[bit // 8] ^= 1 << bit % 8
+    name, frame = forged(plain, 2, bytes(table) + packed)
+    with pytest.raises(DamagedData):
+        codec.open_part(frame, number, chunk_id=name, plain_bytes=len(plain), keys=KEYS, uuid=UUID)
+
+
+@given(sizes=st.permutations([0, 1, 2]), number=st.sampled_from([None, 0, 1, 2]))
+@settings(deadline=None)
+def test_parts_of_other_sizes_than_the_chunk_has_are_damage(sizes: list[int], number: int | None) -> None:
+    parts = [CODE[:131072], CODE[131072:262144], CODE[262144:300_000]]
+    packed = [zstandard.compress(parts[index][:-1], 3) for index in sizes]
+    name, frame = forged(CODE[:300_000], 2, struct.pack("<3I", *map(len, packed)) + b"".join(packed))
+    with pytest.raises(DamagedData):
+        codec.open_part(frame, number, chunk_id=name, plain_bytes=300_000, keys=KEYS, uuid=UUID)
 
 
 @pytest.mark.parametrize(

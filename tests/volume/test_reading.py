@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from rustfsfs.content.codec import PART_SIZE
+from rustfsfs.content.ranges import Extent
 from rustfsfs.errors import DamagedData
 from rustfsfs.meta import inodes
 from rustfsfs.store.base import PackStore
@@ -34,6 +36,11 @@ def spoil(files: CrashFiles, volume: Volume, chunk: int) -> None:
     at = place.offset + place.stored_bytes // 2
     files.pwrite(fd, bytes([files.pread(fd, 1, at)[0] ^ 1]), at)
     files.close(fd)
+
+
+def all_extents(volume: Volume) -> list[Extent]:
+    rows = volume.metadata.rows("SELECT offset, length, segment, base, skip, total FROM extents ORDER BY offset")
+    return [Extent(*row) for row in rows]
 
 
 @BY_WORKERS_AND_AT_ONCE
@@ -79,28 +86,26 @@ async def test_what_takes_long_to_decompress_is_for_a_worker(tmp_path: Path) -> 
         inode = new_file(volume, b"f")
         await writing.write(volume, inode, 0, b"text " * 40_000)
         await seal(volume)
-        (number, _count), *_more = volume.metadata.rows(
-            "SELECT chunk, plain_bytes FROM chunks ORDER BY plain_bytes DESC"
-        )
+        (extent, *_more) = sorted(all_extents(volume), key=lambda one: -one.length)
         await reading.read(volume, inode, 0, 10)
         volume.cache.clear()
-        assert reading.open_at_once(volume, number, inflated_max=10 * KIB) is None
-        assert reading.open_at_once(volume, number, inflated_max=MIB) is not None
+        assert reading.open_at_once(volume, extent, inflated_max=10 * KIB) is None
+        assert reading.open_at_once(volume, extent, inflated_max=MIB) is not None
 
 
 async def test_a_disk_that_went_is_for_a_worker_to_meet(tmp_path: Path) -> None:
     async with new_volume(tmp_path) as volume:
         inode = new_file(volume, b"f")
         await put(volume, inode, 15_000)
-        (chunk,) = {base for (base,) in volume.metadata.rows("SELECT base FROM extents")}
+        (extent,) = all_extents(volume)
         await reading.read(volume, inode, 0, 10)
         volume.cache.clear()
         gone: dict[int, PackStore] = dict(volume.disks)
         volume.disks.clear()
-        assert reading.open_at_once(volume, chunk) is None
+        assert reading.open_at_once(volume, extent) is None
         volume.disks.update(gone)
-        assert reading.open_at_once(volume, chunk) is not None
-        assert reading.open_at_once(volume, 999) is None
+        assert reading.open_at_once(volume, extent) is not None
+        assert reading.open_at_once(volume, extent._replace(base=999)) is None
         await trio.lowlevel.checkpoint()
 
 
@@ -151,7 +156,10 @@ async def test_noise_is_not_read_ahead_and_what_is_read_whole_stays_out_of_the_c
         inode = new_file(volume, b"f")
         data = await put(volume, inode, 200_000)
         volume.cache.clear()
+        await reading.read(volume, inode, 0, 200_000)
+        volume.cache.clear()
         await reading.load_ahead(volume, inode, 0, 200_000, trio.CapacityLimiter(1))
+        assert volume.ahead.readers[Inode(inode)].ahead == 200_000 + reading.RAW_STRETCH, "it is not looked soon again"
         assert len(volume.cache) == 0
         await reading.read(volume, inode, 0, 10)  # the first look opens the pack's file
         volume.cache.clear()
@@ -159,6 +167,29 @@ async def test_noise_is_not_read_ahead_and_what_is_read_whole_stays_out_of_the_c
         assert len(volume.cache) == 0
         assert bytes(await reading.read(volume, inode, 1, 200_000)) == data[1:]
         assert len(volume.cache) == 1, "a part of the first chunk is still to be read"
+
+
+async def test_of_a_large_chunk_only_the_part_that_is_read_is_decompressed_and_kept(tmp_path: Path) -> None:
+    async with new_volume(tmp_path, files_that_cache(True)) as volume:
+        inode = new_file(volume, b"f")
+        data = b"the same line again and again\n" * 40_000
+        await writing.write(volume, inode, 0, data[:MIB])
+        await writing.write(volume, inode, MIB, data[MIB:])
+        await seal(volume)
+        await reading.read(volume, inode, 0, 10)
+        extent = max(all_extents(volume), key=lambda one: one.length)
+        assert extent.length >= 2 * PART_SIZE and extent.skip == 0
+        volume.cache.clear()
+        for at in (0, 4096, PART_SIZE, 2 * PART_SIZE - 4096, extent.length - 4096):
+            found = await reading.read(volume, inode, extent.offset + at, 4096)
+            assert bytes(found) == data[extent.offset + at :][:4096]
+            assert (extent.base, at // PART_SIZE) in volume.cache and extent.base not in volume.cache
+        hits = volume.cache.hits
+        await reading.read(volume, inode, extent.offset + PART_SIZE + 5, 4096)
+        assert volume.cache.hits == hits + 1
+        at = extent.offset + PART_SIZE - 10  # over an edge: the whole chunk
+        assert bytes(await reading.read(volume, inode, at, 20)) == data[at : at + 20]
+        assert extent.base in volume.cache
 
 
 async def test_a_file_that_went_is_not_read_ahead(tmp_path: Path) -> None:
