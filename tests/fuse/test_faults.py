@@ -9,17 +9,20 @@ import errno
 import os
 import random
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rustfsfs.journal.journal import PREPARED
 from rustfsfs.service.client import CallFailed
 from tests.daemon import FaultyMount, wait_for
 from tests.faults import SHORT, Fault
 from tests.mounted import Mounted, attach_disk, small_disk
 
 pytestmark = [pytest.mark.fuse, pytest.mark.slow]  # every test mounts
+PREPARED_S = 0.2  # a file is there a little before it is synced
 NOISE = random.Random(1).randbytes(300_000)
 
 
@@ -39,6 +42,17 @@ def put(path: Path, data: bytes) -> None:
     with open(path, "xb", buffering=0) as file:
         assert file.write(data) == len(data)
         os.fsync(file.fileno())
+
+
+def wait_until_prepared(faulty: FaultyMount) -> None:
+    """Two segments beyond those in use: then nobody but a request writes or syncs a file of the journal."""
+
+    def is_so() -> bool:
+        numbers = {path.name.split(".")[0] for path in (faulty.volume / "journal").iterdir()}
+        return len(numbers) == int(faulty.call("status")["journal"]["segments"]) + PREPARED
+
+    wait_for(is_so, "no segments were prepared")
+    time.sleep(PREPARED_S)
 
 
 def tree(mounted: Mounted) -> dict[str, bytes]:
@@ -69,6 +83,7 @@ def test_a_disk_may_fail_once_at_many_places(faulty: FaultyMount) -> None:
         files[name] = data
 
     for number, fault in enumerate(JOURNAL_WRITES, start=1):
+        wait_until_prepared(faulty)
         faulty.plan(fault)
         with pytest.raises(OSError) as caught:
             os.mkdir(faulty.point / "never")
@@ -76,6 +91,7 @@ def test_a_disk_may_fail_once_at_many_places(faulty: FaultyMount) -> None:
         assert len(faulty.failed(number)) == number
         put_next()
     failures = len(JOURNAL_WRITES) + 1
+    wait_until_prepared(faulty)
     faulty.plan(Fault(action="sync", word="/journal/"))
     put_next()
     segment, incarnation, _salt = os.path.basename(faulty.failed(failures)[-1].split()[1]).split(".")

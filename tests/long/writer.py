@@ -1,5 +1,6 @@
 """Writes, overwrites, renames and unlinks without any fsync, and keeps what was acknowledged: it is the oracle."""
 
+import errno
 import os
 import random
 import threading
@@ -57,7 +58,8 @@ class Writer:
     def _write(self, name: str, offset: int, data: bytes, *, create: bool = False) -> None:
         with open(self.folder / name, "xb" if create else "r+b", buffering=0) as file:
             file.seek(offset)
-            file.write(data)
+            if file.write(data) < len(data):  # the kernel sends it page by page, and the daemon died between
+                raise OSError(errno.EIO, "written in part")
         before = self.files.get(name, b"")
         self.files[name] = before[:offset] + data + before[offset + len(data) :]
 
