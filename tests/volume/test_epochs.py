@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from rustfsfs.meta import database
 from rustfsfs.tiers.pace import EPOCH_ROWS_MAX
 from rustfsfs.volume import epochs, paths
@@ -47,6 +49,35 @@ def test_a_wal_that_grew_begins_anew_behind_a_commit_of_little(tmp_path: Path) -
 
     change(format_in(tmp_path / "v"), work)
     assert frames[1] < frames[0]
+
+
+@pytest.mark.parametrize(("floods", "rows_at_restart"), [([0], 0), ([400, 150, 10], 10), ([400, 300, 200, 200], 200)])
+def test_the_wal_begins_anew_behind_the_first_commit_of_little_or_the_last_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, floods: list[int], rows_at_restart: int
+) -> None:
+    """`floods`: rows that change while each COMMIT is copied; `rows_at_restart`: those of the COMMIT it is behind."""
+    checkpoint, restart = epochs.checkpoint, epochs._restart_wal
+    found: list[int] = []
+
+    async def copy(volume: Volume) -> None:
+        await checkpoint(volume)
+        if not found:
+            volume.activity.wal_bytes = WAL_SIZE_MAX + 1
+            volume.activity.uncommitted_rows = floods.pop(0)
+
+    async def begin_anew(volume: Volume) -> None:
+        found.append(volume.activity.uncommitted_rows)
+        await restart(volume)
+
+    async def work(volume: Volume) -> None:
+        await write_file(volume, b"a", b"a")
+        monkeypatch.setattr(epochs, "checkpoint", copy)
+        monkeypatch.setattr(epochs, "_restart_wal", begin_anew)
+        await epochs.commit(volume)
+        monkeypatch.undo()
+
+    change(format_in(tmp_path / "v"), work)
+    assert found == [rows_at_restart]
 
 
 def test_while_somebody_reads_the_wal_may_grow_by_as_much_again_and_no_epoch_commits_twice(tmp_path: Path) -> None:
