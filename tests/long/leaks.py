@@ -32,6 +32,7 @@ SAMPLE_S = 1.0
 REST_S = 0.5  # of the reader
 ROUND_S = 20.0  # then the writers' folders go, so that the volume stays of one size
 STILL_FILES, STILL_BYTES = 32, 8 << 20  # read again and again; together more than the chunk cache holds
+LITTLE_EVERY = 64 << 10  # bytes: the smallest chunk
 CACHE_FULL = 0.9
 LAST_S = 60.0  # left for the checks at the end
 WARM_UP_SHARE = 0.25  # of the samples; the rest is judged in thirds
@@ -105,9 +106,13 @@ def fill_cache(mounted: Mounted) -> None:
 
 
 def read_anew(path: Path) -> None:
-    """The daemon is asked, not the kernel's pages."""
+    """The daemon is asked, not the kernel's pages: little of each chunk, which it then keeps, and all of it."""
     with open(path, "rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        for offset in range(0, STILL_BYTES, LITTLE_EVERY):
+            os.pread(file.fileno(), 4096, offset)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_NORMAL)
         while file.read(1 << 20):
             pass
 
