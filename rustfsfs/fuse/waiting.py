@@ -5,6 +5,7 @@ module `trio` inside pyfuse3, the hook that its asyncio support uses: a task tha
 request at once, for a moment again and again, and parks only then. So a chain of requests is served by one task.
 """
 
+import os
 import select
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pyfuse3
 import trio
 
 SPINS = 50  # looks for the next request: 96 % of a single program's come within about so many (DESIGN.md §14)
+SPINS_ALONE = 1  # on the only processor: while we look, nobody can ask
 TURNS_MAX = 64  # requests answered without a look at trio's other tasks,
 TURN_S_MAX = 0.002  # or so long,
 TURNS_BESIDE_THREADS = 8  # or so many while threads work for them
@@ -59,6 +61,7 @@ class _LowLevel:
     def __init__(self, others_work: Callable[[], bool]) -> None:
         self._others_work = others_work
         self._poller = select.poll()
+        self._spins = SPINS if len(os.sched_getaffinity(0)) > 1 else SPINS_ALONE
         self._fd = -1
         self._turns = 0
         self._since_s = 0.0  # when trio's other tasks last had their turn
@@ -71,7 +74,7 @@ class _LowLevel:
         self._turns += 1
         if not self._others_are_due():
             poll = self._poller.poll
-            for _ in range(SPINS):
+            for _ in range(self._spins):
                 if poll(0):
                     return
         await trio.lowlevel.wait_readable(fd)

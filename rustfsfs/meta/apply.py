@@ -125,16 +125,6 @@ def _drop_link(metadata: Metadata, row: Attributes, *, now_ns: int) -> None:
         metadata.run("INSERT INTO orphans VALUES (?)", (row.inode,))
 
 
-def _discard(metadata: Metadata, row: Attributes, count: int) -> int:
-    """The inode goes, with at most `count` of its extents, the rest is left to Reap; returns how many may yet go."""
-    inodes.remove(metadata, row)
-    if not row.fork:
-        return count
-    freed = extents.free_from(metadata, row.fork, 0, count)
-    _forget_fork(metadata, row.fork, more=freed.more)
-    return count - freed.extent_count
-
-
 def _forget_fork(metadata: Metadata, fork: int, *, more: bool) -> None:
     """Of an inode that goes, or gets another one. `more`: extents of it are left."""
     metadata.run("DELETE FROM overlaid WHERE fork = ?", (fork,))
@@ -282,11 +272,13 @@ def _change_mode(metadata: Metadata, inode: int, mode: int | None, *, now_ns: in
 
 
 def _release(metadata: Metadata, op: ops.Release, at: ops.Address) -> None:
-    count = EXTENTS_PER_RELEASE
-    for inode in op.inodes:
-        metadata.run("DELETE FROM orphans WHERE inode = ?", (inode,))
-        if metadata.changed():
-            count = _discard(metadata, inodes.get(metadata, inode), count)
+    """All at once: one by one they cost half as much again as their unlinks (DESIGN.md §15)."""
+    going = inodes.orphaned(metadata, op.inodes)
+    inodes.remove(metadata, going)
+    forks = [row.fork for row in going if row.fork]
+    left = extents.free_forks(metadata, forks, EXTENTS_PER_RELEASE)
+    metadata.run_many("DELETE FROM overlaid WHERE fork = ?", [(fork,) for fork in forks])
+    metadata.run_many("INSERT INTO dead_forks VALUES (?)", [(fork,) for fork in left])
 
 
 def _reap(metadata: Metadata, op: ops.Reap, at: ops.Address) -> None:

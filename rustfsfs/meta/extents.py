@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from rustfsfs.content.ranges import Extent, without
 from rustfsfs.meta.database import Metadata
+from rustfsfs.units import Fork
 
 _COLUMNS = "offset, length, segment, base, skip, total"
 # The extent that begins at or before ?2 may reach into the range; no extent is longer than 1 MiB, but looking the
@@ -114,6 +115,22 @@ def free_from(metadata: Metadata, fork: int, start: int, count: int) -> Freed:
         if head and head[0].end > start:
             change += replace(metadata, fork, head, without(head, start, head[0].end))
     return Freed(change, len(found), more)
+
+
+def free_forks(metadata: Metadata, forks: Sequence[Fork], count: int) -> list[Fork]:
+    """Free at most `count` extents of forks that no inode has; returns the forks that may have some left."""
+    rows = metadata.rows(
+        f"SELECT fork, {_COLUMNS} FROM extents WHERE fork IN (SELECT value FROM json_each(?)) "
+        "ORDER BY fork, offset LIMIT ?",
+        (str(list(forks)), count + 1),
+    )
+    left = [fork for fork in forks if fork >= rows[count][0]] if len(rows) > count else []
+    del rows[count:]
+    found = [Extent._make(row[1:]) for row in rows]
+    metadata.run_many("DELETE FROM extents WHERE fork = ? AND offset = ?", [row[:2] for row in rows])
+    metadata.running.hot_bytes -= sum(e.length for e in found if e.segment)
+    _suspect(metadata, found, ())
+    return left
 
 
 def many(metadata: Metadata, fork: int, start: int, end: int, limit: int) -> bool:

@@ -1,6 +1,7 @@
 """Rows of `inodes`, `orphans` and `xattrs`: plain functions on a connection."""
 
 import stat
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rustfsfs.errors import NoSuchInode
@@ -74,16 +75,24 @@ def add(metadata: Metadata, row: Attributes, *, symlink_target: bytes | None) ->
         metadata.running.files += 1
 
 
-def remove(metadata: Metadata, row: Attributes) -> None:
-    """The inode and its xattrs go; a fork it had is the caller's to free."""
-    metadata.run("DELETE FROM inodes WHERE inode = ?", (row.inode,))
-    if row.xattr_count:
-        metadata.run("DELETE FROM xattrs WHERE inode = ?", (row.inode,))
-    metadata.running.logical_bytes -= row.mapped_bytes
-    if row.is_directory:
-        metadata.running.directories -= 1
-    else:
-        metadata.running.files -= 1
+def orphaned(metadata: Metadata, among: Sequence[int]) -> list[Attributes]:
+    """Those that have no name left, in the order of their numbers."""
+    sql = (
+        f"SELECT {QUALIFIED} FROM orphans JOIN inodes AS i USING (inode) "
+        "WHERE inode IN (SELECT value FROM json_each(?)) ORDER BY inode"
+    )
+    return [Attributes._make(row) for row in metadata.rows(sql, (str(list(among)),))]
+
+
+def remove(metadata: Metadata, rows: Sequence[Attributes]) -> None:
+    """Orphans and their xattrs go; the forks they had are the caller's to free."""
+    metadata.run_many("DELETE FROM orphans WHERE inode = ?", [(row.inode,) for row in rows])
+    metadata.run_many("DELETE FROM inodes WHERE inode = ?", [(row.inode,) for row in rows])
+    metadata.run_many("DELETE FROM xattrs WHERE inode = ?", [(row.inode,) for row in rows if row.xattr_count])
+    directory_count = sum(row.is_directory for row in rows)
+    metadata.running.logical_bytes -= sum(row.mapped_bytes for row in rows)
+    metadata.running.directories -= directory_count
+    metadata.running.files -= len(rows) - directory_count
 
 
 def get_xattr(metadata: Metadata, inode: int, name: bytes) -> bytes | None:
