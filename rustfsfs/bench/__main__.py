@@ -7,6 +7,7 @@ python -m rustfsfs.bench corpus [--out DIR] [--dir DIR] [--tiny]
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -135,7 +136,12 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def watch(options: argparse.Namespace) -> int:
-    """`make bench-quick`: one sentence for each key ratio that has become worse, exit code 1."""
+    """`make bench-quick`: one sentence for each key ratio that has become worse, exit code 1.
+
+    All of it on one processor: on a shared machine what takes longest is often to wake another one, and the same ratio
+    then spread by 120 % within a run, on one by 40 % (DESIGN.md §15).
+    """
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     workloads = chosen(GUARDED)
     wanted = available(known_systems(), ["disk", "null", guard.SYSTEM])
     with working_directory(options.dir) as (base, workshop):

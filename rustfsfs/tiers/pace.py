@@ -11,7 +11,7 @@ def rest_s(*, size_bytes: int, took_s: float, rate_bytes_s: int, is_busy: bool) 
 
 
 # Pages that COMMIT should write. 1 000 took 5 to 7 ms, at most 13 (measured where a sync takes 0.2 ms).
-EPOCH_PAGES = 800
+EPOCH_PAGES = 400
 EPOCH_ROWS_MIN, EPOCH_ROWS_MAX = 250, 3000
 
 
