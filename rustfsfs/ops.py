@@ -300,10 +300,74 @@ class Scrubbed(Op, tag=27, frozen=True):
     repaired: int  # and how many of them are no more
 
 
+class AttachBucket(Op, tag=28, frozen=True):
+    """The volume has a bucket from now on: its tables are made, and its format is that of a volume with one."""
+
+
+class Uploaded(Op, tag=29, frozen=True):
+    """The bucket has a whole pack, proved. Of one that was dropped meanwhile the object is doomed at once."""
+
+    pack: int
+    disk: int
+    size_bytes: int  # of the object
+    crc64: bytes  # 8, big-endian
+    placement: str
+    put_s: int
+
+
+class Demote(Op, tag=30, frozen=True):
+    """The files of packs are about to go from their disks. Skips those that the bucket does not have."""
+
+    packs: list[tuple[int, int]]  # (pack, disk)
+
+
+class Recall(Op, tag=31, frozen=True):
+    """The files of packs are on their disks again, durably."""
+
+    packs: list[tuple[int, int]]
+
+
+class PacksRead(Op, tag=32, frozen=True):
+    """When packs were last read, gathered in RAM: (pack, disk, seconds since 1970)."""
+
+    reads: list[tuple[int, int, int]]
+
+    @property
+    def rows(self) -> int:
+        return len(self.reads)
+
+
+class Pin(Op, tag=33, frozen=True):
+    """A tree stays on disks, or no longer has to."""
+
+    inode: int
+    pinned: bool
+
+
+class Publish(Op, tag=34, frozen=True):
+    """The copies of the metadata that the bucket now has: (epoch, seq)."""
+
+    copies: list[tuple[int, int]]
+
+
+class ObjectsDeleted(Op, tag=35, frozen=True):
+    """Doomed objects are gone."""
+
+    packs: list[tuple[int, int]]
+
+
+class ObjectLost(Op, tag=36, frozen=True):
+    """The bucket does not have a pack any more, or not as it was put there."""
+
+    pack: int
+    disk: int
+
+
 AnyOp = (
     Create | Link | Unlink | Rmdir | Rename | SetAttributes | Truncate | Write | SetXattr | RemoveXattr | Release
     | Reap | Trim | Seal | Collect | Move | ClosePack | DropPack | Deleted | MarkChunks | Reserve | Touched
-    | AddDisk | RemoveDisk | KeepSnapshots | SetDisk | Scrubbed
+    | AddDisk | RemoveDisk | KeepSnapshots | SetDisk | Scrubbed | AttachBucket | Uploaded | Demote | Recall
+    | PacksRead | Pin | Publish | ObjectsDeleted | ObjectLost
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from rustfsfs import ops
 from rustfsfs.content.ranges import Extent, between, clip, join, replace_unchanged, without
-from rustfsfs.meta import chunks, disks, entries, extents, inodes
+from rustfsfs.meta import chunks, disks, entries, extents, inodes, objects
 from rustfsfs.meta.database import Metadata
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import PIECE_SIZE, Fork, Inode
@@ -275,6 +275,8 @@ def _release(metadata: Metadata, op: ops.Release, at: ops.Address) -> None:
     """All at once: one by one they cost half as much again as their unlinks (DESIGN.md §15)."""
     going = inodes.orphaned(metadata, op.inodes)
     inodes.remove(metadata, going)
+    if metadata.is_tiered:
+        objects.unpin(metadata, [row.inode for row in going])
     forks = [row.fork for row in going if row.fork]
     left = extents.free_forks(metadata, forks, EXTENTS_PER_RELEASE)
     metadata.run_many("DELETE FROM overlaid WHERE fork = ?", [(fork,) for fork in forks])
@@ -369,7 +371,8 @@ def _close_pack(metadata: Metadata, op: ops.ClosePack, at: ops.Address) -> None:
 
 
 def _drop_pack(metadata: Metadata, op: ops.DropPack, at: ops.Address) -> None:
-    chunks.drop_pack(metadata, op.pack, op.disk, seq=at.seq)
+    if chunks.drop_pack(metadata, op.pack, op.disk, seq=at.seq) and metadata.is_tiered:
+        objects.doom(metadata, op.pack, op.disk, seq=at.seq)
 
 
 def _deleted(metadata: Metadata, op: ops.Deleted, at: ops.Address) -> None:
@@ -447,4 +450,13 @@ _APPLY: dict[type, Callable[[Metadata, Any, ops.Address], None]] = {
     ops.KeepSnapshots: _keep_snapshots,
     ops.SetDisk: _set_disk,
     ops.Scrubbed: _scrubbed,
+    ops.AttachBucket: lambda metadata, _op, _at: objects.attach(metadata),
+    ops.Uploaded: lambda metadata, op, at: objects.add(metadata, op, seq=at.seq),
+    ops.Demote: lambda metadata, op, _at: objects.demote(metadata, op.packs),
+    ops.Recall: lambda metadata, op, _at: objects.recall(metadata, op.packs),
+    ops.PacksRead: lambda metadata, op, _at: objects.note_reads(metadata, op.reads),
+    ops.Pin: lambda metadata, op, _at: objects.pin(metadata, op.inode, pinned=op.pinned),
+    ops.Publish: lambda metadata, op, _at: objects.publish(metadata, op.copies),
+    ops.ObjectsDeleted: lambda metadata, op, _at: objects.forget_doomed(metadata, op.packs),
+    ops.ObjectLost: lambda metadata, op, _at: objects.lose(metadata, op.pack, op.disk),
 }

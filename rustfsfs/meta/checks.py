@@ -150,6 +150,30 @@ TOTALS: dict[str, str] = {
     "pack_bytes": "SELECT coalesce(sum(size_bytes), 0) FROM packs",
     "bad_chunks": "SELECT count(*) FROM chunks WHERE good = 0",
     "doomed_bytes": "SELECT coalesce(sum(size_bytes), 0) FROM doomed",
+    "cold_bytes": "SELECT coalesce(sum(size_bytes), 0) FROM packs WHERE closed & 2",
+}
+# of a volume with a bucket
+TIERED_CHECKS: tuple[tuple[str, str, str], ...] = (
+    (
+        "a pack is cold, and the bucket does not have it",
+        "SELECT p.pack, p.disk FROM packs p LEFT JOIN objects o USING (pack, disk)"
+        " WHERE p.closed & 2 AND (o.pack IS NULL OR NOT p.closed & 1)",
+        "pack",
+    ),
+    (
+        "the bucket has a pack that does not exist",
+        "SELECT o.pack, o.disk FROM objects o LEFT JOIN packs p USING (pack, disk) WHERE p.pack IS NULL",
+        "pack",
+    ),
+    (
+        "an inode is pinned that does not exist",
+        "SELECT inode, inode FROM pinned WHERE inode NOT IN (SELECT inode FROM inodes)",
+        "inode",
+    ),
+)
+TIERED_TOTALS: dict[str, str] = {
+    "object_bytes": "SELECT coalesce(sum(size_bytes), 0) FROM objects",
+    "doomed_object_bytes": "SELECT coalesce(sum(size_bytes), 0) FROM doomed_objects",
 }
 
 
@@ -171,12 +195,13 @@ def check(metadata: Metadata, *, marked: bool = True) -> Iterator[Finding]:
         metadata.run("CREATE TEMP TABLE IF NOT EXISTS names_of (inode INTEGER PRIMARY KEY, names INTEGER NOT NULL)")
         metadata.run("DELETE FROM names_of")
         metadata.run("INSERT INTO names_of SELECT inode, count(*) FROM entries GROUP BY inode")
-        for text, sql, subject in CHECKS:
+        is_tiered = metadata.is_tiered
+        for text, sql, subject in (*CHECKS, *(TIERED_CHECKS if is_tiered else ())):
             if text == MARKED and not marked:
                 continue
             for number, detail in metadata.rows(sql):
                 yield _finding(text, subject, number, detail)
-        for name, sql in TOTALS.items():
+        for name, sql in (TOTALS | (TIERED_TOTALS if is_tiered else {})).items():
             found, kept = metadata.rows(sql)[0][0], getattr(metadata.running, name)
             if found != kept:
                 yield Finding(f"the running total {name} is {kept}, counted {found}")

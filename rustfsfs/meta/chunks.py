@@ -7,6 +7,8 @@ from rustfsfs.meta.database import Metadata
 from rustfsfs.ops import NewChunk, Place
 from rustfsfs.units import ChunkNo
 
+CLOSED, COLD = 1, 2  # bits of packs.closed
+
 
 class Chunk(NamedTuple):
     chunk: ChunkNo
@@ -22,6 +24,15 @@ class Pack(NamedTuple):
     live_bytes: int
     end_bytes: int
     closed: int
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self.closed & CLOSED)
+
+    @property
+    def is_cold(self) -> bool:
+        """Its bytes are in the bucket only."""
+        return bool(self.closed & COLD)
 
 
 def find(metadata: Metadata, chunk: int) -> Chunk | None:
@@ -200,18 +211,22 @@ def live_in(
 
 
 def close_pack(metadata: Metadata, pack: int, disk: int) -> None:
-    metadata.run("UPDATE packs SET closed = 1 WHERE pack = ? AND disk = ?", (pack, disk))
+    metadata.run("UPDATE packs SET closed = closed | ? WHERE pack = ? AND disk = ?", (CLOSED, pack, disk))
 
 
-def drop_pack(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:
-    """A pack without live frames leaves; its file is doomed. Nothing happens if it lives again, or is gone."""
+def drop_pack(metadata: Metadata, pack: int, disk: int, *, seq: int) -> bool:
+    """A pack without live frames leaves, and its file is doomed. Not if it lives again, or is gone: was it dropped?"""
     found = find_pack(metadata, pack, disk)
     if found is None or found.live_bytes:
-        return
+        return False
     metadata.run("DELETE FROM packs WHERE pack = ? AND disk = ?", (pack, disk))
-    metadata.run("INSERT INTO doomed VALUES (?, ?, ?, ?)", (pack, disk, seq, found.size_bytes))
     metadata.running.pack_bytes -= found.size_bytes
-    metadata.running.doomed_bytes += found.size_bytes
+    if found.is_cold:
+        metadata.running.cold_bytes -= found.size_bytes
+    else:
+        metadata.run("INSERT INTO doomed VALUES (?, ?, ?, ?)", (pack, disk, seq, found.size_bytes))
+        metadata.running.doomed_bytes += found.size_bytes
+    return True
 
 
 def doomed(metadata: Metadata) -> list[tuple[int, int, int]]:

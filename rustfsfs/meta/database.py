@@ -71,6 +71,9 @@ class Running:
     scrub_bytes: int = 0
     scrub_found: int = 0
     scrub_repaired: int = 0
+    cold_bytes: int = 0  # of pack_bytes: those that are in the bucket only
+    object_bytes: int = 0  # of packs in the bucket, as they lie there
+    doomed_object_bytes: int = 0  # of dropped packs whose objects are still there
 
     @property
     def dead_bytes(self) -> int:
@@ -115,6 +118,7 @@ class Metadata:
         self.in_commit = False  # a worker has the connection; asserts that nobody came past the gate
         self.rolled_back: Callable[[Exception], None] | None = None
         self.lost: str | None = None
+        self.is_tiered = False  # has it the tables of a volume with a bucket?
         self.seen: dict[Seen, Any] = _Blind()
         self._cursor = db.cursor()
 
@@ -249,6 +253,7 @@ def open_(path: str, key: bytes, *, vfs: str | None = None) -> Metadata:
 
 def read_running(metadata: Metadata) -> None:
     """Set `running` to what the last COMMIT wrote, in place: others hold the object."""
+    metadata.is_tiered = metadata.rows("PRAGMA user_version")[0][0] >= schema.FORMAT_TIERED
     stored = dict(metadata.rows("SELECT name, value FROM state"))
     fresh = Running()
     for item in fields(Running):

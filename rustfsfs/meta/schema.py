@@ -1,9 +1,11 @@
-"""The tables of format 1, as created and as migrated. One comment per column that is not its own name.
+"""The tables of format 1, and what format 2 has beside them: a volume with a bucket. One comment per column that is
+not its own name.
 
 WITHOUT ROWID where the primary key is what is asked for; every index answers a question named beside it.
 """
 
-FORMAT = 1
+FORMAT = 1  # as created
+FORMAT_TIERED = 2  # once a bucket is attached: who knows only format 1 would miss the packs that are not on disks
 
 TABLES = """
 CREATE TABLE inodes (
@@ -75,7 +77,7 @@ CREATE TABLE packs (
     size_bytes INTEGER NOT NULL,        -- of its frames so far, dead ones too
     live_bytes INTEGER NOT NULL,        -- == sum of places.stored_bytes in it
     end_bytes  INTEGER NOT NULL,        -- behind the last frame a row ever named: snapshots may still name it
-    closed     INTEGER NOT NULL,
+    closed     INTEGER NOT NULL,        -- bits: 1, it takes no more; 2, cold: its bytes are in the bucket only
     PRIMARY KEY (pack, disk)
 ) WITHOUT ROWID;
 CREATE TABLE doomed (                   -- rows gone, file not yet (I5)
@@ -99,4 +101,34 @@ CREATE TABLE snapshots (
     segments BLOB NOT NULL              -- msgpack list: the journal segments its hot extents name (I5)
 );
 CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;  -- written at COMMIT only
+"""
+
+TIER_TABLES = """
+CREATE TABLE IF NOT EXISTS objects (    -- packs that the bucket has too, whole and proved (I7)
+    pack       INTEGER NOT NULL,
+    disk       INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,        -- of the object: header, frames, directory
+    crc64      BLOB NOT NULL,           -- 8 bytes, big-endian, as the bucket told it
+    placement  TEXT NOT NULL,           -- its class
+    put_s      INTEGER NOT NULL,        -- when, seconds since 1970: minimum days count from here
+    PRIMARY KEY (pack, disk)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS doomed_objects (  -- rows gone, object not yet (I5)
+    pack       INTEGER NOT NULL,
+    disk       INTEGER NOT NULL,
+    seq        INTEGER NOT NULL,        -- metadata older than this still names it
+    size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (pack, disk)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS heat (       -- when a pack was last read, as far as it was noted
+    pack   INTEGER NOT NULL,
+    disk   INTEGER NOT NULL,
+    read_s INTEGER NOT NULL,            -- seconds since 1970
+    PRIMARY KEY (pack, disk)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pinned (inode INTEGER PRIMARY KEY);  -- trees whose packs stay on disks
+CREATE TABLE IF NOT EXISTS published (  -- copies of the metadata in the bucket
+    epoch INTEGER PRIMARY KEY,
+    seq   INTEGER NOT NULL
+);
 """

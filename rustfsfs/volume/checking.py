@@ -138,7 +138,7 @@ def _trouble_of_ends(metadata: Metadata, row: Pack, disk: PackStore) -> str | No
         disk.check_header(PackNo(row.pack))
     except (DamagedData, StoreError) as exc:
         return f"its header: {exc}"
-    if not row.closed:
+    if not row.is_closed:
         return None
     try:
         named = {(entry.offset, entry.chunk_id) for entry in disk.read_directory(PackNo(row.pack))}

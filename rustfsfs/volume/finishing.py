@@ -20,7 +20,7 @@ async def finish_packs(volume: Volume) -> None:
     """
     restored = bool(volume.metadata.running.restored)
     for row in chunks.packs(volume.metadata):
-        if row.closed or row.disk not in volume.disks or restored:
+        if row.is_closed or row.disk not in volume.disks or restored:
             continue
         store = volume.disks[row.disk]
         try:

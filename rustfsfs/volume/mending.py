@@ -160,7 +160,7 @@ async def verify_ends(volume: Volume, row: Pack, findings: Findings, *, repair: 
     there = chunks.find_pack(volume.metadata, row.pack, row.disk)
     if there is None:
         return
-    if why is None and row.closed:
+    if why is None and row.is_closed:
         live = chunks.live_in(volume.metadata, row.pack, row.disk)
         if not {(place.offset, bytes(chunk.chunk_id)) for chunk, place in live} <= named:
             why = "its directory lacks frames that live in it"
@@ -177,7 +177,7 @@ def _read_ends(store: PackStore, row: Pack) -> tuple[set[tuple[int, bytes]], str
     """(frames that the directory names, what is wrong). Blocking."""
     try:
         store.check_header(PackNo(row.pack))
-        if not row.closed:
+        if not row.is_closed:
             return set(), None
         return {(entry.offset, entry.chunk_id) for entry in store.read_directory(PackNo(row.pack))}, None
     except (DamagedData, StoreError) as exc:

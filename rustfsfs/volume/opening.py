@@ -151,10 +151,10 @@ def open_metadata(world: World, path: str, keys: Keys) -> Metadata:
         raise DamagedVolume(f"the metadata {path} is gone; rustfsfs fsck --restore-metadata brings back a snapshot")
     metadata = database.open_(path, keys.database, vfs=world.sqlite_vfs)
     version = metadata.rows("PRAGMA user_version")[0][0]
-    if version > schema.FORMAT:
+    if version > schema.FORMAT_TIERED:
         metadata.close()
         raise NewerFormat(
-            f"the metadata has format {version}, this rustfsfs knows {schema.FORMAT}; install a newer one"
+            f"the metadata has format {version}, this rustfsfs knows {schema.FORMAT_TIERED}; install a newer one"
         )
     return metadata
 

@@ -1,0 +1,166 @@
+"""Packs in the bucket: every op against what it promises, and any order of them against the checks of fsck."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rustfsfs import ops
+from rustfsfs.meta import chunks, database, objects
+from tests.meta.test_apply import FILE, Bench, create, write
+
+PLACE = ops.Place(disk=1, pack=7, offset=96, stored_bytes=300)
+
+
+def upload(pack: int = 7, disk: int = 1, size_bytes: int = 500, put_s: int = 1000) -> ops.Uploaded:
+    return ops.Uploaded(pack, disk, size_bytes, bytes(8), "Standard", put_s)
+
+
+def seal(inode_fork: int, chunk: int, place: ops.Place, source: ops.Source) -> ops.Seal:
+    piece = ops.SealedRange(inode_fork, source.offset, source.length, chunk, 0, [source])
+    new = ops.NewChunk(chunk, bytes([chunk]) * 32, source.length, [place])
+    return ops.Seal([(place.pack, place.disk)], [new], [piece], [], [], 5)
+
+
+def with_a_pack(bench: Bench, place: ops.Place = PLACE) -> None:
+    """A file of 300 bytes, sealed as chunk 1 into a pack that is closed."""
+    bench.do(create(1, b"f", 2, FILE))
+    seq = bench.do(write(2, 0, 300))
+    fork = bench.metadata.rows("SELECT fork FROM inodes WHERE inode = 2")[0][0]
+    bench.do(seal(fork, 1, place, ops.Source(0, 300, 1, seq * 10_000_000, 0)))
+    bench.do(ops.ClosePack(place.pack, place.disk, 600))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path / "m.db")
+    made.do(ops.AttachBucket())
+    yield made
+    assert made.findings() == []
+    made.metadata.close()
+
+
+def test_attaching_makes_the_tables_once_and_another_format(bench: Bench) -> None:
+    bench.do(ops.AttachBucket())
+    assert bench.metadata.is_tiered
+    assert bench.metadata.rows("PRAGMA user_version") == [(2,)]
+
+
+def test_a_rollback_takes_the_tables_away_again(tmp_path: Path) -> None:
+    made = Bench(tmp_path / "m.db")
+    database.write_running(made.metadata)
+    made.metadata.commit()
+    database.begin(made.metadata)
+    made.do(ops.AttachBucket())
+    database.rollback(made.metadata)
+    assert not made.metadata.is_tiered
+    database.begin(made.metadata)
+    made.do(ops.AttachBucket())
+    assert objects.rows_behind(made.metadata, (0, -1), 10) == []
+    made.metadata.close()
+
+
+def test_a_pack_is_cold_only_once_the_bucket_has_it(bench: Bench) -> None:
+    with_a_pack(bench)
+    bench.do(ops.Demote([(7, 1), (99, 1)]))
+    assert not objects.is_cold(bench.metadata, 7, 1)
+    bench.do(upload())
+    bench.do(ops.Demote([(7, 1)]))
+    assert objects.is_cold(bench.metadata, 7, 1)
+    assert (bench.metadata.running.cold_bytes, bench.metadata.running.object_bytes) == (300, 500)
+    bench.do(ops.Recall([(7, 1)]))
+    assert not objects.is_cold(bench.metadata, 7, 1)
+    assert bench.metadata.running.cold_bytes == 0
+
+
+def test_an_open_pack_is_never_demoted(bench: Bench) -> None:
+    bench.do(ops.Seal([(7, 1)], [], [], [], [], 5))
+    bench.do(upload())
+    bench.do(ops.Demote([(7, 1)]))
+    assert not objects.is_cold(bench.metadata, 7, 1)
+
+
+def test_dropping_a_cold_pack_dooms_its_object_and_no_file(bench: Bench) -> None:
+    with_a_pack(bench)
+    bench.do(upload())
+    bench.do(ops.Demote([(7, 1)]))
+    bench.do(ops.Unlink(1, b"f", 9))
+    bench.do(ops.Release([2]))
+    bench.do(ops.Collect([1]))
+    seq = bench.do(ops.DropPack(7, 1))
+    assert chunks.doomed(bench.metadata) == []
+    assert objects.doomed(bench.metadata, 10) == [(7, 1, seq)]
+    running = bench.metadata.running
+    assert (running.cold_bytes, running.object_bytes, running.doomed_object_bytes) == (0, 0, 500)
+    bench.do(ops.ObjectsDeleted([(7, 1)]))
+    assert running.doomed_object_bytes == 0
+
+
+def test_an_upload_that_ends_after_its_pack_was_dropped_leaves_only_something_to_delete(bench: Bench) -> None:
+    seq = bench.do(upload())
+    assert objects.find(bench.metadata, 7, 1) is None
+    assert objects.doomed(bench.metadata, 10) == [(7, 1, seq)]
+
+
+def test_a_lost_object_of_a_pack_on_a_disk_may_be_put_again_and_a_cold_one_is_not_forgotten(bench: Bench) -> None:
+    with_a_pack(bench)
+    bench.do(upload())
+    bench.do(ops.ObjectLost(7, 1))
+    assert objects.find(bench.metadata, 7, 1) is None
+    bench.do(upload())
+    bench.do(ops.Demote([(7, 1)]))
+    bench.do(ops.ObjectLost(7, 1))
+    assert objects.find(bench.metadata, 7, 1) is not None
+
+
+def test_reads_are_kept_of_packs_that_are_there_and_never_go_back(bench: Bench) -> None:
+    with_a_pack(bench)
+    bench.do(ops.PacksRead([(7, 1, 50), (8, 1, 60)]))
+    bench.do(ops.PacksRead([(7, 1, 40)]))
+    assert [(row.pack, row.read_s) for row in objects.rows_behind(bench.metadata, (0, -1), 10)] == [(7, 50)]
+
+
+def test_a_pin_goes_with_its_inode(bench: Bench) -> None:
+    bench.do(create(1, b"f", 2, FILE))
+    bench.do(ops.Pin(2, True))
+    bench.do(ops.Pin(77, True))
+    assert objects.pinned(bench.metadata) == [2]
+    bench.do(ops.Unlink(1, b"f", 9))
+    bench.do(ops.Release([2]))
+    assert objects.pinned(bench.metadata) == []
+
+
+def test_what_is_published_replaces_what_was(bench: Bench) -> None:
+    bench.do(ops.Publish([(3, 30), (4, 40)]))
+    bench.do(ops.Publish([(4, 40), (5, 50)]))
+    assert objects.published(bench.metadata) == [(4, 40), (5, 50)]
+
+
+STEPS = st.one_of(
+    st.builds(lambda: upload()),
+    st.builds(lambda: ops.Demote([(7, 1)])),
+    st.builds(lambda: ops.Recall([(7, 1)])),
+    st.builds(lambda: ops.ObjectLost(7, 1)),
+    st.builds(lambda: ops.DropPack(7, 1)),
+    st.builds(lambda: ops.Collect([1])),
+    st.builds(lambda: ops.ObjectsDeleted([(7, 1)])),
+    st.builds(lambda: ops.Release([2])),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, max_size=12), unlinked=st.integers(0, 12))
+def test_any_order_of_ops_keeps_every_invariant(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[ops.AnyOp], unlinked: int
+) -> None:
+    made = Bench(tmp_path_factory.mktemp("any") / "m.db")
+    made.do(ops.AttachBucket())
+    with_a_pack(made)
+    for number, step in enumerate(steps):
+        if number == unlinked:
+            made.do(ops.Unlink(1, b"f", 9))
+        made.do(step)
+        assert made.findings() == []
+    made.metadata.close()
