@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests.mounted import Mounted
+from tests.oss_server import OssServer, serving
 
 settings.register_profile("shared machine", deadline=None)  # an example may wait for a processor
 settings.load_profile("shared machine")
@@ -48,3 +49,10 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
         yield volume
     finally:
         volume.clean_up()
+
+
+@pytest.fixture
+def oss(tmp_path: Path) -> Iterator[OssServer]:
+    """An OSS-compatible server with an empty bucket "packs"; its data lie in `oss.folder`."""
+    with serving(tmp_path / "oss") as server:
+        yield server

@@ -1,0 +1,188 @@
+"""HTTP/1.1 on one connection: requests in, answers out, bodies without copies. Knows nothing of OSS.
+
+Own rather than http.server's, because a test must be able to break off anywhere, and because bodies go from file to
+socket in the kernel (sendfile), which leaves the two cores of a small machine to the client.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import unquote_to_bytes
+
+PIECE_SIZE = 256 * 1024  # bytes read or sent at once; also the most that is digested at once (issue 5)
+HEAD_SIZE_MAX = 64 * 1024  # bytes; request line and headers
+
+
+class Disconnected(Exception):
+    """The other side is gone, or sent what is no HTTP; the connection ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request without its body. Header names are lower-case; text is UTF-8, other bytes are surrogates."""
+
+    method: str
+    path: str  # unquoted
+    query: dict[str, str]
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """A body that lies in a file. The descriptor belongs to the answer and is closed with it."""
+
+    fd: int
+    offset: int
+    size_bytes: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | FilePart = b""
+    is_head: bool = False  # then `Content-Length` speaks of a body that does not follow
+
+    @property
+    def size_bytes(self) -> int:
+        return self.body.size_bytes if isinstance(self.body, FilePart) else len(self.body)
+
+    def close(self) -> None:
+        if isinstance(self.body, FilePart):
+            os.close(self.body.fd)
+            self.body = b""
+
+
+Pace = Callable[[int], None]  # waits until so many bytes may pass
+
+
+class Connection:
+    """One accepted socket. `read_request`, then the body's `pieces` to their end, then `send`; and again."""
+
+    def __init__(self, sock: socket.socket, pace: Pace) -> None:
+        self._sock = sock
+        self._pace = pace
+        self._buffer = bytearray(PIECE_SIZE)
+        self._begin = self._end = 0  # of what was received and not used
+
+    def _receive(self) -> bool:
+        """More bytes behind those there are; False at the end of the stream."""
+        if self._begin == self._end:
+            self._begin = self._end = 0
+        try:
+            count = self._sock.recv_into(memoryview(self._buffer)[self._end :])
+        except OSError as exc:
+            raise Disconnected from exc
+        self._end += count
+        return count > 0
+
+    def _line(self) -> bytes:
+        while (at := self._buffer.find(b"\n", self._begin, self._end)) < 0:
+            if self._begin:
+                self._buffer[: self._end - self._begin] = self._buffer[self._begin : self._end]
+                self._end -= self._begin
+                self._begin = 0
+            if self._end > HEAD_SIZE_MAX or not self._receive():
+                raise Disconnected
+        line = bytes(self._buffer[self._begin : at])
+        self._begin = at + 1
+        return line.rstrip(b"\r")
+
+    def read_request(self) -> Request:
+        """Raises Disconnected, also when the other side closed between two requests."""
+        words = self._line().split(b" ")
+        if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
+            raise Disconnected
+        headers: dict[str, str] = {}
+        while line := self._line():
+            name, _, value = line.partition(b":")
+            headers[_text(name).strip().lower()] = _text(value).strip()
+        path, _, query = words[1].partition(b"?")
+        return Request(
+            method=_text(words[0]), path=_text(unquote_to_bytes(path)), query=_parsed_query(query), headers=headers
+        )
+
+    def pieces(self, request: Request) -> Iterator[memoryview]:
+        """The body, at most PIECE_SIZE at once; each is valid until the next. Raises Disconnected."""
+        if request.headers.get("expect", "").lower() == "100-continue":
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if request.headers.get("transfer-encoding", "").lower() == "chunked":
+            while size_bytes := int(self._line().split(b";")[0], 16):
+                yield from self._exactly(size_bytes)
+                self._line()
+            while self._line():
+                pass
+        else:
+            yield from self._exactly(int(request.headers.get("content-length", "0")))
+
+    def _exactly(self, size_bytes: int) -> Iterator[memoryview]:
+        while size_bytes:
+            if self._begin == self._end and not self._receive():
+                raise Disconnected
+            count = min(size_bytes, self._end - self._begin)
+            self._pace(count)
+            view = memoryview(self._buffer)[self._begin : self._begin + count]
+            self._begin += count
+            size_bytes -= count
+            yield view
+
+    def send(self, answer: Answer, *, size_bytes: int | None = None) -> int:
+        """Headers, and the body or its first `size_bytes`; returns the bytes of it that went. Raises Disconnected."""
+        headers = {"Content-Length": str(answer.size_bytes), **answer.headers}
+        head = f"HTTP/1.1 {answer.status} {_reason(answer.status)}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+        raw = head.encode("utf-8", "surrogateescape")
+        size_bytes = answer.size_bytes if size_bytes is None else min(size_bytes, answer.size_bytes)
+        if answer.is_head or not size_bytes:
+            self._write(raw)
+            return 0
+        if isinstance(answer.body, bytes):
+            self._pace(size_bytes)
+            self._write(raw + answer.body[:size_bytes])
+        else:
+            self._write(raw, socket.MSG_MORE)
+            self._send_file(answer.body, size_bytes)
+        return size_bytes
+
+    def _send_file(self, part: FilePart, size_bytes: int) -> None:
+        offset, end = part.offset, part.offset + size_bytes
+        while offset < end:
+            count = min(PIECE_SIZE, end - offset)
+            self._pace(count)
+            last = offset + count
+            while offset < last:
+                try:
+                    sent = os.sendfile(self._sock.fileno(), part.fd, offset, last - offset)
+                except OSError as exc:
+                    raise Disconnected from exc
+                if not sent:
+                    raise Disconnected  # the file is shorter than its metadata says
+                offset += sent
+
+    def _write(self, data: bytes, flags: int = 0) -> None:
+        try:
+            self._sock.sendall(data, flags)
+        except OSError as exc:
+            raise Disconnected from exc
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def _parsed_query(raw: bytes) -> dict[str, str]:
+    """Names and values, unquoted; a name without a value has an empty one."""
+    found = {}
+    for pair in filter(None, raw.split(b"&")):
+        name, _, value = pair.replace(b"+", b" ").partition(b"=")
+        found[_text(unquote_to_bytes(name))] = _text(unquote_to_bytes(value))
+    return found
