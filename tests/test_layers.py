@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rustfsfs"
-LEAVES = {"errors", "units", "ops"}
+LEAVES = {"errors", "units", "ops", "bucketfacts"}
 PURE = LEAVES | {"content"}
 BELOW_VOLUME = PURE | {"world", "tiers", "config", "meta", "journal", "store", "cache"}
 BELOW_MOUNT = BELOW_VOLUME | {"volume"}
@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "units": set(),
     "ops": set(),
+    "bucketfacts": set(),
     "direct": LEAVES,
     "world": LEAVES | {"direct"},
     "content": LEAVES,

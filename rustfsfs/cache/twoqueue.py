@@ -50,31 +50,37 @@ class TwoQueueCache(Generic[K, V]):
             self._probation[old_key] = old
         return item[0]
 
-    def put(self, key: K, value: V, size_bytes: int, *, unasked: bool = False) -> None:
-        """Keep `value`, unless it is too large to be worth it; replaces what was there.
+    def takes(self, size_bytes: int) -> bool:
+        """Is an item of that size small enough to be worth keeping?"""
+        return size_bytes + ITEM_OVERHEAD <= ITEM_SHARE_MAX * self._bytes_max
+
+    def put(self, key: K, value: V, size_bytes: int, *, unasked: bool = False) -> list[V]:
+        """Keep `value` if it `takes` it; replaces what was there. Returns what had to go for it.
 
         unasked   read ahead: then the first to ask for it is the first, and not the second
         """
         self.remove(key)
+        if not self.takes(size_bytes):
+            return []
         cost = size_bytes + ITEM_OVERHEAD
-        if cost > ITEM_SHARE_MAX * self._bytes_max:
-            return
         self._probation[key] = (value, cost)
         if unasked:
             self._unasked.add(key)
         self.bytes += cost
+        evicted: list[V] = []
         while self.bytes > self._bytes_max:
-            self._evict()
+            evicted.append(self._evict())
+        return evicted
 
-    def _evict(self) -> None:
+    def _evict(self) -> V:
         if self._probation:
             key, item = self._probation.popitem(last=False)
             self._unasked.discard(key)
-            self.bytes -= item[1]
-            return
-        cost = self._protected.popitem(last=False)[1][1]
-        self._protected_bytes -= cost
-        self.bytes -= cost
+        else:
+            _key, item = self._protected.popitem(last=False)
+            self._protected_bytes -= item[1]
+        self.bytes -= item[1]
+        return item[0]
 
     def remove(self, key: K) -> None:
         self._unasked.discard(key)

@@ -6,7 +6,8 @@ from rustfsfs.units import KIB, MIB
 
 SLACK = 2 * MIB  # bytes; of one reader's requests, one of the largest may come before the one it follows
 STEADY = 256 * KIB  # bytes read in order before it is believed
-WINDOW_MIN, WINDOW_MAX = 2 * MIB, 8 * MIB  # bytes ahead of the reader; doubled as it goes on
+WINDOW_MIN, WINDOW_MAX = 2 * MIB, 8 * MIB  # bytes ahead of the reader, growing as it goes on
+GROWTH = 2
 
 
 class Reader(NamedTuple):
@@ -23,11 +24,12 @@ class Range(NamedTuple):
 
 
 def plan_ahead(
-    reader: Reader | None, start: int, end: int, *, size: int, window_max: int = WINDOW_MAX
+    reader: Reader | None, start: int, end: int, *, size: int, window_max: int = WINDOW_MAX, growth: int = GROWTH
 ) -> tuple[Reader, Range | None]:
     """What is known of the reader after a read of [start, end), and which range of the file to read ahead now, if any.
 
-    size   bytes of the file
+    size     bytes of the file
+    growth   the window is so many times what was read in order, up to `window_max`
     Asked for half a window at a time: one half is decoded while the other is read. Who jumps begins anew; a read of
     the beginning is believed at once, since most files are read as a whole.
     """
@@ -35,7 +37,7 @@ def plan_ahead(
         reader = Reader(at=end, steady=0 if start else end)
     else:
         reader = Reader(max(reader.at, end), reader.steady + end - start, reader.ahead)
-    window = min(window_max, max(WINDOW_MIN, 2 * reader.steady))
+    window = min(window_max, max(WINDOW_MIN, growth * reader.steady))
     known, wanted = max(reader.ahead, reader.at), min(reader.at + window, size)
     if reader.steady < STEADY or known >= wanted or known - reader.at > window // 2:
         return reader, None

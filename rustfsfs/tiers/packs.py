@@ -1,0 +1,69 @@
+"""A pack and a disk, as the policies of the cold tier see them. The pack is the unit of placement (DESIGN.md §3)."""
+
+from typing import NamedTuple
+
+from rustfsfs.bucketfacts import Placement
+
+PackKey = tuple[int, int]  # (pack, disk), as everywhere
+
+
+class BucketObject(NamedTuple):
+    """A pack's copy in the bucket, recorded once it was proved."""
+
+    uploaded_s: float  # since 1970; its minimum days count from there
+    placement: Placement
+    size_bytes: int  # of the object: frames, header and directory
+
+
+class Busy(NamedTuple):
+    """Bytes read of late from a pack in the bucket; they fade (`busy.noted`)."""
+
+    bytes: float
+    at_s: float  # when `bytes` was true
+
+
+class Pack(NamedTuple):
+    """Times are seconds since 1970, sizes bytes."""
+
+    pack: int
+    disk: int
+    size_bytes: int  # of its frames, dead ones too
+    live_bytes: int
+    closed: bool  # takes no more frames
+    is_local: bool  # a copy lies on its disk
+    object: BucketObject | None
+    has_holes: bool  # dead frames are punched out: the local copy is never uploaded or compared as a whole
+    sealed_s: float  # when its first frame was stored
+    last_read_s: float | None = None  # coarse; None: not known. Who rewrites a pack hands this on
+    is_pinned: bool = False  # a pinned tree names one of its chunks
+    busy: Busy | None = None
+
+    @property
+    def key(self) -> PackKey:
+        return self.pack, self.disk
+
+    @property
+    def heat_s(self) -> float:
+        """When it was last wanted, as far as anybody knows."""
+        return max(self.sealed_s, self.last_read_s or 0.0, self.busy.at_s if self.busy else 0.0)
+
+    @property
+    def is_proved(self) -> bool:
+        """The bucket has all of it (I7)."""
+        return self.object is not None and self.object.size_bytes >= self.size_bytes
+
+    @property
+    def freed_bytes(self) -> int:
+        """What dropping the local copy gives back at the least."""
+        return self.live_bytes if self.has_holes else self.size_bytes
+
+
+class Disk(NamedTuple):
+    disk: int
+    total_bytes: int
+    used_bytes: int
+    growing_bytes: int = 0  # will be used soon: what is being sealed or brought back
+
+    def above_bytes(self, share: float) -> float:
+        """How much too much is used, if it should be `share` of the disk; negative: that much room."""
+        return self.used_bytes + self.growing_bytes - share * self.total_bytes
