@@ -1,7 +1,6 @@
 """What a bucket is: the contract that OSS, the tests' fake and every wrapper keep (tests/contract/test_bucket.py).
 
-Keys are relative to the volume's prefix. What a bucket's owner has set up, which `rustfsfs bucket attach` checks, is
-here too, as plain facts; judging them is not.
+Keys are relative to the volume's prefix. What a bucket's owner has set up is `bucketfacts`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,23 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from rustfsfs.bucketfacts import Placement
+
 PUT_SIZE_MAX = 5 << 30  # bytes in a single PUT; OSS.md
 PAGE_KEYS_MAX = 1000  # keys in one answer to LIST, and in one batch delete; OSS.md
-
-
-class Placement(Enum):
-    """Storage classes, as OSS names them."""
-
-    STANDARD = "Standard"
-    IA = "IA"
-    ARCHIVE = "Archive"
-    COLD_ARCHIVE = "ColdArchive"
-    DEEP = "DeepColdArchive"
-
-    @property
-    def freezes(self) -> bool:
-        """An object of this class must be restored before it can be read."""
-        return self in (Placement.ARCHIVE, Placement.COLD_ARCHIVE, Placement.DEEP)
 
 
 class Restore(Enum):
@@ -97,32 +83,3 @@ class Bucket(Protocol):
     def restore(self, key: str, *, days: int) -> Restore:
         """Ask for a frozen object to become readable; says how far that is. Never waits. Raises ObjectMissing."""
         ...
-
-
-class Versioning(Enum):
-    """Of a bucket; unless OFF, it ignores that a PUT is to create only (OSS.md)."""
-
-    OFF = "off"
-    ENABLED = "Enabled"
-    SUSPENDED = "Suspended"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BucketFacts:
-    location: str  # "oss-cn-hangzhou"
-    placement: Placement  # of objects whose PUT names none
-    versioning: Versioning
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LifecycleRule:
-    """One rule of the bucket's owner, as far as it touches objects such as ours (without tags)."""
-
-    rule_id: str
-    prefix: str  # of whole keys, not of those relative to the volume's prefix; "" is all of them
-    excluded_prefixes: tuple[str, ...]
-    enabled: bool
-    needs_tag: bool  # it is only about objects with a tag, and ours have none
-    expires: bool  # it deletes objects
-    moves_to: tuple[Placement, ...]
-    ends_uploads: bool  # it drops multipart uploads that were not completed, which is harmless

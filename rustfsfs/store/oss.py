@@ -15,20 +15,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from rustfsfs.bucketfacts import BucketFacts, LifecycleRule, Placement, Versioning
 from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectMissing, RustfsfsError
 from rustfsfs.store import crc64
 from rustfsfs.store.address import BucketAddress, is_loopback
 from rustfsfs.store.answers import Answer, error_of
-from rustfsfs.store.bucket import (
-    PAGE_KEYS_MAX,
-    PUT_SIZE_MAX,
-    BucketFacts,
-    LifecycleRule,
-    ObjectFacts,
-    Placement,
-    Restore,
-    Versioning,
-)
+from rustfsfs.store.bucket import PAGE_KEYS_MAX, PUT_SIZE_MAX, ObjectFacts, Restore
 from rustfsfs.store.credentials import Credentials, CredentialSource
 
 PIECE_SIZE = 256 * 1024  # bytes sent at once: a socket's timeout is for a whole sendall, however much that sends

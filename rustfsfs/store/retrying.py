@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import (
     CircuitOpen,
     CloudThrottled,
@@ -16,7 +17,7 @@ from rustfsfs.errors import (
     RustfsfsError,
     StoreError,
 )
-from rustfsfs.store.bucket import Bucket, ObjectFacts, Placement
+from rustfsfs.store.bucket import Bucket, ObjectFacts
 from rustfsfs.store.crc64 import crc64
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.world import Timing

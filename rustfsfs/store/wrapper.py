@@ -14,7 +14,8 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from rustfsfs.store.bucket import PAGE_KEYS_MAX, Bucket, ObjectFacts, Placement, Restore
+from rustfsfs.bucketfacts import Placement
+from rustfsfs.store.bucket import PAGE_KEYS_MAX, Bucket, ObjectFacts, Restore
 
 T = TypeVar("T")
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import DamagedData, ObjectExists, ObjectFrozen, ObjectMissing
 from rustfsfs.store.address import BucketAddress
 from rustfsfs.store.breaker import Breaker, BreakerPolicy, BreakingBucket
-from rustfsfs.store.bucket import Bucket, Placement, Restore
+from rustfsfs.store.bucket import Bucket, Restore
 from rustfsfs.store.crc64 import crc64
 from rustfsfs.store.limiting import Bandwidth, Gate, LimitedBucket
 from rustfsfs.store.oss import OssBucket

@@ -4,8 +4,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import DamagedData, ObjectExists, ObjectFrozen, ObjectMissing
-from rustfsfs.store.bucket import ObjectFacts, Placement, Restore
+from rustfsfs.store.bucket import ObjectFacts, Restore
 from rustfsfs.store.crc64 import crc64
 
 RESTORE_S = 60.0  # an Archive object's; OSS.md

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import (
     CircuitOpen,
     CloudRefused,
@@ -22,7 +23,6 @@ from rustfsfs.store.breaker import (
     after,
     verdict_of,
 )
-from rustfsfs.store.bucket import Placement
 from tests.store.faultbuckets import FailsFirst, FakeTime
 from tests.store.membucket import MemBucket
 

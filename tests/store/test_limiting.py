@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import CloudThrottled, CloudUnavailable, ObjectMissing
-from rustfsfs.store.bucket import Placement
 from rustfsfs.store.limiting import Bandwidth, Gate, LimitedBucket, TokenBucket, Window, grown, shrunk, take
 from tests.store.faultbuckets import FailsFirst, FakeTime
 from tests.store.membucket import MemBucket

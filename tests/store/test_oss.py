@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import (
     CloudRefused,
     CloudThrottled,
@@ -25,7 +26,6 @@ from rustfsfs.errors import (
 )
 from rustfsfs.store import oss
 from rustfsfs.store.address import BucketAddress
-from rustfsfs.store.bucket import Placement
 from rustfsfs.store.crc64 import crc64
 from rustfsfs.store.oss import OssBucket, Timeouts
 from tests.store.canned import Script, answer, canned, oss_error

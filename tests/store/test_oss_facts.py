@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from rustfsfs.bucketfacts import BucketFacts, LifecycleRule, Placement, Versioning
 from rustfsfs.errors import CloudRefused, CloudUnavailable
-from rustfsfs.store.bucket import BucketFacts, LifecycleRule, Placement, Versioning
 from tests.store.canned import answer, canned, oss_error
 from tests.store.test_oss import bucket_at
 

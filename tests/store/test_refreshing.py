@@ -2,8 +2,8 @@
 
 import pytest
 
+from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import CloudRefused, CloudUnavailable
-from rustfsfs.store.bucket import Placement
 from rustfsfs.store.credentials import Credentials
 from rustfsfs.store.refreshing import RefreshingBucket
 from tests.store.faultbuckets import FailsFirst

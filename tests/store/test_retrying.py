@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import (
     CircuitOpen,
     CloudRefused,
@@ -15,7 +16,6 @@ from rustfsfs.errors import (
     ObjectMissing,
     RustfsfsError,
 )
-from rustfsfs.store.bucket import Placement
 from rustfsfs.store.retrying import RetryingBucket, RetryPolicy, plan_retry
 from tests.store.faultbuckets import FailsFirst, FakeTime, LosesAnswers
 from tests.store.membucket import MemBucket
