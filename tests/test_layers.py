@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "meta": PURE,
     "journal": PURE | {"world"},
     "store": PURE | {"world"},
-    "cache": LEAVES,
+    "cache": LEAVES | {"world"},
     "volume": BELOW_VOLUME,
     "tasks": BELOW_MOUNT,
     "service": BELOW_MOUNT,

@@ -50,11 +50,13 @@ def find_by_id(metadata: Metadata, chunk_id: bytes) -> Chunk | None:
 
 
 def find_copies(metadata: Metadata, chunk_id: bytes) -> list[tuple[Chunk, int]]:
-    """A chunk with each disk it has a place on."""
+    """A chunk with each disk it has a place on, that in the bucket not counted."""
     sql = (
         "SELECT c.chunk, c.chunk_id, c.plain_bytes, c.good, p.disk FROM chunks c JOIN places p USING (chunk)"
         " WHERE c.chunk_id = ? ORDER BY p.disk, p.pack"
     )
+    if metadata.is_tiered:
+        sql = sql.replace(" WHERE", " JOIN packs k USING (pack, disk) WHERE NOT k.closed & 2 AND")
     return [(Chunk._make(row[:4]), row[4]) for row in metadata.rows(sql, (chunk_id,))]
 
 
@@ -188,8 +190,9 @@ def packs_behind(metadata: Metadata, after: tuple[int, int], limit: int) -> list
 
 
 def packs_on(metadata: Metadata, disk: int, limit: int) -> list[Pack]:
-    sql = "SELECT * FROM packs WHERE disk = ? ORDER BY pack LIMIT ?"
-    return [Pack._make(row) for row in metadata.rows(sql, (disk, limit))]
+    """Packs whose files lie there."""
+    sql = "SELECT * FROM packs WHERE disk = ? AND NOT closed & ? ORDER BY pack LIMIT ?"
+    return [Pack._make(row) for row in metadata.rows(sql, (disk, COLD, limit))]
 
 
 def find_pack(metadata: Metadata, pack: int, disk: int) -> Pack | None:
@@ -208,6 +211,12 @@ def live_in(
         " AND p.offset > ? ORDER BY p.offset LIMIT ?"
     )
     return [(Chunk._make(row[:4]), Place(*row[4:])) for row in metadata.rows(sql, (disk, pack, behind, limit))]
+
+
+def frames_between(metadata: Metadata, pack: int, disk: int, start: int, end: int) -> list[tuple[int, int]]:
+    """(offset, stored_bytes) of the live frames of a pack that begin in [start, end)."""
+    sql = "SELECT offset, stored_bytes FROM places WHERE disk = ? AND pack = ? AND offset >= ? AND offset < ?"
+    return [(offset, size) for offset, size in metadata.rows(sql + " ORDER BY offset", (disk, pack, start, end))]
 
 
 def close_pack(metadata: Metadata, pack: int, disk: int) -> None:

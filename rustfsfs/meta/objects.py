@@ -137,6 +137,27 @@ def is_cold(metadata: Metadata, pack: int, disk: int) -> bool:
     return bool(found) and bool(found[0][0] & COLD)
 
 
+class Whereabouts(NamedTuple):
+    """Of a chunk's places: those whose pack lies on a disk, and those whose pack the bucket has. Some are both."""
+
+    local: list[ops.Place]
+    in_bucket: list[ops.Place]
+
+
+def whereabouts(metadata: Metadata, places: Sequence[ops.Place]) -> Whereabouts:
+    if not metadata.is_tiered:
+        return Whereabouts(list(places), [])
+    local, in_bucket = [], []
+    sql = "SELECT k.closed, o.pack FROM packs k LEFT JOIN objects o USING (pack, disk) WHERE k.pack = ? AND k.disk = ?"
+    for place in places:
+        for closed, found in metadata.rows(sql, (place.pack, place.disk)):
+            if not closed & COLD:
+                local.append(place)
+            if found is not None:
+                in_bucket.append(place)
+    return Whereabouts(local, in_bucket)
+
+
 def lose(metadata: Metadata, pack: int, disk: int) -> None:
     """A pack that lies on its disk may be put into the bucket again; of a cold one the row stays, to be asked again."""
     row = chunks.find_pack(metadata, pack, disk)

@@ -45,6 +45,7 @@ from rustfsfs.volume.header import keep_alike, unlocked
 from rustfsfs.volume.locking import DiskLocks, locked
 from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.volume.recording import restore, turn_read_only
+from rustfsfs.volume.tier import Tier
 from rustfsfs.volume.volume import (
     READ_ONLY_ASKED,
     Activity,
@@ -267,6 +268,7 @@ async def _assemble(
         warmth=Warmth(),
         pins=Pins(),
         wishes=Wishes(),
+        tier=Tier(),
         noatime=how.noatime,
     )
     if newer:

@@ -14,12 +14,12 @@ from rustfsfs.content import codec
 from rustfsfs.content.aead import Buffer
 from rustfsfs.content.ranges import Extent, clip
 from rustfsfs.errors import DamagedData, IsDirectory, PackMissing, RustfsfsError, StoreError, StoreUnavailable
-from rustfsfs.meta import chunks, extents, inodes
+from rustfsfs.meta import chunks, extents, inodes, objects
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.store.base import PackStore
 from rustfsfs.tiers.ahead import WINDOW_MAX, plan_ahead
 from rustfsfs.units import KIB, MIB
-from rustfsfs.volume import warming
+from rustfsfs.volume import coldreading, warming
 from rustfsfs.volume.attributes import touch
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.recording import record
@@ -39,6 +39,8 @@ class Located(NamedTuple):
     number: int
     row: chunks.Chunk | None  # None: there is none
     places: list[ops.Place]
+    local: list[ops.Place]  # those of them whose pack lies on a disk,
+    in_bucket: list[ops.Place]  # and those whose pack the bucket has
 
 
 async def read(volume: Volume, inode: int, offset: int, size: int) -> Buffer:
@@ -126,7 +128,7 @@ def open_at_once(volume: Volume, wanted: Extent, *, inflated_max: int = INFLATED
     """
     if volume.flights.is_under_way(wanted.base):
         return None
-    row, places = (found := locate(volume, wanted.base)).row, found.places
+    row, places = (found := locate(volume, wanted.base)).row, found.local
     if row is None or not places or places[0].disk not in volume.disks:
         return None
     place = places[0]
@@ -140,6 +142,7 @@ def open_at_once(volume: Volume, wanted: Extent, *, inflated_max: int = INFLATED
         return None
     if plain is None:
         return None
+    note_heat(volume, place)
     if len(plain) == row.plain_bytes:  # it was not compressed in parts
         number = None
     if wanted.length < len(plain):
@@ -177,7 +180,14 @@ async def _fetch(volume: Volume, part: Extent, located: Mapping[int, Located]) -
 
 
 def locate(volume: Volume, number: int) -> Located:
-    return Located(number, chunks.find(volume.metadata, number), chunks.places(volume.metadata, number))
+    places = chunks.places(volume.metadata, number)
+    return Located(number, chunks.find(volume.metadata, number), places, *objects.whereabouts(volume.metadata, places))
+
+
+def note_heat(volume: Volume, place: ops.Place) -> None:
+    """A pack was read: what is cold is for policy to say, so it has to know what is not."""
+    if volume.metadata.is_tiered:
+        volume.tier.reads_s[(place.pack, place.disk)] = volume.world.now_ns() // 10**9
 
 
 @contextmanager
@@ -219,16 +229,37 @@ async def _load(volume: Volume, found: Located) -> bytes:
     number, row = found.number, found.row
     if row is None or not found.places:
         raise DamagedData(f"chunk {number} is named by a file but is in no pack")
-    here = present(volume, found.places)
-    if not here:
+    if here := present(volume, found.local):
+        plain = await _load_here(volume, row, found, here)
+    elif found.in_bucket:
+        plain = await coldreading.load(volume, row, found.in_bucket)
+    else:
         raise StoreUnavailable(f"the disk of chunk {number} is missing")
+    volume.cache.put(number, plain, len(plain))
+    return plain
+
+
+async def _load_here(
+    volume: Volume, row: chunks.Chunk, found: Located, here: Sequence[tuple[PackStore, ops.Place]]
+) -> bytes:
+    """From a disk; what is damaged there the bucket may have. And a pack may have been demoted just now."""
     try:
         plain = await trio.to_thread.run_sync(read_frame, volume, row, here, limiter=volume.readers)
-    except (DamagedData, PackMissing) as exc:
-        if await trio.to_thread.run_sync(_answers, [store for store, _place in here], limiter=volume.readers):
+    except (DamagedData, StoreError) as exc:
+        await volume.gate.opened()
+        now_there = locate(volume, found.number)
+        demoted = now_there.places == found.places and now_there.local != found.local
+        stores = [store for store, _place in here]
+        if (
+            isinstance(exc, DamagedData | PackMissing)
+            and not demoted
+            and await trio.to_thread.run_sync(_answers, stores, limiter=volume.readers)
+        ):
             await _report_damage(volume, found, exc)
-        raise
-    volume.cache.put(number, plain, len(plain))
+        if not now_there.in_bucket:
+            raise
+        return await coldreading.load(volume, row, now_there.in_bucket)
+    note_heat(volume, here[0][1])
     return plain
 
 
@@ -303,6 +334,10 @@ async def load_ahead(volume: Volume, inode: int, start: int, end: int, workers: 
         parts = {part.base: part for part in found if not part.segment and _is_wanted(volume, part.base)}
         if parts:
             with pinned(volume, list(parts.values())) as located:
+                if cold := [one.in_bucket[0] for one in located.values() if one.in_bucket and not one.local]:
+                    volume.tier.readers[inode] = None
+                    await coldreading.fetch_ahead(volume, cold)
+                    return
                 packed = [one for one in located.values() if not _is_raw(one)]
                 if not packed and (reader := volume.ahead.readers.get(inode)) is not None:
                     volume.ahead.readers[inode] = reader._replace(ahead=max(reader.ahead, end + RAW_STRETCH))

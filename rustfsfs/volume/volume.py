@@ -21,6 +21,7 @@ from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.locking import DiskLocks
 from rustfsfs.volume.lookups import Lookups
 from rustfsfs.volume.pagesums import PageSums
+from rustfsfs.volume.tier import Tier
 from rustfsfs.world import World
 
 log = logging.getLogger("rustfsfs")
@@ -183,4 +184,5 @@ class Volume:
     warmth: Warmth
     pins: Pins
     wishes: Wishes
+    tier: Tier  # the bucket's side
     noatime: bool

@@ -1,0 +1,67 @@
+"""The door to a volume's bucket: names in it, and the stacks of wrappers that requests go through."""
+
+from dataclasses import dataclass
+
+from rustfsfs.content.keys import checksum
+from rustfsfs.store.breaker import Breaker, BreakerPolicy, BreakingBucket
+from rustfsfs.store.bucket import Bucket
+from rustfsfs.store.credentials import CredentialSource
+from rustfsfs.store.limiting import Bandwidth, Gate, LimitedBucket
+from rustfsfs.store.refreshing import RefreshingBucket
+from rustfsfs.store.retrying import RetryingBucket, RetryPolicy
+from rustfsfs.world import Timing
+
+PACKS, METADATA = "packs/", "meta/"  # lifecycle rules of the bucket's owner may touch the first one only
+WRITE_DEADLINE_S = 60.0  # an upload that fails for longer has its turn again in a later round
+
+
+def pack_key(pack: int, disk: int) -> str:
+    """Of the object that a pack is, written once. Hash-spread: OSS serves 2 000 requests/s of one prefix (OSS.md)."""
+    number = f"{pack:016x}-{disk:x}"
+    return f"{PACKS}{checksum(number.encode())[:1].hex()}/{number}"
+
+
+def parse_pack_key(key: str) -> tuple[int, int] | None:
+    """(pack, disk); None: not the name of a pack."""
+    try:
+        pack, disk = (int(part, 16) for part in key.rpartition("/")[2].split("-"))
+    except ValueError:
+        return None
+    return (pack, disk) if pack_key(pack, disk) == key else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """One bucket by two ways, so that uploads never stand before a reader. Both share circuit and credentials."""
+
+    reads: Bucket
+    writes: Bucket
+    breaker: Breaker
+
+    @property
+    def name(self) -> str:
+        return self.reads.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Of the configuration. Rates in bytes a second; 0: as fast as it goes."""
+
+    read_deadline_s: float
+    concurrency: int  # requests at once, each way
+    up_bytes_s: int
+    down_bytes_s: int
+
+
+def open_door(bucket: Bucket, source: CredentialSource, *, limits: Limits, timing: Timing) -> Door:
+    """Nothing is asked of the bucket yet."""
+    breaker = Breaker(policy=BreakerPolicy(), clock_s=timing.clock_s)
+    up, down = (Bandwidth(rate, timing=timing) if rate else None for rate in (limits.up_bytes_s, limits.down_bytes_s))
+
+    def way(deadline_s: float) -> Bucket:
+        limited = LimitedBucket(bucket, gate=Gate(limits.concurrency), up=up, down=down)
+        patient = RetryPolicy(deadline_s=deadline_s)
+        inner = BreakingBucket(RefreshingBucket(limited, source), breaker)
+        return RetryingBucket(inner, policy=patient, timing=timing)
+
+    return Door(reads=way(limits.read_deadline_s), writes=way(WRITE_DEADLINE_S), breaker=breaker)

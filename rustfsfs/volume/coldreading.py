@@ -1,0 +1,272 @@
+"""The way of a chunk from the bucket: what is kept on the cache disk, one GET for all who ask, and ahead of readers.
+
+Every frame is verified by whoever opens it (I12), wherever it came from. One that does not open is fetched once more.
+"""
+
+from collections.abc import Sequence
+
+import trio
+
+from rustfsfs import ops
+from rustfsfs.cache.pieces import Piece
+from rustfsfs.config import WhenFrozen
+from rustfsfs.content import codec
+from rustfsfs.content.aead import Buffer
+from rustfsfs.errors import CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing, StoreError
+from rustfsfs.meta import chunks
+from rustfsfs.store.bucket import Bucket, Restore
+from rustfsfs.store.cold import pack_key
+from rustfsfs.tiers import busy
+from rustfsfs.tiers.busy import BUSY
+from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, block_of, plan_fetches, surroundings
+from rustfsfs.tiers.packs import PackKey
+from rustfsfs.volume.tier import Flight, Tier, remember
+from rustfsfs.volume.volume import Volume, log
+
+POLICY = FetchPolicy()
+RESTORE_DAYS = 3
+RESTORE_ASKED_EVERY_S = 60.0  # how often a frozen pack is asked for again, whoever reads it
+
+
+async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> bytes:
+    """The plain bytes of a chunk that the bucket has at `places`: from the first that gives it.
+
+    Raises DamagedData, ObjectFrozen, ObjectMissing, StoreError: CloudUnavailable after `cold.read_deadline`.
+    """
+    trouble: Exception | None = None
+    for place in places:
+        try:
+            return await _load(volume, row, place)
+        except (DamagedData, StoreError) as exc:
+            log.warning("chunk %d, pack %d of the bucket: %s", row.chunk, place.pack, exc)
+            trouble = exc
+    assert trouble is not None
+    raise trouble
+
+
+async def _load(volume: Volume, row: chunks.Chunk, place: ops.Place) -> bytes:
+    wanted = Piece(place.pack, place.disk, place.offset, place.stored_bytes)
+    with volume.tier.place_to_wait():
+        try:
+            return await _opened(volume, row, wanted)
+        except DamagedData as exc:
+            log.warning("chunk %d, pack %d of the bucket: %s; it is fetched again", row.chunk, place.pack, exc)
+        return await _opened(volume, row, wanted, fresh=True)
+
+
+async def _opened(volume: Volume, row: chunks.Chunk, wanted: Piece, *, fresh: bool = False) -> bytes:
+    frame = await _frame(volume, wanted, fresh=fresh)
+    try:
+        return await trio.to_thread.run_sync(_open, volume, row, frame, limiter=volume.readers)
+    except DamagedData:
+        await _forget(volume, wanted)
+        raise
+
+
+def _open(volume: Volume, row: chunks.Chunk, frame: Buffer) -> bytes:
+    return codec.open_frame(
+        frame, chunk_id=row.chunk_id, plain_bytes=row.plain_bytes, keys=volume.keys, uuid=volume.header.uuid
+    )
+
+
+async def _forget(volume: Volume, wanted: Piece) -> None:
+    """What holds a damaged frame is not read again."""
+    tier = volume.tier
+    held = tier.pieces.find(wanted)
+    if held is not None and tier.files is not None:
+        tier.pieces.remove(held)
+        await trio.to_thread.run_sync(tier.files.delete, [held])
+
+
+async def _frame(volume: Volume, wanted: Piece, *, fresh: bool) -> Buffer:
+    """The bytes of a frame; `fresh`: from the bucket, nothing beside it, and whatever is kept."""
+    tier = volume.tier
+    if not fresh:
+        if (under_way := tier.covering(wanted)) is None:
+            kept = await _kept(tier, wanted)
+            if kept is not None:
+                return kept
+            under_way = tier.covering(wanted)
+        if under_way is not None:
+            data = await _landed(volume, *under_way)
+            if data is not None:
+                return _part(data, under_way[0], wanted)
+    piece = wanted if fresh else await _with_surroundings(volume, wanted)
+    return _part(await fetch(volume, piece), piece, wanted)
+
+
+def _part(data: bytes, piece: Piece, wanted: Piece) -> memoryview:
+    return memoryview(data)[wanted.offset - piece.offset : wanted.end - piece.offset]
+
+
+async def _landed(volume: Volume, piece: Piece, flight: Flight) -> bytes | None:
+    """What another's GET brings; None if it was given up. Raises its error, CloudUnavailable past the deadline."""
+    with trio.move_on_after(volume.config.cold.read_deadline_s):
+        await flight.landed.wait()
+    if flight.error is not None:
+        raise flight.error
+    if not flight.landed.is_set():
+        raise _too_late(volume)
+    return flight.data
+
+
+def _too_late(volume: Volume) -> CloudUnavailable:
+    name = "the bucket" if volume.tier.door is None else volume.tier.door.name
+    return CloudUnavailable(f"{name} did not answer within {volume.config.cold.read_deadline_s:g} s")
+
+
+async def _kept(tier: Tier, wanted: Piece) -> bytes | None:
+    """From the cache disk; None if it is not there any more."""
+    held = tier.pieces.find(wanted)
+    if held is None or tier.files is None:
+        return None
+    try:
+        data = await trio.to_thread.run_sync(tier.files.read, held, wanted.offset, wanted.size_bytes)
+    except OSError:
+        data = b""
+    if len(data) == wanted.size_bytes:
+        return data
+    tier.pieces.remove(held)
+    return None
+
+
+async def _with_surroundings(volume: Volume, wanted: Piece) -> Piece:
+    """What to GET for a frame that is missed: small files that were written together are read together."""
+    tier, key = volume.tier, (wanted.pack, wanted.disk)
+    frame = Frame(wanted.offset, wanted.size_bytes)
+    if wanted.size_bytes > POLICY.small_bytes:
+        return wanted
+    misses = tier.misses.pop(key, 0)
+    tier.misses[key] = misses + 1
+    remember(tier.misses)
+    block = block_of(wanted.offset, misses=misses, policy=POLICY)
+    await volume.gate.opened()
+    near = [Frame(*row) for row in chunks.frames_between(volume.metadata, *key, block.start, block.end)]
+    missing = [one for one in near if not tier.pieces.holds(_piece(key, one))]
+    return _piece(key, surroundings(frame, missing, misses=misses, policy=POLICY))
+
+
+def _piece(key: PackKey, found: Frame | Fetch) -> Piece:
+    return Piece(*key, found.offset, found.size_bytes)
+
+
+async def fetch(volume: Volume, piece: Piece) -> bytes:
+    """GET a range of a pack, keep it on the cache disk, and give it to all who wait for something in it.
+
+    Raises ObjectFrozen, ObjectMissing, DamagedData (it is shorter), StoreError.
+    """
+    tier, key = volume.tier, (piece.pack, piece.disk)
+    flight = Flight()
+    flights = tier.flights.setdefault(key, {})
+    flights[piece] = flight
+    try:
+        data = await _get(volume, piece)
+        _note(volume, key, len(data))
+        await _keep(tier, piece, data)
+        flight.data = data
+        return data
+    except Exception as exc:
+        flight.error = exc
+        tier.traffic.failures += 1
+        tier.traffic.last_error = str(exc)
+        raise
+    finally:
+        if flights.get(piece) is flight:
+            del flights[piece]
+        if not flights:
+            tier.flights.pop(key, None)
+        flight.landed.set()
+
+
+async def _get(volume: Volume, piece: Piece) -> bytes:
+    door, key = volume.tier.door, pack_key(piece.pack, piece.disk)
+    if door is None:
+        raise CloudUnavailable(volume.tier.trouble or "the volume has no bucket, and this data is in one")
+    give_up_s = trio.current_time() + volume.config.cold.frozen_wait_s
+    while True:
+        try:
+            with trio.fail_after(volume.config.cold.read_deadline_s):
+                return await trio.to_thread.run_sync(
+                    door.reads.get,
+                    key,
+                    piece.offset,
+                    piece.size_bytes,
+                    limiter=volume.tier.workers,
+                    abandon_on_cancel=True,
+                )
+        except trio.TooSlowError:
+            raise _too_late(volume) from None
+        except ObjectFrozen as exc:
+            await _ask_for_restore(volume, door.reads, (piece.pack, piece.disk), exc)
+            if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
+                raise
+        except ObjectMissing as exc:
+            log.error("pack %d is lost: %s", piece.pack, exc)
+            raise
+        await trio.sleep(RESTORE_ASKED_EVERY_S)
+
+
+async def _ask_for_restore(volume: Volume, bucket: Bucket, key: PackKey, exc: ObjectFrozen) -> None:
+    """Once a minute at the most, whoever reads it."""
+    now_s = trio.current_time()
+    if now_s - volume.tier.restores.get(key, -1e9) < RESTORE_ASKED_EVERY_S:
+        return
+    volume.tier.restores[key] = now_s
+    log.warning("%s; its restore is asked for", exc)
+    state = await trio.to_thread.run_sync(
+        lambda: bucket.restore(pack_key(*key), days=RESTORE_DAYS), limiter=volume.tier.workers, abandon_on_cancel=True
+    )
+    if state is Restore.READY:
+        del volume.tier.restores[key]
+
+
+def _note(volume: Volume, key: PackKey, size_bytes: int) -> None:
+    """For the policies: a pack of which much is fetched comes back whole."""
+    tier, now_s = volume.tier, volume.world.now_ns() / 1e9
+    tier.busy[key] = busy.noted(tier.busy.pop(key, None), size_bytes, now_s=now_s, policy=BUSY)
+    remember(tier.busy)
+    tier.reads_s[key] = int(now_s)
+    tier.traffic.fetches += 1
+    tier.traffic.down_bytes += size_bytes
+
+
+async def _keep(tier: Tier, piece: Piece, data: bytes) -> None:
+    """On the cache disk, if it may be: within its limit at all times. No room there is no trouble for a reader."""
+    gone = None if tier.files is None else tier.pieces.add(piece)
+    if gone is None or tier.files is None:
+        return
+    try:
+        await trio.to_thread.run_sync(_replace, tier, gone, piece, data)
+    except OSError as exc:
+        tier.pieces.remove(piece)
+        log.warning("what was read from the bucket could not be kept: %s", exc)
+
+
+def _replace(tier: Tier, gone: Sequence[Piece], piece: Piece, data: bytes) -> None:
+    assert tier.files is not None
+    tier.files.delete(gone)
+    tier.files.write(piece, data)
+
+
+async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
+    """Bring frames to the cache disk, over several connections. What cannot be had is left to who asks for it."""
+    tier = volume.tier
+    by_pack: dict[PackKey, list[Frame]] = {}
+    total_bytes = 0
+    for place in places:
+        wanted = Piece(place.pack, place.disk, place.offset, place.stored_bytes)
+        if not tier.pieces.holds(wanted) and tier.covering(wanted) is None:
+            by_pack.setdefault((place.pack, place.disk), []).append(Frame(place.offset, place.stored_bytes))
+            total_bytes += place.stored_bytes
+    connections = volume.config.bucket.concurrency
+    async with trio.open_nursery() as nursery:
+        for key, frames in by_pack.items():
+            for one in plan_fetches(frames, total_bytes=total_bytes, connections=connections, policy=POLICY):
+                nursery.start_soon(_fetch_quietly, volume, _piece(key, one))
+
+
+async def _fetch_quietly(volume: Volume, piece: Piece) -> None:
+    try:
+        await fetch(volume, piece)
+    except (DamagedData, StoreError) as exc:
+        log.info("fetching ahead: %s", exc)

@@ -1,0 +1,99 @@
+"""What an open volume keeps beside its bucket. Without one `door` is None, and the rest is empty."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from rustfsfs.cache.piecefiles import PieceFiles
+from rustfsfs.cache.pieces import Piece, PieceIndex
+from rustfsfs.errors import CloudUnavailable
+from rustfsfs.store.cold import Door
+from rustfsfs.tiers.packs import Busy, PackKey
+
+WAITING_MAX = 250  # cold reads; half of max_tasks: the others are left for what needs no network (DESIGN.md §4)
+KNOWN_MAX = 4096  # packs of which misses and busyness are remembered, readers of cold files
+THREADS = 48  # for requests; they wait, and the gates inside the buckets say how many go at once
+
+
+@dataclass(slots=True)
+class Flight:
+    """A GET under way, for all who want something of it."""
+
+    landed: trio.Event = field(default_factory=trio.Event)
+    data: bytes | None = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Since the mount, for status."""
+
+    up_bytes: int = 0
+    down_bytes: int = 0
+    uploaded_packs: int = 0
+    demoted_packs: int = 0
+    recalled_packs: int = 0
+    fetches: int = 0
+    failures: int = 0
+    last_error: str = ""
+
+
+@dataclass(slots=True)
+class Backlog:
+    """What the mover has yet to upload, when it last looked."""
+
+    packs: int = 0
+    bytes: int = 0
+    since_s: float | None = None  # wall clock
+
+
+@dataclass(slots=True)
+class Tier:
+    """Everything is the trio thread's."""
+
+    door: Door | None = None
+    trouble: str | None = None  # why there is no door although the volume has a bucket
+    files: PieceFiles | None = None
+    pieces: PieceIndex = field(default_factory=lambda: PieceIndex(0))
+    flights: dict[PackKey, dict[Piece, Flight]] = field(default_factory=dict)
+    misses: OrderedDict[PackKey, int] = field(default_factory=OrderedDict)  # of small frames, most recent last
+    readers: OrderedDict[int, None] = field(default_factory=OrderedDict)  # inodes whose data was found to be cold
+    reads_s: dict[PackKey, int] = field(default_factory=dict)  # pack -> when it was read, not recorded yet
+    busy: OrderedDict[PackKey, Busy] = field(default_factory=OrderedDict)  # bytes read from the bucket of late
+    restores: dict[PackKey, float] = field(default_factory=dict)  # frozen packs that were asked for, and when
+    asked: set[PackKey] = field(default_factory=set)  # packs that a person wants demoted
+    uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
+    recalling: dict[PackKey, int] = field(default_factory=dict)
+    waiting: int = 0  # cold reads
+    workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(THREADS))
+    lock: trio.Lock = field(default_factory=trio.Lock)  # one round of the mover at a time
+    traffic: Traffic = field(default_factory=Traffic)
+    backlog: Backlog = field(default_factory=Backlog)
+
+    def covering(self, wanted: Piece) -> tuple[Piece, Flight] | None:
+        """A GET under way that brings a whole frame."""
+        for piece, flight in self.flights.get((wanted.pack, wanted.disk), {}).items():
+            if piece.covers(wanted):
+                return piece, flight
+        return None
+
+    @contextmanager
+    def place_to_wait(self) -> Iterator[None]:
+        """Of a request that waits for the network. Raises CloudUnavailable when all are taken."""
+        if self.waiting >= WAITING_MAX:
+            raise CloudUnavailable(f"{WAITING_MAX} reads wait for the bucket already; try again later")
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+
+
+def remember(known: OrderedDict[Any, Any], limit: int = KNOWN_MAX) -> None:
+    """Forget the oldest beyond the limit."""
+    while len(known) > limit:
+        known.popitem(last=False)
