@@ -179,7 +179,7 @@ def _answered(service: Service, call: Call, effects: list[Effect], seen: Seen) -
     if refuse is not None:
         answer.close()
         return _refused(service, refuse.error, call.request.method)
-    return _completed(service, answer, call.request.method)
+    return _completed(service, answer)
 
 
 def _object(service: Service, call: Call) -> Version | None:
@@ -191,12 +191,11 @@ def _object(service: Service, call: Call) -> Version | None:
 def _refused(service: Service, error: errors.OssError, method: str) -> Answer:
     request_id = f"{next(service.request_numbers):024X}"
     answer = refusal(error, method=method, request_id=request_id, host=service.host)
-    return _completed(service, answer, method, request_id)
+    return _completed(service, answer, request_id)
 
 
-def _completed(service: Service, answer: Answer, method: str, request_id: str = "") -> Answer:
+def _completed(service: Service, answer: Answer, request_id: str = "") -> Answer:
     """With what every answer has."""
-    answer.is_head = method == "HEAD"
     answer.headers |= {
         "Server": "AliyunOSS",
         "Date": xml.http_time(service.store.clock.wall_s()),
@@ -224,7 +223,7 @@ def _send(connection: Connection, answer: Answer, effects: list[Effect], seen: S
         size_bytes = max(0, size_bytes - short.missing_bytes)
         if short.honest:
             answer.body = _first(answer.body, size_bytes)
-    seen.status, seen.bytes_out = answer.status, 0 if answer.is_head else size_bytes
+    seen.status, seen.bytes_out = answer.status, size_bytes
     connection.send(answer, size_bytes=size_bytes)
     if _resets(effects, When.DOWNLOADING):
         raise BrokenOff

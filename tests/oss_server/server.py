@@ -87,6 +87,11 @@ class OssServer:
         self.keys[key.key_id] = Key(secret=key.secret, token=key.token, expires_s=key.expires_s)
         return key
 
+    def path_of(self, key: str, bucket: str = "packs") -> Path:
+        """The file with an object's bytes, for a test that spoils them at rest. Raises NoSuchKey."""
+        with self.store.lock:
+            return self.store.disk.path(bucket, self.store.bucket(bucket).find(key).blob)
+
     @property
     def network(self) -> Network:
         return self._service.network
@@ -109,7 +114,7 @@ class OssServer:
             self._listener = socket.socket()
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._listener.bind((ADDRESS, self.port))
-        self._cut_all()
+        self.cut_connections()
 
     def end_outage(self) -> None:
         how, self._service.outage = self._service.outage, None
@@ -130,10 +135,10 @@ class OssServer:
         self._service.closing.set()
         _end(self._listener)
         self._acceptor.join()
-        self._cut_all()
+        self.cut_connections()
 
-    def _cut_all(self) -> None:
-        """End every connection, and wait for its thread."""
+    def cut_connections(self) -> None:
+        """End every connection there is, idle or in use, and wait for its thread."""
         cut = dict(self._connections)
         for sock in cut.values():
             try:

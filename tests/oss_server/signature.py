@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from math import inf
 from urllib.parse import quote
 
@@ -181,10 +182,17 @@ def _signature_v4(request: Request, claim: _Claim, key: Key) -> str:
     canonical += [_oss_headers(request, ("content-type", "content-md5", *more)), ";".join(more)]
     canonical += [request.headers.get("x-oss-content-sha256", "UNSIGNED-PAYLOAD")]
     digest = hashlib.sha256(_raw("\n".join(canonical))).hexdigest()
-    signing_key = ("aliyun_v4" + key.secret).encode()
-    for part in claim.scope.split("/"):
-        signing_key = hmac.digest(signing_key, part.encode(), "sha256")
-    return hmac.digest(signing_key, "\n".join([_V4, claim.date, claim.scope, digest]).encode(), "sha256").hex()
+    return hmac.digest(
+        _signing_key(key.secret, claim.scope), "\n".join([_V4, claim.date, claim.scope, digest]).encode(), "sha256"
+    ).hex()
+
+
+@lru_cache
+def _signing_key(secret: str, scope: str) -> bytes:
+    key = ("aliyun_v4" + secret).encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 def _raw(text: str) -> bytes:

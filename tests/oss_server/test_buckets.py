@@ -158,6 +158,8 @@ def test_frozen_objects_are_read_after_a_restore(oss: OssServer) -> None:
     assert bucket.head_object("key").headers["x-oss-restore"].startswith('ongoing-request="false", expiry-date="')
     assert [found.restore_info[:23] for found in oss2.ObjectIterator(bucket)] == ['ongoing-request="false"']
     assert bucket.get_object("key").read() == b"bytes"
+    bucket.copy_object("packs", "key", "copy", headers={"x-oss-storage-class": "ColdArchive"})
+    assert refused(lambda: bucket.get_object("copy")) == (403, "InvalidObjectState")
     oss.clock.advance(days=2)
     assert refused(lambda: bucket.get_object("key")) == (403, "InvalidObjectState")
 

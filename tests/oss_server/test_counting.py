@@ -54,6 +54,7 @@ def test_what_was_removed_before_its_days_were_over(oss: OssServer) -> None:
     oss.clock.advance(days=10)
     bucket.put_object("overwritten", b"y")
     bucket.delete_object("deleted")
+    assert oss.counts.requests(Kind.DELETE, storage_class=StorageClass.IA) == 1
     removed = [
         (one.key, one.storage_class.value, one.size_bytes, one.modified_age_s // 86400) for one in oss.counts.removed()
     ]

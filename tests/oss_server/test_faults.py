@@ -1,11 +1,15 @@
 """The script of faults: which requests it meets (pure), and what each fault is to oss2."""
 
+import socket
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import oss2
 import pytest
+import requests
 
 from tests.oss_server import (
     Delay,
@@ -21,6 +25,7 @@ from tests.oss_server import (
     Outage,
     Reset,
     Short,
+    Slow,
     Stale,
     Swap,
     When,
@@ -135,8 +140,6 @@ BREAKS = (oss2.exceptions.RequestError, oss2.exceptions.InconsistentError)
 
 def breaks(call: Callable[[], Any]) -> bool:
     """Whether oss2, or what is below it, notices by itself."""
-    import requests
-
     try:
         call()
     except (requests.RequestException, *BREAKS):
@@ -158,7 +161,8 @@ def test_a_short_body_with_its_own_length_passes_for_whole(oss: OssServer, bucke
 
 def test_a_short_body_with_the_right_length_is_a_break(oss: OssServer, bucket: Any) -> None:
     oss.faults.plan(Fault(effect=Short(10)))
-    assert breaks(lambda: got(bucket))
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
+        got(bucket)
     assert got(bucket) == BODY
 
 
@@ -227,6 +231,8 @@ def test_what_hangs_is_let_go(oss: OssServer, bucket: Any) -> None:
 def test_an_outage(oss: OssServer, bucket: Any, how: Outage) -> None:
     with oss.outage(how):
         if how is Outage.REFUSE:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", oss.port))
             assert breaks(lambda: got(bucket))
         else:
             assert refused(lambda: got(bucket)) == (503, "ServiceUnavailable")
@@ -238,3 +244,50 @@ def test_an_outage_in_which_nothing_is_answered(oss: OssServer) -> None:
     with oss.outage(Outage.HANG):
         assert breaks(lambda: bucket.put_object("key", b""))
     assert not bucket.object_exists("key")
+
+
+def test_a_slow_exchange_is_the_only_slow_one(oss: OssServer, bucket: Any) -> None:
+    oss.faults.plan(Fault(effect=Slow(len(BODY) / 0.1)))
+    began_s = time.monotonic()
+    assert got(bucket) == BODY
+    slow_s = time.monotonic() - began_s
+    assert got(bucket) == BODY
+    assert slow_s > 0.07 and time.monotonic() - began_s - slow_s < slow_s
+
+
+def test_many_clients_and_faults_at_random(oss: OssServer) -> None:
+    """Each object is what its client put there last, or was about to."""
+    breaking = [Reset(When.BEFORE), Reset(When.AFTER), Reset(When.UPLOADING), Short(3), server_error(executed=True)]
+    oss.faults.seed = 1
+    oss.faults.plan(*(Fault(effect=effect, share=0.05, count=None) for effect in breaking))
+    wrong: list[str] = []
+
+    def client(name: str) -> None:
+        bucket, possible = bucket_of(oss, enable_crc=False), {b""}
+        for number in range(15):
+            body = f"{name} {number} ".encode() * 100
+            if breaks_or_refused(partial(bucket.put_object, name, body)):
+                possible.add(body)
+            else:
+                possible = {body}
+            seen: list[bytes] = []
+            if not breaks_or_refused(partial(read_into, bucket, name, seen)) and seen[0] not in possible:
+                wrong.append(f"{name} {number}: {seen[0][:20]!r}")
+
+    threads = [threading.Thread(target=client, args=(f"client {index}",)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [] and all(oss.faults.met), oss.faults.met
+
+
+def read_into(bucket: Any, key: str, seen: list[bytes]) -> None:
+    seen.append(bucket.get_object(key).read())
+
+
+def breaks_or_refused(call: Callable[[], Any]) -> bool:
+    try:
+        return breaks(call)
+    except oss2.exceptions.ServerError:
+        return True

@@ -1,6 +1,8 @@
 """The pure state: restores on a clock, and versions."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.oss_server.errors import OssError
 from tests.oss_server.objects import DAY_S, NULL, Bucket, StorageClass, Version, Versioning, restored
@@ -88,3 +90,23 @@ def test_create_only_holds_without_versioning_and_only_there(versioning: Version
     else:
         held.add(version(blob="2"), forbid_overwrite=True)
         assert held.find("k").blob == "2"
+
+
+steps = st.lists(st.tuples(st.sampled_from(["add", "remove", "remove id"]), st.sampled_from("abc"), st.booleans()))
+
+
+@given(steps=steps)
+def test_what_falls_out_is_what_nothing_names_any_more(steps: list[tuple[str, str, bool]]) -> None:
+    """Keeps: blobs there are == those of versions and of what was last overwritten. `versioned`: an add with an id."""
+    held, there = bucket(), set()
+    for number, (action, key, versioned) in enumerate(steps):
+        if action == "add":
+            there.add(str(number))
+            dropped = held.add(version(key, blob=str(number), version_id=f"v{number}" if versioned else NULL))
+        else:
+            ids = [one.version_id for one in held.versions.get(key, [])]
+            dropped = held.remove(key, ids[0] if action == "remove id" and ids else "")
+        there -= {one.blob for one in dropped}
+        named = [one.blob for versions in held.versions.values() for one in versions]
+        assert sorted([*named, *(one.blob for one in held.stale.values())]) == sorted(there)
+        assert list(held.keys_from("")) == sorted(held.versions)

@@ -31,8 +31,11 @@ def test_what_is_signed_rightly_is_done(oss: OssServer, auth: Auth) -> None:
 
 
 @pytest.mark.parametrize("auth", VERSIONS)
-def test_signed_urls(oss: OssServer, auth: Auth) -> None:
-    bucket = bucket_of(oss, auth=auth_of(auth, oss.key_id, oss.secret))
+@pytest.mark.parametrize("is_temporary", [False, True])
+def test_signed_urls(oss: OssServer, auth: Auth, is_temporary: bool) -> None:
+    key = oss.issue_key()
+    mine = (key.key_id, key.secret, key.token) if is_temporary else (oss.key_id, oss.secret)
+    bucket = bucket_of(oss, auth=auth_of(auth, *mine))
     bucket.put_object(KEY, b"bytes")
     url = bucket.sign_url("GET", KEY, 60)
     assert requests.get(url, timeout=5).content == b"bytes"

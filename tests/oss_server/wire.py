@@ -42,10 +42,11 @@ class FilePart:
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
+    """`headers` may hold a Content-Length of their own: that of the body a HEAD does not get."""
+
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | FilePart = b""
-    is_head: bool = False  # then `Content-Length` speaks of a body that does not follow
 
     @property
     def size_bytes(self) -> int:
@@ -139,7 +140,7 @@ class Connection:
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
         raw = head.encode("utf-8", "surrogateescape")
         size_bytes = answer.size_bytes if size_bytes is None else min(size_bytes, answer.size_bytes)
-        if answer.is_head or not size_bytes:
+        if not size_bytes:
             self._write(raw)
         elif isinstance(answer.body, bytes):
             self.down.wait(size_bytes)
