@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable
 
-from tests.oss_server import bucket_actions, errors, object_actions, xml
+from tests.oss_server import bucket_actions, errors, lifecycle_actions, object_actions, uploads, versions, xml
 from tests.oss_server.operations import Operation
 from tests.oss_server.store import Call, Store
 from tests.oss_server.wire import Answer
@@ -19,6 +19,11 @@ _ACTIONS: dict[Operation, Callable[[Store, Call], Answer]] = {
     _O.GET_BUCKET_ACL: bucket_actions.get_acl,
     _O.GET_VERSIONING: bucket_actions.get_versioning,
     _O.PUT_VERSIONING: bucket_actions.put_versioning,
+    _O.GET_LIFECYCLE: lifecycle_actions.get_lifecycle,
+    _O.PUT_LIFECYCLE: lifecycle_actions.put_lifecycle,
+    _O.DELETE_LIFECYCLE: lifecycle_actions.delete_lifecycle,
+    _O.LIST_VERSIONS: versions.list_versions,
+    _O.LIST_UPLOADS: uploads.list_uploads,
     _O.LIST_OBJECTS: bucket_actions.list_objects,
     _O.DELETE_OBJECTS: bucket_actions.delete_objects,
     _O.PUT_OBJECT: object_actions.put_object,
@@ -29,15 +34,22 @@ _ACTIONS: dict[Operation, Callable[[Store, Call], Answer]] = {
     _O.GET_OBJECT_ACL: bucket_actions.get_acl,
     _O.DELETE_OBJECT: object_actions.delete_object,
     _O.RESTORE_OBJECT: object_actions.restore_object,
+    _O.INITIATE_UPLOAD: uploads.initiate,
+    _O.UPLOAD_PART: uploads.upload_part,
+    _O.UPLOAD_PART_COPY: uploads.upload_part_copy,
+    _O.COMPLETE_UPLOAD: uploads.complete,
+    _O.ABORT_UPLOAD: uploads.abort,
+    _O.LIST_PARTS: uploads.list_parts,
 }
 
 
 def carry_out(store: Store, call: Call) -> Answer:
     """Raises OssError."""
-    action = _ACTIONS.get(call.operation)
-    if action is None:
-        raise errors.not_implemented(str(call.operation))
-    return action(store, call)
+    lifecycle_actions.run_lifecycle_if_due(store)
+    return _ACTIONS[call.operation](store, call)
+
+
+assert set(_ACTIONS) == set(Operation)
 
 
 def refusal(error: errors.OssError, *, method: str, request_id: str, host: str) -> Answer:

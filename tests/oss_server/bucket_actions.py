@@ -3,11 +3,12 @@
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from urllib.parse import quote
 
 from tests.oss_server import errors, xml
 from tests.oss_server.listing import page_of
-from tests.oss_server.object_actions import delete_one
+from tests.oss_server.object_actions import delete_one, restore_told
 from tests.oss_server.objects import Bucket, StorageClass, Version, Versioning
 from tests.oss_server.store import OWNER, Call, Store
 from tests.oss_server.wire import Answer
@@ -150,7 +151,7 @@ def list_objects(store: Store, call: Call) -> Answer:
         bucket = store.bucket(call.bucket)
         live = lambda first: (key for key in bucket.keys_from(first) if bucket.newest(key) is not None)  # noqa: E731
         page = page_of(live, prefix=prefix, marker=marker, delimiter=delimiter, count_max=count_max)
-        found = [_facts_of_object(bucket.find(key), written, store.clock.now_s()) for key in page.keys]
+        found = [_facts_of_object(bucket.find(key), written(key), store.clock.now_s()) for key in page.keys]
     facts: dict[str, xml.Content] = {
         "Name": call.bucket,
         "Prefix": written(prefix),
@@ -164,7 +165,7 @@ def list_objects(store: Store, call: Call) -> Answer:
         facts |= {"StartAfter": written(call.query("start-after")), "KeyCount": len(page.keys) + len(page.prefixes)}
         if page.next_marker:
             token = base64.b64encode(page.next_marker.encode("utf-8", "surrogateescape")).decode()
-            facts["NextContinuationToken"] = token
+            facts["NextContinuationToken"] = written(token)
     else:
         facts["Marker"] = written(marker)
         if page.next_marker:
@@ -180,16 +181,17 @@ def keys_asked_for(call: Call, name: str = "max-keys", count_max: int = KEYS_MAX
     return int(text)
 
 
-def name_writer(call: Call):  # type: ignore[no-untyped-def]
+def name_writer(call: Call) -> Callable[[str], str]:
     """How names are written in this answer: as they are, or percent-encoded (`encoding-type=url`)."""
     if call.query("encoding-type") == "url":
-        return lambda name: quote(name, safe="")
-    return lambda name: name
+        return lambda name: quote(name.encode("utf-8", "surrogateescape"), safe="")
+    return str
 
 
-def _facts_of_object(version: Version, written, now_s: float) -> dict[str, xml.Content]:  # type: ignore[no-untyped-def]
+def _facts_of_object(version: Version, name: str, now_s: float) -> dict[str, xml.Content]:
+    restore = restore_told(version, now_s)
     facts: dict[str, xml.Content] = {
-        "Key": written(version.key),
+        "Key": name,
         "LastModified": xml.iso_time(version.modified_s),
         "ETag": f'"{version.etag}"',
         "Type": version.kind,
@@ -197,7 +199,7 @@ def _facts_of_object(version: Version, written, now_s: float) -> dict[str, xml.C
         "StorageClass": version.storage_class.value,
         "Owner": OWNER,
     }
-    return facts
+    return facts | ({"RestoreInfo": restore} if restore else {})
 
 
 def delete_objects(store: Store, call: Call) -> Answer:

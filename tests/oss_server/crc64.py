@@ -4,6 +4,7 @@ crcmod holds the GIL while it computes (2.9 ms per MiB measured 2026-11), so it 
 """
 
 from collections.abc import Iterable
+from functools import cache
 
 import crcmod
 
@@ -48,15 +49,22 @@ def combined(parts: Iterable[tuple[int, int]]) -> int:
 
 
 def _behind_zeros(crc: int, size_bytes: int) -> int:
-    one_bit = [_REFLECTED, *(1 << bit for bit in range(63))]  # column i: what becomes of bit i by one more zero bit
-    matrix = _squared(_squared(_squared(one_bit)))
+    power = 0
     while size_bytes:
         if size_bytes & 1:
-            crc = _times(matrix, crc)
+            crc = _times(_zeros(power), crc)
         size_bytes >>= 1
-        if size_bytes:
-            matrix = _squared(matrix)
+        power += 1
     return crc
+
+
+@cache
+def _zeros(power: int) -> list[int]:
+    """The matrix for 2 ** power zero bytes. Column i is what becomes of bit i."""
+    if power:
+        return _squared(_zeros(power - 1))
+    one_bit = [_REFLECTED, *(1 << bit for bit in range(63))]
+    return _squared(_squared(_squared(one_bit)))
 
 
 def _times(matrix: list[int], vector: int) -> int:

@@ -12,14 +12,17 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from tests.oss_server.crc64 import Crc64
+from tests.oss_server.crc64 import Crc64, combined
 from tests.oss_server.objects import Bucket, StorageClass, Version, Versioning
+
+JOINED_AT_ONCE = 64 * 1024 * 1024  # bytes
+READ_AT_ONCE = 256 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,21 @@ class Disk:
         os.rename(blob.path, self.path(bucket, name))
         return name
 
+    def joined(self, bucket: str, parts: Sequence[Blob]) -> Blob:
+        """The bytes of all, in one file. The CRC comes from those of the parts; what the MD5 is OSS does not say."""
+        path = self.folder / bucket / "incoming" / str(self.next_serial())
+        with open(path, "wb", buffering=0) as target:
+            for part in parts:
+                with open(part.path, "rb", buffering=0) as source:
+                    while os.copy_file_range(source.fileno(), target.fileno(), JOINED_AT_ONCE):
+                        pass
+        return Blob(
+            path=str(path),
+            size_bytes=sum(part.size_bytes for part in parts),
+            crc64=combined((part.crc64, part.size_bytes) for part in parts),
+            md5=hashlib.md5(b"".join(part.md5 for part in parts), usedforsecurity=False).digest(),
+        )
+
     def discard(self, blob: Blob) -> None:
         Path(blob.path).unlink(missing_ok=True)
 
@@ -98,6 +116,16 @@ class Disk:
     def open(self, bucket: str, blob: str) -> int:
         """A descriptor, so that the bytes stay readable if the object is removed meanwhile."""
         return os.open(self.path(bucket, blob), os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, bucket: str, blob: str, offset: int, size_bytes: int) -> Iterator[memoryview]:
+        buffer = memoryview(bytearray(READ_AT_ONCE))
+        fd = self.open(bucket, blob)
+        try:
+            while size_bytes and (count := os.preadv(fd, [buffer[:size_bytes]], offset)):
+                offset, size_bytes = offset + count, size_bytes - count
+                yield buffer[:count]
+        finally:
+            os.close(fd)
 
     def save(self, bucket: str, version: Version) -> None:
         name = version.blob or f"marker-{version.version_id}"

@@ -91,6 +91,24 @@ def access_denied(message: str = "You have no right to access this object becaus
     return OssError(403, "AccessDenied", message, "0003-00000001")
 
 
+def unknown_key(key_id: str) -> OssError:
+    text = "The OSS Access Key Id you provided does not exist in our records."
+    return OssError(403, "InvalidAccessKeyId", text, "0002-00000902", {"OSSAccessKeyId": key_id})
+
+
+def wrong_signature(key_id: str, signature: str) -> OssError:
+    text = "The request signature we calculated does not match the signature you provided. "
+    text += "Check your key and signing method."
+    facts = {"OSSAccessKeyId": key_id, "SignatureProvided": signature}
+    return OssError(403, "SignatureDoesNotMatch", text, "0002-00000040", facts)
+
+
+def skewed(*, request_time: str, server_time: str) -> OssError:
+    text = "The difference between the request time and the current time is too large."
+    facts = {"MaxAllowedSkewMilliseconds": "900000", "RequestTime": request_time, "ServerTime": server_time}
+    return OssError(403, "RequestTimeTooSkewed", text, facts=facts)
+
+
 def internal_error() -> OssError:
     return OssError(500, "InternalError", "We encountered an internal error. Please try again.")
 

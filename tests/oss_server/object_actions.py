@@ -60,7 +60,10 @@ def add_version(
             headers=headers,
             kind=kind,
         )
+        old = bucket.newest(call.key)
         dropped = bucket.add(version, forbid_overwrite=call.header("x-oss-forbid-overwrite").lower() == "true")
+        if old is not None and bucket.versioning is Versioning.NEVER:
+            store.count_removed(old)
         store.disk.keep(call.bucket, blob)
         store.disk.save(call.bucket, version)
         store.disk.remove(call.bucket, dropped)
@@ -139,6 +142,10 @@ def get_object_meta(store: Store, call: Call) -> Answer:
 
 def found_version(bucket: Bucket, call: Call) -> Version:
     """Raises NoSuchKey, NoSuchVersion; MethodNotAllowed for a delete marker named by its id."""
+    if call.is_stale:
+        if call.key not in bucket.stale:
+            raise errors.no_such_key(call.key)
+        return bucket.stale[call.key]
     version = bucket.find(call.key, call.query("versionId"))
     if version.is_marker:
         text = "The specified method is not allowed against this resource."
@@ -155,12 +162,17 @@ def described(version: Version, now_s: float) -> dict[str, str]:
         "x-oss-object-type": version.kind,
         "x-oss-storage-class": version.storage_class.value,
     }
+    restore = restore_told(version, now_s)
+    return headers | ({"x-oss-restore": restore} if restore else {})
+
+
+def restore_told(version: Version, now_s: float) -> str:
+    """The state of a restore in OSS's words; "" if none was asked for, or its days are over."""
     if version.is_restoring(now_s):
-        headers["x-oss-restore"] = 'ongoing-request="true"'
-    elif version.restore is not None and not version.is_frozen(now_s):
-        expiry = xml.http_time(version.restore.until_s)
-        headers["x-oss-restore"] = f'ongoing-request="false", expiry-date="{expiry}"'
-    return headers
+        return 'ongoing-request="true"'
+    if version.restore is None or version.is_frozen(now_s):
+        return ""
+    return f'ongoing-request="false", expiry-date="{xml.http_time(version.restore.until_s)}"'
 
 
 def _digests(version: Version) -> dict[str, str]:
@@ -186,10 +198,13 @@ def delete_object(store: Store, call: Call) -> Answer:
 def delete_one(store: Store, bucket: Bucket, key: str, version_id: str) -> dict[str, str]:
     """Remove a version, or put a marker on top, as the bucket's versioning wants. Under the store's lock."""
     if version_id or bucket.versioning is Versioning.NEVER:
-        markers = [old for old in bucket.versions.get(key, ()) if old.version_id == version_id and old.is_marker]
+        found = [old for old in bucket.versions.get(key, ()) if old.version_id == (version_id or NULL)]
         store.disk.remove(bucket.name, bucket.remove(key, version_id))
+        for version in found:
+            if not version.is_marker:
+                store.count_removed(version)
         facts = {"x-oss-version-id": version_id} if version_id else {}
-        return facts | ({"x-oss-delete-marker": "true"} if markers else {})
+        return facts | ({"x-oss-delete-marker": "true"} if any(version.is_marker for version in found) else {})
     now_s = store.clock.now_s()
     marker = Version(
         key=key,
@@ -238,11 +253,14 @@ def copy_object(store: Store, call: Call) -> Answer:
             restore=None,
             headers=kept_headers(call) if replaced else source.headers,
         )
+        old = target.newest(call.key)
         try:
             dropped = target.add(version, forbid_overwrite=call.header("x-oss-forbid-overwrite").lower() == "true")
         except errors.OssError:
             store.disk.path(target.name, blob).unlink()
             raise
+        if old is not None and target.versioning is Versioning.NEVER:
+            store.count_removed(old)
         store.disk.save(target.name, version)
         store.disk.remove(target.name, dropped)
     facts = {"ETag": f'"{version.etag}"', "LastModified": xml.iso_time(now_s)}

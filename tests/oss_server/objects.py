@@ -76,6 +76,27 @@ class Version:
         return self.restore is not None and now_s < self.restore.ready_s
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    path: str  # of its bytes, which no version has yet
+    size_bytes: int
+    crc64: int
+    md5: bytes
+    modified_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A multipart upload that was begun. `parts` by number."""
+
+    upload_id: str
+    key: str
+    storage_class: StorageClass
+    headers: dict[str, str]
+    initiated_s: float
+    parts: dict[int, Part] = field(default_factory=dict)
+
+
 @dataclass(kw_only=True)
 class Bucket:
     """One bucket. Keeps: every key in `_keys` (sorted) has at least one version; the last one is the newest."""
@@ -87,7 +108,7 @@ class Bucket:
     versioning: Versioning = Versioning.NEVER
     lifecycle: bytes = b""  # its XML as it came; b"": there is none
     versions: dict[str, list[Version]] = field(default_factory=dict)
-    uploads: dict[str, str] = field(default_factory=dict)
+    uploads: dict[str, Upload] = field(default_factory=dict)
     stale: dict[str, Version] = field(default_factory=dict)  # what was last overwritten, for the faults
     _keys: list[str] = field(default_factory=list)
 
@@ -134,6 +155,13 @@ class Bucket:
                     fallen.append(self.stale[key])
                 self.stale[key] = version
         return fallen
+
+    def upload(self, key: str, upload_id: str) -> Upload:
+        """Raises NoSuchUpload."""
+        found = self.uploads.get(upload_id)
+        if found is None or found.key != key:
+            raise errors.no_such_upload(upload_id)
+        return found
 
     def change(self, old: Version, new: Version) -> None:
         """Another class or restore for a version that stays where it is."""

@@ -1,4 +1,4 @@
-"""The parts of a server together, without methods of its own: the verbs are in `actions` and its neighbours."""
+"""The parts of a server together, and one request as its verbs (`actions` and its neighbours) see it."""
 
 import threading
 from collections.abc import Iterator
@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from tests.oss_server import errors
 from tests.oss_server.clock import Clock
+from tests.oss_server.counting import Counts, Removed
 from tests.oss_server.disk import Disk
-from tests.oss_server.objects import Bucket
+from tests.oss_server.objects import Bucket, Version
 from tests.oss_server.operations import Operation
 from tests.oss_server.wire import Request
 
@@ -22,6 +23,8 @@ class Store:
     disk: Disk
     clock: Clock
     region: str
+    counts: Counts = field(default_factory=Counts)
+    lifecycle_ran_s: float = 0.0
     buckets: dict[str, Bucket] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -37,6 +40,19 @@ class Store:
             raise errors.OssError(403, "AccessDenied", text, "0003-00001403", facts)
         return found
 
+    def count_removed(self, version: Version) -> None:
+        """For the bill of those that did not stay their class's minimum days."""
+        now_s = self.clock.now_s()
+        self.counts.add_removed(
+            Removed(
+                key=version.key,
+                storage_class=version.storage_class,
+                size_bytes=version.size_bytes,
+                modified_age_s=now_s - version.modified_s,
+                converted_age_s=now_s - version.converted_s,
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -47,6 +63,8 @@ class Call:
     key: str
     request: Request
     pieces: Iterator[memoryview]
+    signed: Request | None = None  # as it came, if a fault changed `request`
+    is_stale: bool = False  # a read is to find what was there before the last overwrite
 
     def header(self, name: str) -> str:
         return self.request.headers.get(name, "")

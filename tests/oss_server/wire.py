@@ -6,12 +6,14 @@ socket in the kernel (sendfile), which leaves the two cores of a small machine t
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
-PIECE_SIZE = 256 * 1024  # bytes read or sent at once; also the most that is digested at once (issue 5)
+from tests.oss_server.pacing import PIECE_SIZE, Link
+
 HEAD_SIZE_MAX = 64 * 1024  # bytes; request line and headers
 
 
@@ -40,10 +42,11 @@ class FilePart:
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
+    """`headers` may hold a Content-Length of their own: that of the body a HEAD does not get."""
+
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | FilePart = b""
-    is_head: bool = False  # then `Content-Length` speaks of a body that does not follow
 
     @property
     def size_bytes(self) -> int:
@@ -55,15 +58,16 @@ class Answer:
             self.body = b""
 
 
-Pace = Callable[[int], None]  # waits until so many bytes may pass
-
-
 class Connection:
-    """One accepted socket. `read_request`, then the body's `pieces` to their end, then `send`; and again."""
+    """One accepted socket. `read_request`, then the body's `pieces` to their end, then `send`; and again.
 
-    def __init__(self, sock: socket.socket, pace: Pace) -> None:
+    bytes_in, bytes_out   of bodies, that have passed
+    """
+
+    def __init__(self, sock: socket.socket, *, up: Link, down: Link) -> None:
         self._sock = sock
-        self._pace = pace
+        self.up, self.down = up, down
+        self.bytes_in = self.bytes_out = 0
         self._buffer = bytearray(PIECE_SIZE)
         self._begin = self._end = 0  # of what was received and not used
 
@@ -121,37 +125,36 @@ class Connection:
         while size_bytes:
             if self._begin == self._end and not self._receive():
                 raise Disconnected
-            count = min(size_bytes, self._end - self._begin)
-            self._pace(count)
+            count = min(size_bytes, self._end - self._begin, self.up.piece_size)
+            self.up.wait(count)
+            self.bytes_in += count
             view = memoryview(self._buffer)[self._begin : self._begin + count]
             self._begin += count
             size_bytes -= count
             yield view
 
-    def send(self, answer: Answer, *, size_bytes: int | None = None) -> int:
-        """Headers, and the body or its first `size_bytes`; returns the bytes of it that went. Raises Disconnected."""
+    def send(self, answer: Answer, *, size_bytes: int | None = None) -> None:
+        """Headers, and the body or its first `size_bytes`. Raises Disconnected."""
         headers = {"Content-Length": str(answer.size_bytes), **answer.headers}
         head = f"HTTP/1.1 {answer.status} {_reason(answer.status)}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
         raw = head.encode("utf-8", "surrogateescape")
         size_bytes = answer.size_bytes if size_bytes is None else min(size_bytes, answer.size_bytes)
-        if answer.is_head or not size_bytes:
+        if not size_bytes:
             self._write(raw)
-            return 0
-        if isinstance(answer.body, bytes):
-            self._pace(size_bytes)
+        elif isinstance(answer.body, bytes):
+            self.down.wait(size_bytes)
             self._write(raw + answer.body[:size_bytes])
+            self.bytes_out += size_bytes
         else:
             self._write(raw, socket.MSG_MORE)
             self._send_file(answer.body, size_bytes)
-        return size_bytes
 
     def _send_file(self, part: FilePart, size_bytes: int) -> None:
         offset, end = part.offset, part.offset + size_bytes
         while offset < end:
-            count = min(PIECE_SIZE, end - offset)
-            self._pace(count)
-            last = offset + count
+            last = min(end, offset + self.down.piece_size)
+            self.down.wait(last - offset)
             while offset < last:
                 try:
                     sent = os.sendfile(self._sock.fileno(), part.fd, offset, last - offset)
@@ -160,6 +163,12 @@ class Connection:
                 if not sent:
                     raise Disconnected  # the file is shorter than its metadata says
                 offset += sent
+                self.bytes_out += sent
+
+    def reset(self) -> None:
+        """Break off with a RST (close(2) with SO_LINGER of 0), whatever is on its way."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
 
     def _write(self, data: bytes, flags: int = 0) -> None:
         try:
