@@ -14,7 +14,7 @@ from rustfsfs.tiers.packs import Disk, Pack, PackKey
 from rustfsfs.units import MIB
 from tests.tiers.cold import DAY_S, HOUR_S, NOW_S, POLICY, busy, carried_out, disks_of, pack, packs, stored
 
-EMPTY, FILLING, FULL = Disk(1, 1000 * MIB, 0), Disk(1, 100 * MIB, 70 * MIB), Disk(1, 100 * MIB, 91 * MIB)
+EMPTY, FILLING, FULL = Disk(1, 1000 * MIB, 0), Disk(1, 100 * MIB, 70 * MIB), Disk(1, 100 * MIB, 92 * MIB)
 BY_SPACE = DemotePolicy(after_s=math.inf, high=0.9, low=0.6)
 
 
@@ -88,6 +88,12 @@ def test_what_keeps_a_pack(facts: dict[str, Any], want: Kept | None) -> None:
             FULL,
             [(1, Action.DROP, Reason.AGE), (3, Action.DROP, Reason.FULL)],
             id="what goes for its age counts",
+        ),
+        pytest.param(
+            [old(1, 1), old(2, 2), old(3, 3), old(4, 9, has_holes=True, live_bytes=MIB)],
+            FULL,
+            [(4, Action.DROP, Reason.FULL), (3, Action.DROP, Reason.FULL), (2, Action.DROP, Reason.FULL)],
+            id="one with holes gives back what is left of it",
         ),
         pytest.param([old(1, 40)._replace(disk=2)], FULL, [], id="a missing disk is left alone"),
         pytest.param(
