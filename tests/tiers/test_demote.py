@@ -175,6 +175,16 @@ def test_no_more_is_dropped_than_needed_and_the_coldest_first(found: list[Pack],
         assert heats == sorted(heats)
 
 
+@given(packs(), st.integers(20, 200), st.integers(0, 10))
+def test_of_the_coldest_packs_alone_the_plan_is_the_beginning_of_the_whole_plan(
+    found: list[Pack], total: int, count: int
+) -> None:
+    disks = disks_of(found, total)
+    found = sorted((one for one in found if one.disk == 1), key=lambda one: (one.heat_s, one.pack))
+    whole = plan(found, *disks)
+    assert plan(found[:count], *disks) == [step for step in whole if step.key in {one.key for one in found[:count]}]
+
+
 def test_every_reason_is_a_sentence_for_people() -> None:
     for reason in [*Reason, *Kept]:
         assert len(reason.value.split()) > 3 and reason.value == reason.value.strip(" .")
