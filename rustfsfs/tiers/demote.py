@@ -93,6 +93,8 @@ def plan_demotion(
 ) -> list[Demotion]:
     """Steps for each disk, coldest pack first; packs of other disks (missing ones) are left alone.
 
+    packs   all of them, or the coldest of each disk: then the plan is the beginning of the whole one (200 000 packs
+            take a second, which is for a worker thread)
     asked   packs to demote whatever their age
     Keeps: only closed packs with a proved copy in the bucket are dropped (I7), and none that is pinned. A disk above
     `policy.high` is at or below `policy.low` afterwards, or all its packs that can be dropped now are.

@@ -10,7 +10,7 @@ FRAME = 2 * GRAIN
 SIZE = 16 * BLOCK  # of a piece
 BOUND = 10 * (SIZE + ITEM_OVERHEAD)
 pieces = st.builds(
-    lambda pack, first, count: Piece(pack, 1, first * BLOCK, count * BLOCK - 7),
+    lambda pack, first, count: Piece(pack, 1, first * BLOCK, count * BLOCK - 3000),
     st.integers(1, 3),
     st.integers(0, 12),
     st.integers(1, 50),

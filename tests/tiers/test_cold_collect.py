@@ -62,7 +62,7 @@ def test_what_is_done_with_a_pack(found: Pack, want: Action | None) -> None:
 def test_deletions_come_first_then_what_gains_most_for_each_byte_moved_within_the_bound() -> None:
     found = [cold(1, 0.4, days=40), cold(2, 0.1, days=40), cold(3, 0.0), cold(4, 0.2, days=40)]
     assert [step.pack for step in plan(found)] == [3, 2, 4, 1]
-    assert [step.pack for step in plan(found, moved_bytes_max=5 * MIB)] == [3, 2, 4]
+    assert [step.pack for step in plan(found, moved_bytes_max=7 * MIB)] == [3, 2, 4]
     assert [step.pack for step in plan(found, moved_bytes_max=0)] == [3]
 
 
@@ -85,6 +85,10 @@ def test_prices_by_hand() -> None:
     spent = 4 * MIB / GIB * (0.12 * 6 + 0.0325) + requests
     gain = rewriting_gain(one, POLICY, rewritten_to=Placement.STANDARD)
     assert gain == pytest.approx(size / GIB * 0.08 * 6 - spent)
+    short = msgspec.structs.replace(POLICY, horizon_days=10.0)
+    spent = 4 * MIB / GIB * (0.08 + 0.0325) + (0.25 * 0.1 + 0.1 + 4 * 0.1) / 10_000
+    gain = rewriting_gain(one, short, rewritten_to=Placement.IA)
+    assert gain == pytest.approx(size / GIB * 0.08 / 3 - spent), "a new pack in IA is billed for 30 days at the least"
     assert deletion_gain(cold(1, 0.0, days=10), POLICY, now_s=NOW_S) == pytest.approx(size / GIB * 0.08 * 160 / 30)
 
 

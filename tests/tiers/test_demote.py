@@ -14,7 +14,7 @@ from rustfsfs.tiers.packs import Disk, Pack, PackKey
 from rustfsfs.units import MIB
 from tests.tiers.cold import DAY_S, HOUR_S, NOW_S, POLICY, busy, carried_out, disks_of, pack, packs, stored
 
-EMPTY, FILLING, FULL = Disk(1, 1000 * MIB, 0), Disk(1, 100 * MIB, 70 * MIB), Disk(1, 100 * MIB, 91 * MIB)
+EMPTY, FILLING, FULL = Disk(1, 1000 * MIB, 0), Disk(1, 100 * MIB, 70 * MIB), Disk(1, 100 * MIB, 92 * MIB)
 BY_SPACE = DemotePolicy(after_s=math.inf, high=0.9, low=0.6)
 
 
@@ -88,6 +88,12 @@ def test_what_keeps_a_pack(facts: dict[str, Any], want: Kept | None) -> None:
             FULL,
             [(1, Action.DROP, Reason.AGE), (3, Action.DROP, Reason.FULL)],
             id="what goes for its age counts",
+        ),
+        pytest.param(
+            [old(1, 1), old(2, 2), old(3, 3), old(4, 9, has_holes=True, live_bytes=MIB)],
+            FULL,
+            [(4, Action.DROP, Reason.FULL), (3, Action.DROP, Reason.FULL), (2, Action.DROP, Reason.FULL)],
+            id="one with holes gives back what is left of it",
         ),
         pytest.param([old(1, 40)._replace(disk=2)], FULL, [], id="a missing disk is left alone"),
         pytest.param(
@@ -167,6 +173,16 @@ def test_no_more_is_dropped_than_needed_and_the_coldest_first(found: list[Pack],
         assert not freed or sum(freed[:-1]) < disk.above_bytes(BY_SPACE.low)
         heats = [by_key[step.key].heat_s for step in steps if step.disk == disk.disk]
         assert heats == sorted(heats)
+
+
+@given(packs(), st.integers(20, 200), st.integers(0, 10))
+def test_of_the_coldest_packs_alone_the_plan_is_the_beginning_of_the_whole_plan(
+    found: list[Pack], total: int, count: int
+) -> None:
+    disks = disks_of(found, total)
+    found = sorted((one for one in found if one.disk == 1), key=lambda one: (one.heat_s, one.pack))
+    whole = plan(found, *disks)
+    assert plan(found[:count], *disks) == [step for step in whole if step.key in {one.key for one in found[:count]}]
 
 
 def test_every_reason_is_a_sentence_for_people() -> None:

@@ -36,6 +36,10 @@ def cold(number: int, share: float, *, ago_s: float = 0.0, **facts: Any) -> Pack
         pytest.param([cold(1, 9.0)._replace(is_local=True)], EMPTY, [], id="it is here"),
         pytest.param([cold(1, 9.0)._replace(disk=2)], EMPTY, [], id="its disk is missing"),
         pytest.param([cold(1, 9.0)], Disk(1, 100 * MIB, 43 * MIB), [(1, Reason.BUSY)], id="it just fits"),
+        pytest.param(
+            [cold(1, 9.0), cold(2, 9.0)], Disk(1, 100 * MIB, 40 * MIB), [(1, Reason.BUSY)], id="there is room for one"
+        ),
+        pytest.param([cold(1, 1.0, sealed_s=0.0)], EMPTY, [(1, Reason.BUSY)], id="old, but wanted just now"),
         pytest.param([cold(1, 9.0)], Disk(1, 100 * MIB, 44 * MIB), [], id="it does not fit below the low watermark"),
         pytest.param(
             [cold(1, 9.0)], Disk(1, 100 * MIB, 40 * MIB, growing_bytes=16 * MIB), [], id="another one is coming already"
