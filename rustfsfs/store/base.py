@@ -56,6 +56,10 @@ class PackStore(Protocol):
         """Absent already is success: crash recovery deletes twice. Raises StoreUnavailable."""
         ...
 
+    def sweep(self) -> None:
+        """What `adopt_pack` left when the process ended is gone. Raises StoreUnavailable."""
+        ...
+
     def packs(self) -> list[PackNo]: ...
     def pack_size(self, pack: PackNo | int) -> int:
         """Raises PackMissing, StoreUnavailable."""
@@ -75,6 +79,13 @@ class PackStore(Protocol):
 
     def finish_pack(self, pack: PackNo, end: int, entries: list[DirectoryEntry]) -> None:
         """After a crash: cut at `end`, append the directory, durable. Safe to repeat."""
+        ...
+
+    def adopt_pack(self, pack: PackNo, parts: Sequence[bytes]) -> None:
+        """A whole pack that was somewhere else, durable on return; one that is there is replaced.
+
+        Raises NoSpace, StoreUnavailable: then nothing of it is there.
+        """
         ...
 
     def space(self) -> Space: ...

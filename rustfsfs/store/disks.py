@@ -16,6 +16,7 @@ from rustfsfs.units import KIB, DiskNo, PackNo
 from rustfsfs.world import Files, Space, World, opened
 
 FOLDER, SUFFIX = "packs", ".pack"
+UNFINISHED = ".new"  # of a pack that comes back from the bucket
 OPEN_FILES_MAX = 256
 SMALL = 32 * KIB  # a frame of at most so many bytes is a small file's, and lies beside its neighbours in the tree,
 NEIGHBOURHOOD = 256 * KIB  # of which so much is read with it
@@ -128,6 +129,14 @@ class LocalDisk:
         with _translated(self.pack_path(pack)):
             self._files.unlink(self.pack_path(pack))
 
+    def sweep(self) -> None:
+        root = f"{self.path}/{FOLDER}"
+        with _translated(root):
+            for folder in self._files.names(root):
+                for name in self._files.names(f"{root}/{folder}"):
+                    if name.endswith(UNFINISHED):
+                        self._files.unlink(f"{root}/{folder}/{name}")
+
     def packs(self) -> list[PackNo]:
         root = f"{self.path}/{FOLDER}"
         with _translated(root):
@@ -175,6 +184,26 @@ class LocalDisk:
             self._files.truncate(fd, end)
             self._put(fd, self.directory(entries, pack=pack, offset=end), end, path)
             self._files.sync(fd)
+
+    def adopt_pack(self, pack: PackNo, parts: Sequence[bytes]) -> None:
+        path = self.pack_path(pack)
+        folder = path.rpartition("/")[0]
+        self._forget(pack)
+        with _translated(path):
+            self._files.mkdir(folder)
+            self._files.unlink(path + UNFINISHED)
+            fd = self._files.create(path + UNFINISHED)
+            try:
+                done = self._files.pwrite_much(fd, parts, 0)
+                self._files.sync(fd)
+            finally:
+                self._files.close(fd)
+            if done != sum(map(len, parts)):
+                self._files.unlink(path + UNFINISHED)
+                raise NoSpace(f"no room for {path}")
+            self._files.rename(path + UNFINISHED, path)
+            self._files.sync_dir(folder)
+            self._files.sync_dir(f"{self.path}/{FOLDER}")
 
     def directory(self, entries: list[DirectoryEntry], *, pack: int, offset: int) -> bytes:
         salt = self._world.random_bytes(layout.DIRECTORY_SALT_SIZE)

@@ -67,6 +67,8 @@ def check_packs(metadata: Metadata, disks: Mapping[int, PackStore], step: Progre
     rows = chunks.packs(metadata)
     for done, row in enumerate(rows):
         disk = disks.get(row.disk)
+        if row.is_cold:
+            continue
         if disk is None:
             if row.live_bytes:
                 yield f"pack {row.pack} cannot be checked: disk {row.disk} is missing"
@@ -113,7 +115,7 @@ def check_data(
     for done, row in enumerate(rows):
         step(done, len(rows), "verifying packs")
         disk = disks.get(row.disk)
-        if disk is None:
+        if disk is None or row.is_cold:
             continue
         bad = [(chunk, place, why) for chunk, place, why in _bad_frames(metadata, row, disk, keys, uuid)]
         why_ends = _trouble_of_ends(metadata, row, disk)

@@ -112,7 +112,7 @@ async def _sparse(volume: Volume, live_share: float, done: Container[tuple[int, 
     return [
         PackFacts(row.pack, row.disk, row.size_bytes, row.live_bytes)
         for row in rows
-        if row.disk in volume.disks
+        if (not row.live_bytes if row.is_cold else row.disk in volume.disks)
         and (row.pack, row.disk) not in done
         and (row.pack, row.disk) not in volume.room.unreadable_packs
         and not packing.is_open(volume, row.pack, row.disk)

@@ -29,20 +29,30 @@ async def finish_packs(volume: Volume) -> None:
             log.error("pack %d on disk %s could not be closed: %s", row.pack, store.path, exc)
             continue
         record(volume, ops.ClosePack(pack=row.pack, disk=row.disk, size_bytes=size_bytes))
-    known = {(row.pack, row.disk) for row in chunks.packs(volume.metadata)}
+    known = {(row.pack, row.disk) for row in chunks.packs(volume.metadata) if not row.is_cold}
     known |= {(pack, disk) for pack, disk, _seq in chunks.doomed(volume.metadata)}
+    cold = {(row.pack, row.disk) for row in chunks.packs(volume.metadata) if row.is_cold}
     for number, store in volume.disks.items():
+        if cold:
+            store.sweep()
         for pack in store.packs():
             if (int(pack), number) in known:
                 continue
-            if restored:
+            if (int(pack), number) in cold:
+                log.info("pack %d on disk %s is in the bucket: its file is deleted", pack, store.path)
+                await trio.to_thread.run_sync(_delete, store, pack)
+            elif restored:
                 log.warning("pack %d on disk %s is not named by the restored metadata: kept", pack, store.path)
             else:
                 log.info("pack %d on disk %s was never recorded: deleted", pack, store.path)
-                try:
-                    store.delete(pack)
-                except StoreError as exc:
-                    log.warning("it could not be deleted: %s", exc)
+                await trio.to_thread.run_sync(_delete, store, pack)
+
+
+def _delete(store: PackStore, pack: PackNo) -> None:
+    try:
+        store.delete(pack)
+    except StoreError as exc:
+        log.warning("pack %d on disk %s could not be deleted: %s", pack, store.path, exc)
 
 
 def _finish(volume: Volume, store: PackStore, row: chunks.Pack) -> int:

@@ -112,10 +112,11 @@ async def close_full(volume: Volume, *, everything: bool = False) -> None:
     async with volume.pack_lock:
         for disk, writer in list(volume.writers.items()):
             if everything or writer.size_bytes >= PACK_SIZE:
-                await _close(volume, disk, writer)
+                await close(volume, disk, writer)
 
 
-async def _close(volume: Volume, disk: int, writer: PackAppender) -> None:
+async def close(volume: Volume, disk: int, writer: PackAppender) -> None:
+    """Its directory written, synced, recorded. The caller holds `pack_lock`."""
     del volume.writers[disk]
     try:
         size_bytes = await trio.to_thread.run_sync(writer.close, limiter=volume.sealers)

@@ -92,7 +92,7 @@ async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
     while rows := await _next_packs(volume, one.at):
         for row in rows:
             async with _turn(volume, one):
-                if row.disk in volume.disks:
+                if row.disk in volume.disks and not row.is_cold:
                     await _scrub_pack_or_say(volume, one, row, progress)
             one.at = row.disk, row.pack
             await _record(volume, one)

@@ -65,6 +65,8 @@ class Tier:
     reads_s: dict[PackKey, int] = field(default_factory=dict)  # pack -> when it was read, not recorded yet
     busy: OrderedDict[PackKey, Busy] = field(default_factory=OrderedDict)  # bytes read from the bucket of late
     restores: dict[PackKey, float] = field(default_factory=dict)  # frozen packs that were asked for, and when
+    opened_s: dict[PackKey, float] = field(default_factory=dict)  # packs that take frames -> first seen, wall clock
+    unfit: dict[PackKey, str] = field(default_factory=dict)  # packs that are damaged on their disks
     asked: set[PackKey] = field(default_factory=set)  # packs that a person wants demoted
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)

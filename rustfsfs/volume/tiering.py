@@ -1,0 +1,376 @@
+"""The mover's verbs: packs go to the bucket, their local copies go, packs come back, objects nobody needs go.
+
+Orders (I5, I7):
+    demote   pack verified → PUT, proved → Uploaded op → barrier → the object is there → Demote op → barrier → file
+    recall   all of the object, proved → file durable → Recall op
+    delete   DropPack op → COMMIT → no snapshot and no published metadata names it → object → ObjectsDeleted op
+Cut anywhere, the next round does what is left: an object has its pack's name, so it is found again and is the same.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import trio
+
+from rustfsfs import ops
+from rustfsfs.bucketfacts import Placement
+from rustfsfs.content import codec
+from rustfsfs.errors import (
+    CloudUnavailable,
+    DamagedData,
+    ObjectExists,
+    ObjectMissing,
+    PackMissing,
+    StoreError,
+    StoreUnavailable,
+)
+from rustfsfs.meta import disks, objects
+from rustfsfs.store.base import PackStore
+from rustfsfs.store.bucket import Bucket, ObjectFacts
+from rustfsfs.store.cold import Door, pack_key
+from rustfsfs.store.crc64 import crc64
+from rustfsfs.tiers.packs import BucketObject, Disk, Pack, PackKey
+from rustfsfs.tiers.placing import placement_of
+from rustfsfs.units import MIB, PackNo
+from rustfsfs.volume import packing, paths
+from rustfsfs.volume.durability import barrier
+from rustfsfs.volume.recording import record
+from rustfsfs.volume.volume import Volume, log
+
+ROWS_AT_ONCE = 200  # about 1 ms
+READS_PER_OP = 1000
+FRAMES_SAMPLED = 64  # of a pack, before its local copy may go; each takes 0.1 ms
+GET_SIZE = 4 * MIB
+OBJECTS_AT_ONCE = 1000  # deleted with one request; OSS.md
+
+
+class Facts(NamedTuple):
+    """What the policies decide by."""
+
+    packs: list[Pack]
+    disks: list[Disk]
+    now_s: float
+
+
+def door_of(volume: Volume) -> Door:
+    """Raises CloudUnavailable: the volume has none, or it cannot be used."""
+    if volume.tier.door is None:
+        raise CloudUnavailable(volume.tier.trouble or "the volume has no bucket; rustfsfs bucket attach names one")
+    return volume.tier.door
+
+
+def wall_s(volume: Volume) -> float:
+    return volume.world.now_ns() / 1e9
+
+
+async def gather(volume: Volume) -> Facts:
+    """All packs and disks as they are now; requests go on meanwhile. A pack seen the first time counts as read now."""
+    now_s, found = wall_s(volume), list[Pack]()
+    pinned = await packs_of_trees(volume, await _pinned(volume))
+    after = (-1, -1)
+    while True:
+        await trio.lowlevel.checkpoint()
+        await volume.gate.opened()
+        rows = objects.rows_behind(volume.metadata, after, ROWS_AT_ONCE)
+        if not rows:
+            return Facts(found, _disks(volume), now_s)
+        found += [_pack(volume, row, now_s, (row.pack, row.disk) in pinned) for row in rows]
+        after = rows[-1].disk, rows[-1].pack
+
+
+async def _pinned(volume: Volume) -> list[int]:
+    await volume.gate.opened()
+    return objects.pinned(volume.metadata)
+
+
+def _pack(volume: Volume, row: objects.PackRow, now_s: float, is_pinned: bool) -> Pack:
+    tier, key = volume.tier, (row.pack, row.disk)
+    noted_s = tier.reads_s.get(key, row.read_s)
+    if noted_s is None:
+        noted_s = tier.reads_s[key] = int(now_s)
+    there = None
+    if row.object_bytes is not None and row.placement is not None and row.put_s is not None:
+        there = BucketObject(row.put_s, Placement(row.placement), row.object_bytes)
+    return Pack(
+        pack=row.pack,
+        disk=row.disk,
+        size_bytes=row.size_bytes,
+        live_bytes=row.live_bytes,
+        closed=row.is_closed,
+        is_local=not row.is_cold and row.disk in volume.disks,
+        object=there,
+        has_holes=False,
+        sealed_s=tier.opened_s.setdefault(key, now_s) if not row.is_closed else tier.opened_s.pop(key, noted_s),
+        last_read_s=noted_s,
+        is_pinned=is_pinned,
+        busy=tier.busy.get(key),
+    )
+
+
+def _disks(volume: Volume) -> list[Disk]:
+    """What is still to be sealed will lie on them, and what comes back."""
+    found = []
+    hot_bytes = volume.metadata.running.hot_bytes * volume.header.copies
+    for number, disk in volume.disks.items():
+        space = disk.space()
+        used_bytes = space.total_bytes - space.free_bytes
+        growing_bytes = sum(size for key, size in volume.tier.recalling.items() if key[1] == number)
+        found.append(Disk(number, space.total_bytes, used_bytes, growing_bytes + hot_bytes // len(volume.disks)))
+    return found
+
+
+async def packs_of_trees(volume: Volume, inodes: Sequence[int]) -> set[PackKey]:
+    """The packs that files need, of those inodes and all below them, as of the last COMMIT."""
+    if not inodes:
+        return set()
+    return set(await trio.to_thread.run_sync(_packs_of_trees, volume, inodes))
+
+
+def _packs_of_trees(volume: Volume, inodes: Sequence[int]) -> list[PackKey]:
+    """Blocking."""
+    sql = (
+        "WITH RECURSIVE t(inode) AS (SELECT value FROM json_each(?) UNION"
+        " SELECT e.inode FROM entries e JOIN t ON e.parent = t.inode)"
+        " SELECT DISTINCT p.pack, p.disk FROM t JOIN inodes i USING (inode) JOIN extents e ON e.fork = i.fork"
+        " JOIN places p ON p.chunk = e.base WHERE e.segment = 0 AND i.fork > 0"
+    )
+    with paths.reading_apart(volume) as metadata:
+        return [(pack, disk) for pack, disk in metadata.rows(sql, (str(list(inodes)),))]
+
+
+async def record_reads(volume: Volume) -> None:
+    """What was noted in RAM of when packs were read."""
+    tier = volume.tier
+    while tier.reads_s:
+        await volume.gate.opened()
+        keys = list(tier.reads_s)[:READS_PER_OP]
+        record(volume, ops.PacksRead(reads=[(pack, disk, tier.reads_s.pop((pack, disk))) for pack, disk in keys]))
+        await trio.lowlevel.checkpoint()
+
+
+# --- up ------------------------------------------------------------------------------------------------------------
+
+
+async def upload(volume: Volume, pack: Pack) -> bool:
+    """Bring one closed pack to the bucket and record it. False: it was dropped, or cannot be read; logged.
+
+    Raises CloudUnavailable, CloudRefused, DamagedData (the bucket has something else under its name).
+    """
+    door, tier, store = door_of(volume), volume.tier, volume.disks.get(pack.disk)
+    if store is None or pack.key in tier.uploading:
+        return False
+    placement = placement_of(pack, volume.config.bucket, now_s=wall_s(volume))
+    tier.uploading[pack.key] = pack.size_bytes
+    try:
+        facts = await trio.to_thread.run_sync(
+            _upload, volume, door.writes, store, pack.key, placement, limiter=tier.workers
+        )
+    except (PackMissing, StoreUnavailable) as exc:
+        log.warning("pack %d on disk %d was not uploaded: %s", pack.pack, pack.disk, exc)
+        return False
+    except DamagedPack as exc:
+        log.error("pack %d on disk %d is damaged and was not uploaded: %s; scrub --repair helps", *pack.key, exc)
+        tier.unfit[pack.key] = str(exc)
+        return False
+    finally:
+        del tier.uploading[pack.key]
+    assert facts.crc64 is not None
+    await volume.gate.opened()
+    record(
+        volume,
+        ops.Uploaded(
+            pack=pack.pack,
+            disk=pack.disk,
+            size_bytes=facts.size_bytes,
+            crc64=facts.crc64.to_bytes(8),
+            placement=facts.placement.value,
+            put_s=int(facts.modified_s),
+        ),
+    )
+    tier.traffic.uploaded_packs += 1
+    tier.traffic.up_bytes += facts.size_bytes
+    return True
+
+
+class DamagedPack(Exception):
+    """What lies on the disk is not what was sealed: it must not take the place of anything."""
+
+
+def _upload(volume: Volume, bucket: Bucket, store: PackStore, key: PackKey, placement: Placement) -> ObjectFacts:
+    """Blocking."""
+    pack, disk = key
+    try:
+        data = store.read(pack, 0, store.pack_size(pack))
+        _verify(volume, store, pack, data)
+    except DamagedData as exc:
+        raise DamagedPack(str(exc)) from exc
+    name = pack_key(pack, disk)
+    try:
+        return bucket.put(name, data, placement=placement)
+    except ObjectExists:
+        facts = bucket.head(name)
+    if (facts.size_bytes, facts.crc64) == (len(data), crc64(data)):
+        return facts  # an earlier round's, whose record a crash took
+    log.warning("%s has something else under the name of pack %d: it is replaced", bucket.name, pack)
+    bucket.delete([name])
+    return bucket.put(name, data, placement=placement)
+
+
+def _verify(volume: Volume, store: PackStore, pack: int, data: bytes) -> None:
+    """Header, directory and a sample of the frames. Raises DamagedData."""
+    store.check_header(pack)
+    entries, view = store.read_directory(pack), memoryview(data)
+    step = max(1, len(entries) // FRAMES_SAMPLED)
+    for entry in entries[::step]:
+        codec.open_part(
+            view[entry.offset : entry.offset + entry.stored_bytes],
+            0,
+            chunk_id=entry.chunk_id,
+            plain_bytes=entry.plain_bytes,
+            keys=volume.keys,
+            uuid=volume.header.uuid,
+        )
+
+
+async def demote(volume: Volume, keys: Iterable[PackKey]) -> int:
+    """Local copies of packs go, if the bucket has them, now too; returns the bytes that came free.
+
+    Raises CloudUnavailable, CloudRefused, JournalFailed; then what was not demoted is where it was.
+    """
+    door, there = door_of(volume), []
+    await volume.gate.opened()
+    for key in keys:
+        found = objects.find(volume.metadata, *key)
+        if found is not None and key[1] in volume.disks:
+            there.append(found)
+    there = [found for found in there if await _is_there(volume, door, found)]
+    if not there:
+        return 0
+    await barrier(volume)
+    await volume.gate.opened()
+    record(volume, ops.Demote(packs=[(found.pack, found.disk) for found in there]))
+    await barrier(volume)
+    await volume.gate.opened()
+    gone = [(one.pack, one.disk) for one in there if objects.is_cold(volume.metadata, one.pack, one.disk)]
+    freed = await trio.to_thread.run_sync(delete_files, dict(volume.disks), gone, limiter=volume.sealers)
+    volume.room.looked_s = -1e9
+    volume.tier.traffic.demoted_packs += len(gone)
+    for key in gone:
+        volume.tier.asked.discard(key)
+        volume.tier.busy.pop(key, None)
+    return freed
+
+
+async def _is_there(volume: Volume, door: Door, found: objects.Object) -> bool:
+    """Somebody may have deleted it since: then it is put there again by a later round."""
+    try:
+        facts = await trio.to_thread.run_sync(
+            door.writes.head, pack_key(found.pack, found.disk), limiter=volume.tier.workers
+        )
+        if (facts.size_bytes, facts.crc64) == (found.size_bytes, int.from_bytes(found.crc64)):
+            return True
+        why = "it is not what was put there"
+    except ObjectMissing:
+        why = "it is gone from the bucket"
+    log.error("the copy of pack %d of disk %d in the bucket is lost: %s", found.pack, found.disk, why)
+    await volume.gate.opened()
+    record(volume, ops.ObjectLost(pack=found.pack, disk=found.disk))
+    return False
+
+
+def delete_files(stores: dict[int, PackStore], keys: Sequence[PackKey]) -> int:
+    """Of packs that are cold by now. Blocking. What cannot be deleted goes at the next mount."""
+    freed = 0
+    for pack, disk in keys:
+        store = stores.get(disk)
+        if store is None:
+            continue
+        try:
+            size = store.pack_size(pack)
+            store.delete(pack)
+            freed += size
+        except StoreError as exc:
+            log.warning("pack %d is in the bucket, and its file stays for now: %s", pack, exc)
+    return freed
+
+
+# --- back ----------------------------------------------------------------------------------------------------------
+
+
+async def recall(volume: Volume, key: PackKey) -> bool:
+    """Bring one cold pack back to its disk. False: it is not cold (any more), or its disk is not there.
+
+    Raises CloudUnavailable, CloudRefused, ObjectFrozen, ObjectMissing, DamagedData, NoSpace, StoreUnavailable.
+    """
+    door, tier = door_of(volume), volume.tier
+    await volume.gate.opened()
+    found, store = objects.find(volume.metadata, *key), volume.disks.get(key[1])
+    if found is None or store is None or key in tier.recalling or not objects.is_cold(volume.metadata, *key):
+        return False
+    tier.recalling[key] = found.size_bytes
+    try:
+        await trio.to_thread.run_sync(_recall, door.reads, store, found, limiter=tier.workers)
+    finally:
+        del tier.recalling[key]
+    await volume.gate.opened()
+    record(volume, ops.Recall(packs=[key]))
+    tier.traffic.recalled_packs += 1
+    tier.traffic.down_bytes += found.size_bytes
+    tier.reads_s[key] = int(wall_s(volume))
+    gone = tier.pieces.remove_pack(*key)
+    if gone and tier.files is not None:
+        await trio.to_thread.run_sync(tier.files.delete, gone)
+    return True
+
+
+def _recall(bucket: Bucket, store: PackStore, found: objects.Object) -> None:
+    """Blocking."""
+    name = pack_key(found.pack, found.disk)
+    parts = [
+        bucket.get(name, start, min(GET_SIZE, found.size_bytes - start))
+        for start in range(0, found.size_bytes, GET_SIZE)
+    ]
+    crc = 0
+    for part in parts:
+        crc = crc64(part, crc)
+    if crc != int.from_bytes(found.crc64):
+        raise DamagedData(f"{bucket.name}: {name} is not what was put there (CRC-64)")
+    store.adopt_pack(PackNo(found.pack), parts)
+
+
+# --- what nobody needs -----------------------------------------------------------------------------------------------
+
+
+async def delete_objects(volume: Volume) -> int:
+    """Delete doomed objects that no snapshot and no published metadata names (I5); returns how many."""
+    door, deleted = door_of(volume), 0
+    while keys := await _free_to_go(volume):
+        names = [pack_key(*key) for key in keys]
+        await trio.to_thread.run_sync(door.writes.delete, names, limiter=volume.tier.workers)
+        await volume.gate.opened()
+        record(volume, ops.ObjectsDeleted(packs=keys))
+        deleted += len(keys)
+    return deleted
+
+
+async def _free_to_go(volume: Volume) -> list[PackKey]:
+    await volume.gate.opened()
+    if volume.pins.snapshot_begins:
+        return []
+    seqs = [snapshot.seq for snapshot in disks.snapshots(volume.metadata)]
+    seqs += [seq for _epoch, seq in objects.published(volume.metadata)]
+    oldest_seq = min([*seqs, volume.pins.snapshot_seq, volume.activity.committed_seq])
+    return [
+        (pack, disk)
+        for pack, disk, seq in objects.doomed(volume.metadata, OBJECTS_AT_ONCE)
+        if seq <= oldest_seq and (pack, disk) not in volume.pins.packs and (pack, disk) not in volume.tier.uploading
+    ]
+
+
+async def close_packs(volume: Volume, keys: Iterable[PackKey]) -> None:
+    """Open packs that wait for their upload take no more."""
+    wanted = set(keys)
+    async with volume.pack_lock:
+        for disk, writer in list(volume.writers.items()):
+            if (writer.pack, disk) in wanted:
+                await packing.close(volume, disk, writer)
