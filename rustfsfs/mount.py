@@ -26,6 +26,7 @@ from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
 from rustfsfs.tasks.damage import run_damage
 from rustfsfs.tasks.epochs import run_epochs
+from rustfsfs.tasks.mover import run_mover
 from rustfsfs.tasks.readahead import run_readahead
 from rustfsfs.tasks.reaper import run_reaper
 from rustfsfs.tasks.scrubber import run_scrubber
@@ -64,6 +65,7 @@ TASKS: dict[str, Task] = {
     "scrubber": run_scrubber,
     "snapshots": run_snapshots,
     "warmth": run_warmth,
+    "mover": run_mover,
 }
 READING_TASKS: dict[str, Task] = {"damage": run_damage, "readahead": run_readahead, "warmth": run_warmth}
 

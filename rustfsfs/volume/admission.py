@@ -7,6 +7,7 @@ from rustfsfs.meta import disks
 from rustfsfs.tiers import backpressure
 from rustfsfs.tiers.place import usable_bytes
 from rustfsfs.units import MIB
+from rustfsfs.volume import watermarks
 from rustfsfs.volume.volume import Volume
 
 UNSYNCED_MAX = 64 * MIB  # DESIGN.md §2, Barriers
@@ -27,6 +28,7 @@ def must_wait(volume: Volume, size_bytes: int) -> bool:
         or volume.journal.used_bytes > backpressure.SLOW_FROM * volume.journal_limit_bytes
         or volume.activity.uncommitted_rows > UNCOMMITTED_ROWS_MAX
         or trio.current_time() - volume.room.looked_s > LOOK_EVERY_S
+        or volume.room.is_above_high
         or not fits(volume, size_bytes)
     )
 
@@ -48,6 +50,7 @@ def look(volume: Volume) -> None:
             space = disk.space()
             free.append(max(0, space.free_bytes - min(RESERVE_MAX, int(space.total_bytes * RESERVE_SHARE))))
     volume.room.free_bytes = usable_bytes(free, copies=min(volume.header.copies, max(1, len(free))))
+    volume.room.is_above_high = volume.tier.door is not None and watermarks.is_above(volume, 0, with_margin=True)
     volume.room.looked_s = trio.current_time()
 
 
@@ -60,6 +63,8 @@ async def admit(volume: Volume, size_bytes: int) -> None:
     await volume.gate.opened()
     if trio.current_time() - volume.room.looked_s > LOOK_EVERY_S:
         look(volume)
+    if volume.room.is_above_high and volume.room.waiting < WAITING_MAX:
+        await _wait_for_mover(volume)
     if not fits(volume, size_bytes):
         await _make_room(volume, size_bytes)
 
@@ -79,6 +84,15 @@ async def _slow_down(volume: Volume, size_bytes: int) -> None:
         await _wait_for_journal(volume)
     finally:
         volume.room.waiting -= 1
+
+
+async def _wait_for_mover(volume: Volume) -> None:
+    volume.room.waiting += 1
+    try:
+        await watermarks.wait_below(volume, 0, with_margin=True)
+    finally:
+        volume.room.waiting -= 1
+    look(volume)
 
 
 async def _wait_for_commit(volume: Volume) -> None:

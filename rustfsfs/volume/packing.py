@@ -126,6 +126,7 @@ async def close(volume: Volume, disk: int, writer: PackAppender) -> None:
     await volume.gate.opened()
     if chunks.find_pack(volume.metadata, writer.pack, disk) is not None:
         record(volume, ops.ClosePack(pack=writer.pack, disk=disk, size_bytes=size_bytes))
+        volume.wishes.tier.set()
 
 
 def is_open(volume: Volume, pack: int, disk: int) -> bool:

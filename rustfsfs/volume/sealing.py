@@ -20,7 +20,7 @@ from rustfsfs.content.ranges import Extent, between, clip
 from rustfsfs.errors import DamagedData, StoreError
 from rustfsfs.meta import chunks, extents
 from rustfsfs.units import ChunkId
-from rustfsfs.volume import packing, reading
+from rustfsfs.volume import packing, reading, watermarks
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.recording import now, record
 from rustfsfs.volume.volume import Volume, log
@@ -234,6 +234,7 @@ async def store_and_record(volume: Volume, pieces: Sequence[Piece], wanted: Sequ
     Raises NoSpace, StoreUnavailable: the packs took nothing.
     """
     forks = sorted({piece.window.fork for piece in pieces}) if recut else []
+    await watermarks.wait_below(volume, sum(len(piece.frame or b"") for piece in wanted))
     async with volume.pack_lock:
         stored = await packing.store_frames(volume, [(piece.chunk_id, piece.frame) for piece in wanted if piece.frame])
         sealed = 0

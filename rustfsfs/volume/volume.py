@@ -88,6 +88,7 @@ class Room:
     made_s: float = -1e9  # when room was last made by collecting
     making: trio.Lock = field(default_factory=trio.Lock)  # held while it is
     waiting: int = 0  # requests held by backpressure
+    is_above_high: bool = False  # all disks, when last looked at; of a volume with a bucket
     unreadable_packs: set[tuple[int, int]] = field(default_factory=set)  # (pack, disk): collecting them is no use
     ballast_bytes: int = 0  # of the file that is given up when the disk is full; 0: given up
 
@@ -142,6 +143,7 @@ class Wishes:
     segments: trio.Event = field(default_factory=trio.Event)
     ahead: trio.Event = field(default_factory=trio.Event)  # something is to be read ahead
     damage: trio.Event = field(default_factory=trio.Event)  # a damaged chunk's paths are to be logged
+    tier: trio.Event = field(default_factory=trio.Event)  # the mover has something to do
     snapshot: trio.Event = field(default_factory=trio.Event)  # the journal is full of what only an old one names
 
 

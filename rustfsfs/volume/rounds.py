@@ -1,0 +1,136 @@
+"""One round of the mover: look at all packs, plan, carry it out. The policies are `tiers`', the steps `tiering`'s."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import trio
+
+from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, NoSpace, RustfsfsError, StoreError
+from rustfsfs.tiers.demote import Action, Demotion, plan_demotion
+from rustfsfs.tiers.packs import Pack, PackKey
+from rustfsfs.tiers.protect import UploadPlan, plan_uploads
+from rustfsfs.tiers.recall import Recall, plan_recall
+from rustfsfs.volume import tiering
+from rustfsfs.volume.tiering import Facts
+from rustfsfs.volume.volume import Volume, log
+
+UPLOADS_PER_ROUND = 64  # then everything is looked at anew: what is full now comes first
+DEMOTIONS_AT_ONCE = 20  # with one barrier
+Progress = Callable[[int, int, str], None]
+
+
+class Plan(NamedTuple):
+    demotions: list[Demotion]
+    uploads: UploadPlan
+    recalls: list[Recall]
+
+
+async def plan_round(volume: Volume) -> tuple[Facts, Plan]:
+    """What is due now. Changes nothing."""
+    facts = await tiering.gather(volume)
+    return facts, await trio.to_thread.run_sync(_plan, volume, facts)
+
+
+def _plan(volume: Volume, facts: Facts) -> Plan:
+    """Blocking: seconds for hundreds of thousands of packs. `volume.tier` is only looked at."""
+    config, tier = volume.config, volume.tier
+    demotions = plan_demotion(facts.packs, facts.disks, config.demote, now_s=facts.now_s, asked=frozenset(tier.asked))
+    uploads = plan_uploads(
+        facts.packs,
+        config.protect,
+        now_s=facts.now_s,
+        room_bytes=1 << 62,
+        first=[one.key for one in demotions if one.action is Action.UPLOAD],
+        under_way={*tier.uploading, *tier.unfit},
+    )
+    recalls = plan_recall(
+        facts.packs,
+        facts.disks,
+        config.demote,
+        now_s=facts.now_s,
+        room_bytes=max(0, config.bucket.in_flight_bytes - sum(tier.recalling.values())),
+        under_way=set(tier.recalling),
+    )
+    return Plan(demotions, uploads, recalls)
+
+
+async def run_round(volume: Volume) -> bool:
+    """Everything that is due; True if something was done, so that another look may find more.
+
+    Raises CloudUnavailable, CloudRefused: the bucket is to be left alone for a while. What was done stays done.
+    """
+    async with volume.tier.lock:
+        tiering.door_of(volume)
+        facts, plan = await plan_round(volume)
+        _note_backlog(volume, plan.uploads)
+        await tiering.close_packs(volume, plan.uploads.close)
+        done = await _demote(volume, plan.demotions)
+        done += await _upload(volume, facts, plan.uploads.upload[:UPLOADS_PER_ROUND])
+        done += await _recall(volume, [one.key for one in plan.recalls])
+        done += await tiering.delete_objects(volume)
+        return done > 0
+
+
+def _note_backlog(volume: Volume, plan: UploadPlan) -> None:
+    backlog = volume.tier.backlog
+    backlog.packs, backlog.bytes, backlog.since_s = len(plan.upload), plan.backlog_bytes, plan.backlog_since_s
+
+
+async def _demote(volume: Volume, demotions: Sequence[Demotion]) -> int:
+    keys = [one.key for one in demotions if one.action is Action.DROP]
+    for start in range(0, len(keys), DEMOTIONS_AT_ONCE):
+        await tiering.demote(volume, keys[start : start + DEMOTIONS_AT_ONCE])
+    return len(keys)
+
+
+async def _upload(volume: Volume, facts: Facts, keys: Sequence[PackKey]) -> int:
+    """As many at once as may be in flight, in their order."""
+    packs = {pack.key: pack for pack in facts.packs}
+    return await upload_all(volume, [packs[key] for key in keys])
+
+
+async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
+    """Returns how many were. Raises the first CloudUnavailable, CloudRefused; what had begun is finished first."""
+    sizes = {pack.key: pack.size_bytes for pack in packs}
+    by_key = {pack.key: pack for pack in packs}
+    return await _several(volume, list(sizes), sizes, lambda key: tiering.upload(volume, by_key[key]))
+
+
+async def _recall(volume: Volume, keys: Sequence[PackKey]) -> int:
+    return await _several(volume, keys, dict.fromkeys(keys, 16 << 20), lambda key: tiering.recall(volume, key))
+
+
+async def _several(
+    volume: Volume, keys: Sequence[PackKey], sizes: dict[PackKey, int], work: Callable[[PackKey], Awaitable[bool]]
+) -> int:
+    """Work on packs side by side, while their bytes fit into `bucket.in_flight`; returns how many it was true for."""
+    bound, in_flight, done = volume.config.bucket.in_flight_bytes, 0, 0
+    changed, trouble = trio.Condition(), list[RustfsfsError]()
+
+    async def one(key: PackKey) -> None:
+        nonlocal in_flight, done
+        try:
+            done += bool(await work(key))
+        except (CloudUnavailable, CloudRefused) as exc:
+            trouble.append(exc)
+        except (DamagedData, StoreError, NoSpace) as exc:
+            log.error("pack %d of disk %d could not be moved: %s", *key, exc)
+            volume.tier.traffic.failures += 1
+            volume.tier.traffic.last_error = str(exc)
+        finally:
+            in_flight -= sizes[key]
+            async with changed:
+                changed.notify_all()
+
+    async with trio.open_nursery() as nursery:
+        for key in keys:
+            async with changed:
+                while in_flight and in_flight + sizes[key] > bound:
+                    await changed.wait()
+            if trouble:
+                break
+            in_flight += sizes[key]
+            nursery.start_soon(one, key)
+    if trouble:
+        raise trouble[0]
+    return done

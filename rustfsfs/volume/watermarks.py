@@ -1,0 +1,52 @@
+"""Waiting for the mover: with a bucket behind them the disks stay below `demote.high`, and writers slow down for it.
+
+When the bucket does not answer nobody waits: local work goes on as without one, up to the last free byte.
+"""
+
+import trio
+
+from rustfsfs.units import MIB
+from rustfsfs.volume.volume import Volume
+
+MARGIN_MAX = 128 * MIB  # journal segments come in pieces of 64 MiB
+MARGIN_SHARE = 0.05
+NO_PROGRESS_S_MAX = 30.0
+
+
+def is_above(volume: Volume, size_bytes: int, *, with_margin: bool) -> bool:
+    """Would every disk be above its high watermark with so many bytes more?
+
+    with_margin   for what the journal takes before anybody looks again
+    """
+    for disk in volume.disks.values():
+        space = disk.space()
+        margin = min(MARGIN_MAX, int(space.total_bytes * MARGIN_SHARE)) if with_margin else 0
+        limit_bytes = int(space.total_bytes * volume.config.demote.high) - margin
+        if space.total_bytes - space.free_bytes + size_bytes <= limit_bytes:
+            return False
+    return bool(volume.disks)
+
+
+def mover_works(volume: Volume) -> bool:
+    """Is there a bucket, and does it answer?"""
+    door = volume.tier.door
+    return door is not None and door.breaker.facts().failing_for_s is None
+
+
+async def wait_below(volume: Volume, size_bytes: int, *, with_margin: bool = False) -> None:
+    """Return once there is room below the high watermark, or when the mover cannot make any."""
+    if volume.tier.door is None:
+        return
+    seen, since_s = _progress(volume), trio.current_time()
+    while mover_works(volume) and is_above(volume, size_bytes, with_margin=with_margin):
+        volume.wishes.tier.set()
+        if _progress(volume) != seen:
+            seen, since_s = _progress(volume), trio.current_time()
+        if trio.current_time() - since_s > NO_PROGRESS_S_MAX:
+            return
+        await trio.sleep(0.05)
+    await volume.gate.opened()
+
+
+def _progress(volume: Volume) -> tuple[int, int]:
+    return volume.tier.traffic.uploaded_packs, volume.tier.traffic.demoted_packs
