@@ -10,6 +10,11 @@ RustfsfsError
 ├── DamagedData         bytes came back, and they are not the bytes we sealed; EIO for that range
 │   └── DamagedMetadata a page of the database
 ├── StoreError          StoreUnavailable (a disk is missing or fails), PackMissing
+│   ├── CloudUnavailable the bucket does not answer as it should: try later
+│   │   ├── CloudThrottled  it asks for fewer requests: slow down, then try again
+│   │   └── CircuitOpen     it was not asked at all, since it has not answered for a while: do not try again now
+│   ├── CloudRefused    credentials, clock or policy: stop the work with the cloud, raise an alarm; local work goes on
+│   └── ObjectMissing, ObjectExists, ObjectFrozen (ask for its restore; EAGAIN)
 └── OpeningError        a volume cannot be opened; `exit_code` says what kind of trouble it is
     ├── WrongKey (3)    NotAVolume, NewerFormat, DamagedVolume (4)    InUse (5)    MachineTrouble (6)
     └── UsageError (2)
@@ -109,6 +114,36 @@ class StoreUnavailable(StoreError):
 
 
 class PackMissing(StoreError):
+    pass
+
+
+class CloudUnavailable(StoreError):
+    pass
+
+
+class CloudThrottled(CloudUnavailable):
+    def __init__(self, text: str, *, delay_s: float | None = None) -> None:
+        super().__init__(text)
+        self.delay_s = delay_s  # how long to wait at the least; None: the bucket did not say
+
+
+class CircuitOpen(CloudUnavailable):
+    pass
+
+
+class CloudRefused(StoreError):
+    pass
+
+
+class ObjectMissing(StoreError):
+    pass
+
+
+class ObjectExists(StoreError):
+    pass
+
+
+class ObjectFrozen(StoreError):
     pass
 
 

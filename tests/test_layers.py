@@ -44,6 +44,9 @@ DOORS: dict[str, tuple[str, ...]] = {  # library -> where it may be imported
     "blake3": ("content/",),
     "pyfastcdc": ("content/",),
     "oss2": ("store/oss.py",),
+    "requests": ("store/oss.py",),  # what oss2 speaks HTTP with; its errors and its session
+    "urllib3": ("store/oss.py",),
+    "crcmod": ("store/crc64.py",),
     "time": ("world.py", "bench/"),  # timing is what it does
     "random": ("bench/",),  # seeded: the same material and the same order each time
     "click": ("cli/",),
@@ -108,6 +111,7 @@ def test_imports_point_down_only(path: Path) -> None:
         pytest.param("content/codec.py", "from rustfsfs.volume import names", id="an upward import"),
         pytest.param("journal/journal.py", "import os\nos.fsync(3)", id="a sync past the seam"),
         pytest.param("store/disks.py", "from rustfsfs.meta import chunks", id="a sideways import"),
+        pytest.param("volume/moving.py", "def late():\n    import oss2", id="the SDK past its door"),
     ],
 )
 def test_a_planted_violation_is_caught(where: str, source: str) -> None:

@@ -8,7 +8,18 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from rustfsfs.errors import DamagedData, MachineTrouble, NoSpace, OpeningError, RustfsfsError
+from rustfsfs.errors import (
+    CloudRefused,
+    CloudUnavailable,
+    DamagedData,
+    MachineTrouble,
+    NoSpace,
+    ObjectExists,
+    ObjectFrozen,
+    ObjectMissing,
+    OpeningError,
+    RustfsfsError,
+)
 
 DONE, BUG, USAGE, WRONG_KEY, NOT_A_VOLUME, IN_USE, MACHINE, FINDINGS, NETWORK, INTERRUPTED = (
     0,
@@ -42,6 +53,8 @@ def code_of(exc: BaseException) -> int:
         return exc.exit_code
     if isinstance(exc, DamagedData):
         return FINDINGS
+    if isinstance(exc, CloudUnavailable | CloudRefused | ObjectMissing | ObjectExists | ObjectFrozen):
+        return NETWORK
     if isinstance(exc, NoSpace | RustfsfsError):
         return MACHINE
     if isinstance(exc, OSError) and exc.errno in MACHINE_ERRNOS:

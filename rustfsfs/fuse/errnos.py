@@ -24,6 +24,7 @@ ERRNO_BY_ERROR: dict[type[errors.RustfsfsError], int] = {
     errors.NoSpace: errno.ENOSPC,
     errors.DamagedData: errno.EIO,
     errors.StoreError: errno.EIO,
+    errors.ObjectFrozen: errno.EAGAIN,  # its restore was asked for; minutes to hours
     errors.JournalFailed: errno.EIO,
 }
 
