@@ -297,6 +297,23 @@ def real_world() -> World:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What worker threads that wait for a network need of time and chance; their tests own all three."""
+
+    clock_s: Callable[[], float]  # never goes back; its zero means nothing
+    sleep: Callable[[float], None]  # seconds; blocks the thread
+    jitter: Callable[[], float]  # evenly from 0 up to 1
+
+
+def real_timing() -> Timing:
+    return Timing(
+        clock_s=time.monotonic,
+        sleep=time.sleep,
+        jitter=lambda: int.from_bytes(os.urandom(4)) / (1 << 32),
+    )
+
+
 @contextmanager
 def opened(files: Files, path: str, *, write: bool = False) -> Iterator[int]:
     """A descriptor for the length of a `with` block."""

@@ -244,7 +244,7 @@ class OssBucket:
         except (SyntaxError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as exc:
             # What oss2 raises at XML or headers that are none; ParseError is a SyntaxError
             error = CloudUnavailable(f"{self.name} gives answers that are not OSS's ({type(exc).__name__})")
-        raise error
+        raise error from None
 
     def _unreachable(self, exc: BaseException) -> CloudUnavailable:
         return CloudUnavailable(f"{self.name} cannot be reached at {self._address.endpoint}: {_trouble(exc)}")
