@@ -96,11 +96,11 @@ class FileSource:
         try:
             with open(self._path, "rb") as file:
                 found = os.fstat(file.fileno())
+                if stat.S_IMODE(found.st_mode) & 0o077:
+                    raise CloudRefused(f"others may read the credentials file {self._path}; chmod 600 {self._path}")
                 version = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
                 if self._credentials is not None and version == self._version:
                     return self._credentials
-                if stat.S_IMODE(found.st_mode) & 0o077:
-                    raise CloudRefused(f"others may read the credentials file {self._path}; chmod 600 {self._path}")
                 text = file.read(FILE_SIZE_MAX)
         except OSError as exc:
             raise CloudRefused(f"the credentials file {self._path} cannot be read ({exc.strerror})") from exc

@@ -345,8 +345,8 @@ def _trouble(exc: BaseException) -> str:
     words = "the connection broke"
     while seen is not None:
         words = next((text for kind, text in names.items() if isinstance(seen, kind)), words)
-        inner = getattr(seen, "reason", None) or next((arg for arg in seen.args if isinstance(arg, Exception)), None)
-        seen = inner if isinstance(inner, BaseException) else None
+        inner = (getattr(seen, "reason", None), *seen.args, seen.__cause__)
+        seen = next((found for found in inner if isinstance(found, Exception)), None)
     return words
 
 

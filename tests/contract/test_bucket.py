@@ -9,32 +9,24 @@ import pytest
 
 from rustfsfs.errors import DamagedData, ObjectExists, ObjectFrozen, ObjectMissing
 from rustfsfs.store.address import BucketAddress
+from rustfsfs.store.breaker import Breaker, BreakerPolicy, BreakingBucket
 from rustfsfs.store.bucket import Bucket, Placement, Restore
 from rustfsfs.store.crc64 import crc64
-from rustfsfs.store.credentials import Credentials
+from rustfsfs.store.limiting import Bandwidth, Gate, LimitedBucket
 from rustfsfs.store.oss import OssBucket
+from rustfsfs.store.refreshing import RefreshingBucket
+from rustfsfs.store.retrying import RetryingBucket, RetryPolicy
 from tests.oss_server import Clock, OssServer, serving
+from tests.store.faultbuckets import FakeTime
+from tests.store.held import Held
 from tests.store.membucket import MemBucket
 
 LATER_S = 3600.0  # enough for an Archive object's restore
 
 
-class Held:
-    """A source of credentials that never change."""
-
-    def __init__(self, server: OssServer) -> None:
-        self._credentials = Credentials(access_key_id=server.key_id, access_key_secret=server.secret)
-
-    def get(self) -> Credentials:
-        return self._credentials
-
-    def refresh(self) -> None:
-        pass
-
-
 def oss_bucket(server: OssServer, *, bucket: str = "packs", prefix: str = "some/volume") -> OssBucket:
     address = BucketAddress(bucket=bucket, prefix=prefix, endpoint=server.endpoint, region=server.region)
-    return OssBucket(address, Held(server), clock_s=time.monotonic)
+    return OssBucket(address, Held(server.key_id, server.secret, token=""), clock_s=time.monotonic)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +43,29 @@ class Place:
         self.advance = advance
 
 
-@pytest.fixture(params=["fake", "oss"])
+def fake(server: OssServer, prefix: str) -> Place:
+    time = FakeTime(1_800_000_000.0)
+    return Place(MemBucket(now_s=time.timing.clock_s), time.sleep)
+
+
+def oss(server: OssServer, prefix: str) -> Place:
+    return Place(oss_bucket(server, prefix=prefix), server.clock.advance)
+
+
+def wrapped(server: OssServer, prefix: str) -> Place:
+    """Every wrapper, in the order that `wrapper` names."""
+    inner, time = fake(server, prefix), FakeTime()
+    bandwidth = Bandwidth(1e12, timing=time.timing)
+    limited = LimitedBucket(inner.bucket, gate=Gate(4), up=bandwidth, down=bandwidth)
+    breaker = Breaker(policy=BreakerPolicy(), clock_s=time.timing.clock_s)
+    breaking = BreakingBucket(RefreshingBucket(limited, Held()), breaker)
+    return Place(RetryingBucket(breaking, policy=RetryPolicy(), timing=time.timing), inner.advance)
+
+
+@pytest.fixture(params=[fake, oss, wrapped])
 def place(request: pytest.FixtureRequest, server: OssServer, tmp_path: Path) -> Place:
-    if request.param == "fake":
-        now_s = [1_800_000_000.0]
-        return Place(MemBucket(now_s=lambda: now_s[0]), lambda seconds: now_s.append(now_s.pop() + seconds))
-    return Place(oss_bucket(server, prefix=f"some/{tmp_path.name}"), server.clock.advance)
+    make: Callable[[OssServer, str], Place] = request.param
+    return make(server, f"some/{tmp_path.name}")
 
 
 @pytest.fixture
@@ -201,3 +210,13 @@ def test_of_several_puts_at_once_one_wins(bucket: Bucket) -> None:
 
 def test_its_name_is_an_address(bucket: Bucket) -> None:
     assert bucket.name.startswith("oss://")
+
+
+@pytest.mark.slow  # a thousand PUTs over HTTP: 2.4 s
+def test_many_objects_come_in_pages(bucket: Bucket) -> None:
+    keys = [f"{number:04}" for number in range(1001)]  # one more than a page, and than a batch delete
+    for key in keys:
+        bucket.put(key, b"", placement=Placement.STANDARD)
+    assert [facts.key for facts in bucket.list("")] == keys
+    bucket.delete(keys)
+    assert list(bucket.list("")) == []
