@@ -318,6 +318,7 @@ def _answer(exc: Any) -> Answer:
     return Answer(
         status=exc.status,
         code=exc.code or "",
+        finer_code=exc.ec or headers.get("x-oss-ec", ""),
         request_id=exc.request_id or "",
         delay_ms=headers.get("x-oss-qos-delay-time"),
         retry_after_s=headers.get("retry-after"),

@@ -94,6 +94,9 @@ def cut(connection: socket.socket) -> None:
             "oss-cn-x.aliyuncs.com",
             id="another region",
         ),
+        pytest.param(
+            head, answer("400 Bad", x_oss_ec="0002-00000228"), CloudRefused, "correct --region", id="a wrong region"
+        ),
         pytest.param(get, oss_error("400 Bad", "Unheard"), CloudRefused, r"Unheard, request 5F00", id="unknown"),
         pytest.param(get, oss_error("500 Oops", "InternalError"), CloudUnavailable, "InternalError", id="5xx"),
         pytest.param(get, oss_error("400 Bad", "RequestTimeout"), CloudUnavailable, "RequestTimeout", id="timeout"),
