@@ -51,7 +51,8 @@ from tests.store.faultbuckets import FakeTime
 from tests.store.held import Held
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
-TIMEOUTS = Timeouts(connect_s=1.0, read_s=0.1)
+PATIENT = Timeouts()
+SHORT = Timeouts(read_s=0.1)  # of the stack, which tries again when a busy machine takes longer
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +75,15 @@ def held(server: OssServer) -> Held:
 
 
 def oss_bucket(
-    server: OssServer, source: CredentialSource | None = None, *, bucket: str = "packs", region: str = ""
+    server: OssServer,
+    source: CredentialSource | None = None,
+    *,
+    bucket: str = "packs",
+    region: str = "",
+    timeouts: Timeouts = PATIENT,
 ) -> OssBucket:
     address = BucketAddress(bucket=bucket, prefix="v", endpoint=server.endpoint, region=region or server.region)
-    return OssBucket(address, source or held(server), clock_s=lambda: 0.0, timeouts=TIMEOUTS)
+    return OssBucket(address, source or held(server), clock_s=lambda: 0.0, timeouts=timeouts)
 
 
 class Stack:
@@ -88,7 +94,7 @@ class Stack:
         source = source or held(server)
         self.gate = Gate(16)
         self.breaker = Breaker(policy=BreakerPolicy(failures_max=5), clock_s=self.time.timing.clock_s)
-        inner: Bucket = LimitedBucket(oss_bucket(server, source), gate=self.gate)
+        inner: Bucket = LimitedBucket(oss_bucket(server, source, timeouts=SHORT), gate=self.gate)
         inner = BreakingBucket(RefreshingBucket(inner, source), self.breaker)
         self.bucket = RetryingBucket(inner, policy=RetryPolicy(), timing=self.time.timing)
 
