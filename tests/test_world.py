@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rustfsfs.world import real_timing
 from tests.mounted import Mounted
 
 HEAP_SIZE = 64 << 20  # glibc's malloc/arena.c, HEAP_MAX_SIZE on 64 bits: a further heap is aligned to it
@@ -51,3 +52,12 @@ def test_the_daemon_has_one_heap(mounted: Mounted) -> None:
     mounted.seal()
     maps = Path(f"/proc/{mounted.pid}/maps").read_text()
     assert further_heaps(maps) == 0, maps
+
+
+def test_timing() -> None:
+    timing = real_timing()
+    drawn = [timing.jitter() for _ in range(100)]
+    assert all(0 <= value < 1 for value in drawn) and len(set(drawn)) > 90
+    before_s = timing.clock_s()
+    timing.sleep(0.001)
+    assert timing.clock_s() - before_s >= 0.001

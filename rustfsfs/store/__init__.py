@@ -1,1 +1,1 @@
-"""Where packs rest: local disks now, a bucket later; and the headers that say whose a directory is."""
+"""Where packs rest: local disks and a bucket on OSS; and the headers that say whose a directory is."""

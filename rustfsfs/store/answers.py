@@ -31,6 +31,7 @@ REFUSALS = {  # OSS's code -> the sentence behind the bucket's name
     "FileImmutable": "keeps its objects from being changed (a retention policy); use a bucket without one",
     "InvalidBucketName": "has a name that OSS does not take; correct it",
 }
+WRONG_REGION = {"0002-00000226", "0002-00000228"}  # finer codes ("EC") of InvalidArgument; help.aliyun.com
 EXISTS = {"FileAlreadyExists", "ObjectAlreadyExists"}
 ARRIVED_WRONG = {"InvalidDigest", "BadDigest"}  # the bytes did not have the Content-MD5 that came with them
 THROTTLES = ("Limit", "SlowDown", "Throttl", "TooManyRequests")  # parts of codes; QpsLimitExceeded, for one
@@ -42,6 +43,7 @@ class Answer:
 
     status: int
     code: str = ""  # "": none was given, so that it may not be OSS who answers
+    finer_code: str = ""
     request_id: str = ""
     delay_ms: str | None = None  # x-oss-qos-delay-time
     retry_after_s: str | None = None
@@ -69,6 +71,8 @@ def error_of(answer: Answer, *, bucket: str, key: str = "") -> RustfsfsError:
         return CloudUnavailable(f"{bucket} cannot answer now{told}; it is tried again later")
     if answer.endpoint and code == "AccessDenied":
         return CloudRefused(f"{bucket} is in another region; use the endpoint {answer.endpoint}{told}")
+    if answer.finer_code in WRONG_REGION:
+        return CloudRefused(f"{bucket} is in another region than requests are signed for; correct --region{told}")
     if not code:  # a proxy, a captive portal, a wrong port
         return CloudUnavailable(f"{bucket} is not what answers at its endpoint{told}; check endpoint and network")
     return CloudRefused(f"{bucket} {REFUSALS.get(code, 'refuses the request, which may be our fault')}{told}")

@@ -123,13 +123,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)  # no proxy shall see this
-
-
 def _ask(service: str, path: str, *, headers: dict[str, str], method: str = "GET") -> str:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)  # no proxy shall see this
     request = urllib.request.Request(service + path, headers=headers, method=method)
     try:
-        with _opener.open(request, timeout=TIMEOUT_S) as answer:
+        with opener.open(request, timeout=TIMEOUT_S) as answer:
             return str(answer.read(ANSWER_SIZE_MAX).decode())
     except urllib.error.HTTPError as exc:
         exc.close()

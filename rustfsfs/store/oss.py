@@ -20,23 +20,24 @@ from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectM
 from rustfsfs.store import crc64
 from rustfsfs.store.address import BucketAddress, is_loopback
 from rustfsfs.store.answers import Answer, error_of
+from rustfsfs.store.bodies import Body, Pace, read_exactly
 from rustfsfs.store.bucket import PAGE_KEYS_MAX, PUT_SIZE_MAX, ObjectFacts, Restore
 from rustfsfs.store.credentials import Credentials, CredentialSource
 
-PIECE_SIZE = 256 * 1024  # bytes sent at once: a socket's timeout is for a whole sendall, however much that sends
-READ_SIZE = 1 << 20  # bytes asked of a socket at once
-RATE_MIN = 64 * 1024  # bytes/s; a body that goes slower is given up, so that its thread is not lost for hours
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    connect_s: float = 5.0  # also for PIECE_SIZE bytes to be taken
+    connect_s: float = 5.0  # also for a piece of a body to be taken (`bodies`)
     read_s: float = 10.0  # without a byte
 
 
 class OssBucket:
-    """A `Bucket`, from many threads at once. `clock_s` is for durations, and never goes back."""
+    """A `Bucket`. `clock_s` is for durations, and never goes back.
+
+    connections_max  are kept; of more threads at once each pays for a connection of its own
+    """
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class OssBucket:
             "x-oss-storage-class": placement.value,
         }
         with self._translated(key):
-            data = _Body(view, self._guard(len(view))) if view else b""
+            data = Body(view, self._pace(len(view))) if view else b""
             result = self._bucket.put_object(self._address.whole_key(key), data, headers=headers)
             theirs, modified_s = result.crc, _date_s(result.headers["date"])
         if theirs is None:
@@ -112,7 +113,7 @@ class OssBucket:
             with closing(result.resp.response) as response:
                 if result.status != 206 or not _is_range(result.headers, offset, size):
                     raise DamagedData(f"{self.name}: {key} was answered with other bytes than were asked for")
-                return _read(response.raw, size, self._guard(size))
+                return read_exactly(response.raw, size, self._pace(size))
 
     def head(self, key: str) -> ObjectFacts:
         from oss2.exceptions import NotFound
@@ -203,15 +204,8 @@ class OssBucket:
                 headers = exc.headers
             return _date_s(headers["date"])
 
-    def _guard(self, size: int) -> Callable[[int], None]:
-        """To be told how many bytes are through; raises CloudUnavailable when that goes too slowly."""
-        start_s = self._clock_s()
-
-        def check(done: int) -> None:
-            if self._clock_s() - start_s > self._timeouts.read_s + done / RATE_MIN and done < size:
-                raise CloudUnavailable(f"{self.name} passes fewer than {RATE_MIN // 1024} KiB/s; try again later")
-
-        return check
+    def _pace(self, size: int) -> Pace:
+        return Pace(size, clock_s=self._clock_s, grace_s=self._timeouts.read_s, name=self.name)
 
     @contextmanager
     def _translated(self, key: str = "") -> Iterator[None]:
@@ -266,37 +260,8 @@ class _Provider:
         return _SdkCredentials(self.source.get())
 
 
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """What requests sends piece by piece, as often as it is asked to."""
-
-    view: memoryview
-    check: Callable[[int], None]
-
-    def __len__(self) -> int:
-        return len(self.view)
-
-    def __iter__(self) -> Iterator[memoryview]:
-        for start in range(0, len(self.view), PIECE_SIZE):
-            self.check(start)
-            yield self.view[start : start + PIECE_SIZE]
-
-
 def _unchanged(request: Any) -> Any:
     return request
-
-
-def _read(raw: Any, size: int, check: Callable[[int], None]) -> bytes:
-    """Exactly `size` bytes, of which nobody has seen any. Raises DamagedData (an end that was announced)."""
-    pieces: list[bytes] = []
-    done = 0
-    while done < size and (piece := raw.read(min(READ_SIZE, size - done), decode_content=False)):
-        pieces.append(piece)
-        done += len(piece)
-        check(done)
-    if done != size:
-        raise DamagedData(f"an answer of {size} bytes ended after {done}")
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _is_range(headers: Any, offset: int, size: int) -> bool:
@@ -310,6 +275,7 @@ def _answer(exc: Any) -> Answer:
     return Answer(
         status=exc.status,
         code=exc.code or "",
+        finer_code=exc.ec or headers.get("x-oss-ec", ""),
         request_id=exc.request_id or "",
         delay_ms=headers.get("x-oss-qos-delay-time"),
         retry_after_s=headers.get("retry-after"),

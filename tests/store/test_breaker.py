@@ -148,6 +148,21 @@ def test_while_the_probe_runs_the_others_do_not_pass() -> None:
     assert not passes
 
 
+OPEN = Circuit(failures_in_row=3, failing_since_s=0.0, probe_at_s=10.0)
+
+
+def test_requests_that_were_under_way_when_it_opened_do_not_put_off_the_probe() -> None:
+    circuit = after(OPEN, Verdict.FAILED, was_probe=False, error="late", now_s=9.0, policy=POLICY)
+    assert circuit.probe_at_s == 10.0 and circuit.last_error == "late"
+
+
+def test_an_answer_that_comes_before_a_probe_fails_counts() -> None:
+    probing, _ = admit(OPEN, now_s=10.0)
+    closed = after(probing, Verdict.ANSWERED, was_probe=False, error="", now_s=11.0, policy=POLICY)
+    failed_once = after(closed, Verdict.FAILED, was_probe=True, error="e", now_s=12.0, policy=POLICY)
+    assert failed_once.probe_at_s is None and failed_once.failures_in_row == 1
+
+
 @given(st.lists(st.tuples(st.sampled_from(Verdict), st.floats(0, 30)), max_size=40))
 def test_it_never_stays_shut_and_never_opens_early(events: list[tuple[Verdict, float]]) -> None:
     circuit, now_s, in_row = Circuit(), 0.0, 0

@@ -36,7 +36,7 @@ class Metadata:
 
     def answer(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
         self.requests.append(f"{method} {path}")
-        if self.status != 200:
+        if self.status != 200 and not (self.status == 302 and method == "PUT"):
             return self.status, "no"
         if path == "/latest/api/token":
             good = method == "PUT" and headers.get("x-aliyun-ecs-metadata-token-ttl-seconds", "").isdigit()
@@ -72,6 +72,7 @@ def service(time: FakeTime) -> Iterator[Metadata]:
         def do_GET(self) -> None:
             status, body = metadata.answer(self.command, self.path, {k.lower(): v for k, v in self.headers.items()})
             self.send_response(status)
+            self.send_header("location", metadata.url + "/elsewhere")
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body.encode())
@@ -200,6 +201,23 @@ def test_another_answer_is_not_quoted(source: RamRoleSource, service: Metadata, 
 def test_no_proxy_sees_them(source: RamRoleSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert source.get().access_key_id == "STS.1"
+
+
+def test_it_is_not_sent_elsewhere(source: RamRoleSource, service: Metadata) -> None:
+    service.status = 302
+    with pytest.raises(CloudUnavailable, match="302"):
+        source.get()
+    assert "GET /elsewhere" not in service.requests and len(service.requests) == 2
+
+
+def test_the_same_ones_again_are_not_asked_for_all_the_time(
+    source: RamRoleSource, service: Metadata, time: FakeTime
+) -> None:
+    source.get()
+    time.sleep(VALID_S - REFRESH_BEFORE_S)
+    for _ in range(3):
+        assert source.get().access_key_id == "STS.1"
+    assert len(service.requests) == 6
 
 
 def test_threads_that_wait_together_ask_once(source: RamRoleSource, service: Metadata) -> None:

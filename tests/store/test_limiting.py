@@ -38,6 +38,15 @@ def test_bytes_are_paid_for_by_the_next() -> None:
     assert time.slept == pytest.approx([9.0, 1.0])
 
 
+def test_an_idle_hour_saves_up_a_second() -> None:
+    time = FakeTime()
+    bandwidth = Bandwidth(100.0, timing=time.timing)
+    time.sleep(3600.0)
+    bandwidth.take(200)
+    bandwidth.take(1)
+    assert time.slept[1:] == pytest.approx([1.0])
+
+
 def test_each_way_has_its_own() -> None:
     time, memory = FakeTime(), MemBucket()
     up, down = Bandwidth(100.0, timing=time.timing), Bandwidth(1000.0, timing=time.timing)
@@ -76,9 +85,9 @@ def test_requests_throttled_together_halve_it_once() -> None:
 
 def test_a_bucket_that_asks_for_less_gets_less() -> None:
     gate = Gate(16)
-    inner = FailsFirst(MemBucket(), CloudThrottled("slow"), CloudThrottled("slow"), CloudUnavailable("down"))
+    inner = FailsFirst(MemBucket(), *[CloudThrottled("slow")] * 2, *[CloudUnavailable("down")] * 9)
     bucket = LimitedBucket(inner, gate=gate)
-    for want in (8, 4, 4):
+    for want in (8, *[4] * 10):
         with pytest.raises(CloudUnavailable):
             bucket.head("k")
         assert gate.size == want

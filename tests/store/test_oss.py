@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import (
@@ -26,20 +27,23 @@ from rustfsfs.errors import (
 )
 from rustfsfs.store import oss
 from rustfsfs.store.address import BucketAddress
+from rustfsfs.store.bodies import READ_SIZE
 from rustfsfs.store.crc64 import crc64
 from rustfsfs.store.oss import OssBucket, Timeouts
 from tests.store.canned import Script, answer, canned, oss_error
 from tests.store.held import KEY_ID, SECRET, TOKEN, Held
 
 DATE = "Thu, 26 Nov 2026 12:00:00 GMT"
+PATIENT = Timeouts()
 BODY = b"0123456789"
 CRC = str(crc64(BODY))
-SHORT = Timeouts(connect_s=0.3, read_s=0.1)
 
 
-def bucket_at(endpoint: str, *, clock_s: Callable[[], float] = time.monotonic) -> OssBucket:
+def bucket_at(
+    endpoint: str, *, clock_s: Callable[[], float] = time.monotonic, timeouts: Timeouts = PATIENT
+) -> OssBucket:
     address = BucketAddress(bucket="packs", prefix="v", endpoint=endpoint, region="cn-test")
-    return OssBucket(address, Held(), clock_s=clock_s, timeouts=SHORT)
+    return OssBucket(address, Held(), clock_s=clock_s, timeouts=timeouts)
 
 
 def put(bucket: OssBucket) -> object:
@@ -93,8 +97,14 @@ def cut(connection: socket.socket) -> None:
             "oss-cn-x.aliyuncs.com",
             id="another region",
         ),
+        pytest.param(
+            head, answer("400 Bad", x_oss_ec="0002-00000228"), CloudRefused, "correct --region", id="a wrong region"
+        ),
         pytest.param(get, oss_error("400 Bad", "Unheard"), CloudRefused, r"Unheard, request 5F00", id="unknown"),
         pytest.param(get, oss_error("500 Oops", "InternalError"), CloudUnavailable, "InternalError", id="5xx"),
+        pytest.param(get, oss_error("400 Bad", "RequestTimeout"), CloudUnavailable, "RequestTimeout", id="timeout"),
+        pytest.param(get, answer("429 Slow"), CloudThrottled, "fewer", id="too many requests"),
+        pytest.param(get, oss_error("503 No", "Busy", retry_after="1"), CloudThrottled, "fewer", id="come back later"),
         pytest.param(get, answer("502 Bad", b"<html>"), CloudUnavailable, "502", id="a gateway"),
         pytest.param(get, answer("404 Not Found", b"<html>"), CloudUnavailable, "not what answers", id="not OSS"),
         pytest.param(get, answer("302 Found", location="http://127.0.0.1:9/"), CloudUnavailable, "else", id="redirect"),
@@ -108,6 +118,7 @@ def cut(connection: socket.socket) -> None:
         ),
         pytest.param(put, answer("200 OK", x_oss_hash_crc64ecma=CRC), CloudUnavailable, "not OSS's", id="no date"),
         pytest.param(get, part(BODY, "", "200 OK"), DamagedData, "other bytes", id="the whole object"),
+        pytest.param(get, part(status="200 OK"), DamagedData, "other bytes", id="a range that is called none"),
         pytest.param(get, part(content_range="bytes 3-6/10"), DamagedData, "other bytes", id="another range"),
         pytest.param(get, part(b"234", "bytes 2-4/10"), DamagedData, "other bytes", id="a shorter range"),
         pytest.param(get, part(b"234"), DamagedData, "other bytes", id="a short body with its right length"),
@@ -115,7 +126,6 @@ def cut(connection: socket.socket) -> None:
         pytest.param(get, part(content_range="pages 2-5"), DamagedData, "other bytes", id="no range at all"),
         pytest.param(get, b"HTTP/9 what?\r\n\r\n", CloudUnavailable, "cannot be reached", id="not HTTP"),
         pytest.param(get, b"", CloudUnavailable, "connection broke", id="nothing"),
-        pytest.param(get, hang, CloudUnavailable, "no answer in time", id="silence"),
         pytest.param(list_all, answer("200 OK", b"<html>"), CloudUnavailable, "not OSS's", id="a list that is no XML"),
         pytest.param(list_all, answer("200 OK", b"<a/>"), CloudUnavailable, "not OSS's", id="a list that is none"),
         pytest.param(
@@ -129,6 +139,13 @@ def cut(connection: socket.socket) -> None:
             "there is more",
             id="a list without end",
         ),
+        pytest.param(
+            lambda bucket: bucket.delete(["a", "b"]),
+            answer("200 OK", b"<DeleteResult><Deleted><Key>v/a</Key></Deleted></DeleteResult>"),
+            CloudUnavailable,
+            "did not delete v/b",
+            id="half a delete",
+        ),
         pytest.param(head, answer("200 OK"), CloudUnavailable, "not OSS's", id="a head that says nothing"),
     ],
 )
@@ -139,6 +156,11 @@ def test_every_bad_answer_is_one_of_our_errors(
         act(bucket_at(server.endpoint))
     assert type(caught.value) is want
     assert "oss://packs/v" in str(caught.value)
+
+
+def test_silence_is_not_listened_to_for_long() -> None:
+    with canned(hang) as server, pytest.raises(CloudUnavailable, match="no answer in time"):
+        get(bucket_at(server.endpoint, timeouts=Timeouts(read_s=0.05)))
 
 
 def test_a_bucket_that_nobody_serves() -> None:
@@ -213,22 +235,38 @@ def test_what_a_get_sends() -> None:
     assert b"\r\nrange: bytes=2-5\r\n" in request and b"\r\nx-oss-range-behavior: standard\r\n" in request
 
 
+class SlowClock:
+    """Each look at it is a minute later: a MiB takes longer than it may."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += 60.0
+        return self.now_s
+
+
 def test_a_body_that_trickles_is_given_up() -> None:
     """A socket's timeout is for each read; so slow a one would hold its thread for hours."""
-    size = 3 * oss.READ_SIZE
-    now_s = [0.0]
-
-    def clock_s() -> float:
-        now_s[0] += 60.0  # each look at the clock is a minute later: 1 MiB takes more than 16 s
-        return now_s[0]
-
+    size = 3 * READ_SIZE
     script = part(bytes(size), f"bytes 0-{size - 1}/{size}")
     with canned(script) as server, pytest.raises(CloudUnavailable, match="KiB/s"):
-        bucket_at(server.endpoint, clock_s=clock_s).get("k", 0, size)
+        bucket_at(server.endpoint, clock_s=SlowClock()).get("k", 0, size)
+
+
+def test_also_one_that_we_send() -> None:
+    with canned(hang) as server, pytest.raises(CloudUnavailable, match="KiB/s"):
+        bucket_at(server.endpoint, clock_s=SlowClock()).put("k", bytes(1 << 20), placement=Placement.IA)
+
+
+def test_what_has_come_at_last_is_not_thrown_away() -> None:
+    with canned(part()) as server:
+        assert bucket_at(server.endpoint, clock_s=SlowClock()).get("k", 2, 4) == b"2345"
 
 
 def test_a_connection_is_used_again_and_a_broken_one_is_not() -> None:
     connections: list[int] = []
+    closed = threading.Event()
 
     def serve(connection: socket.socket) -> None:
         connections.append(connection.fileno())
@@ -239,14 +277,17 @@ def test_a_connection_is_used_again_and_a_broken_one_is_not() -> None:
             connection.sendall(keep)
         connection.recv(65536)
         connection.sendall(part(b"234567", "bytes 2-7/10", connection="keep-alive"))  # more than was asked for
+        if connection.recv(65536) == b"":
+            closed.set()
 
     with canned(serve, part()) as server:
         bucket = bucket_at(server.endpoint)
         for _ in range(3):
             assert get(bucket) == b"2345"
-        with pytest.raises(DamagedData):
+        with pytest.raises(DamagedData) as caught:
             get(bucket)
-        assert len(connections) == 1
+        assert closed.wait(10) and len(connections) == 1
+        del caught
         assert get(bucket) == b"2345"  # on the second connection
 
 
@@ -282,6 +323,9 @@ def test_no_proxy_and_no_netrc_comes_between(monkeypatch: pytest.MonkeyPatch, tm
     with canned(part()) as server:
         assert get(bucket_at(server.endpoint)) == b"2345"
     assert b"OSS4-HMAC-SHA256" in server.requests[0]
+    session = bucket_at("https://oss-cn-test.aliyuncs.com")._bucket.session.session
+    request = session.prepare_request(requests.Request("GET", "https://oss-cn-test.aliyuncs.com/"))
+    assert "authorization" not in request.headers
 
 
 def test_oss2_is_imported_late() -> None:

@@ -67,6 +67,12 @@ def test_what_fails_for_a_while_succeeds() -> None:
     assert inner.requests_count == 4
 
 
+def test_delays_are_drawn_by_lot() -> None:
+    time, inner = FakeTime(jitter=0.25), FailsFirst(MemBucket(), DOWN, DOWN)
+    retrying(inner, time).delete(["k"])
+    assert time.slept == [0.25, 0.5]
+
+
 def test_it_gives_up_at_the_deadline_with_the_last_error() -> None:
     time, inner = FakeTime(), FailsFirst(MemBucket(), *[CloudUnavailable(f"no. {n}") for n in range(99)])
     with pytest.raises(CloudUnavailable, match=f"no. {12}"):
