@@ -17,6 +17,8 @@ from rustfsfs.meta import chunks
 from rustfsfs.store.bucket import Bucket, Restore
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers import busy
+from rustfsfs.tiers import fetch as fetching
+from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, block_of, plan_fetches, surroundings
 from rustfsfs.tiers.packs import PackKey
@@ -246,6 +248,17 @@ def _replace(tier: Tier, gone: Sequence[Piece], piece: Piece, data: bytes) -> No
     assert tier.files is not None
     tier.files.delete(gone)
     tier.files.write(piece, data)
+
+
+def plan_window(
+    volume: Volume, reader: Reader | None, start: int, end: int, *, size: int
+) -> tuple[Reader, Range | None]:
+    """As `tiers.ahead.plan_ahead`, for a file that was found to be cold."""
+    config = volume.config
+    window_max = fetching.window_bytes(
+        connections=config.bucket.concurrency, policy=POLICY, bytes_max=config.cache.disk_bytes // 4
+    )
+    return fetching.plan_window(reader, start, end, size=size, window_max=window_max, policy=POLICY)
 
 
 async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
