@@ -113,9 +113,8 @@ def _disks(volume: Volume) -> list[Disk]:
     hot_bytes = volume.metadata.running.hot_bytes * volume.header.copies
     for number, disk in volume.disks.items():
         space = disk.space()
-        used_bytes = space.total_bytes - space.free_bytes
         growing_bytes = sum(size for key, size in volume.tier.recalling.items() if key[1] == number)
-        found.append(Disk(number, space.total_bytes, used_bytes, growing_bytes + hot_bytes // len(volume.disks)))
+        found.append(Disk(number, space.usable_bytes, space.used_bytes, growing_bytes + hot_bytes // len(volume.disks)))
     return found
 
 
