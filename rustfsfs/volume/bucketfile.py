@@ -13,7 +13,6 @@ from rustfsfs.config import nearest
 from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.store.address import BucketAddress, parse_address
 from rustfsfs.store.credentials import CredentialSource, EnvironmentSource, FileSource
-from rustfsfs.store.imds import RamRoleSource
 from rustfsfs.world import Files, opened, publish
 
 NAME = "bucket.toml"
@@ -69,6 +68,8 @@ def credential_source(credentials: str, *, now_s: Callable[[], float]) -> Creden
         return EnvironmentSource()
     kind, _, role = credentials.partition(":")
     if kind == ECS:
+        from rustfsfs.store.imds import RamRoleSource  # late: it brings an HTTP client, which others do not need
+
         return RamRoleSource(now_s=now_s, role=role or None)
     return FileSource(credentials, now_s=now_s)
 

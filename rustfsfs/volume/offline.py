@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import trio
 
 from rustfsfs.config import Config
-from rustfsfs.errors import UsageError
+from rustfsfs.errors import OpeningError, UsageError
 from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import MIB, ROOT
@@ -30,15 +30,23 @@ T = TypeVar("T")
 
 
 def _run(path: str, secret: Secret, work: Callable[[Volume], Awaitable[T]], *, read_only: bool) -> T:
-    """Who only reads needs no settings, and a mistake in them keeps nobody from the data."""
-
     async def main() -> T:
-        config = Config() if read_only else read_config(f"{path}/{CONFIG}", must_exist=False)
+        config = _config(path, read_only=read_only)
         how = Opening(path=os.path.abspath(path), secret=secret, config=config, read_only=read_only)
         async with opened_volume(real_world(), how) as volume:
             return await work(volume)
 
     return trio.run(main)
+
+
+def _config(path: str, *, read_only: bool) -> Config:
+    """A mistake in the settings keeps nobody from reading the data. Raises UsageError, MachineTrouble otherwise."""
+    try:
+        return read_config(f"{path}/{CONFIG}", must_exist=False)
+    except OpeningError:
+        if not read_only:
+            raise
+        return Config()
 
 
 def status(path: str, secret: Secret) -> dict[str, Any]:
