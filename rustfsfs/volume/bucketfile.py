@@ -6,7 +6,7 @@ Written by `rustfsfs bucket attach`; a person may edit it while the volume is no
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rustfsfs.config import nearest
@@ -35,19 +35,27 @@ def parse_bucket_file(text: str, *, where: str = NAME) -> BucketFile:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise UsageError(f"{where} is not TOML: {exc}") from exc
-    for name, value in found.items():
+    for name in found:
         if name not in KEYS:
             raise UsageError(f"{where}: unknown key {name}{nearest(name, KEYS)}")
-        if not isinstance(value, str):
-            raise UsageError(f"{where}: {name} is a text, in quotes")
-    for name in KEYS:
-        if name not in found:
-            raise UsageError(f"{where}: {name} is missing; rustfsfs bucket attach writes the file anew")
     try:
-        address = parse_address(found["url"], endpoint=found["endpoint"], region=found["region"])
-        return BucketFile(address=address, credentials=check_credentials(found["credentials"]))
+        return bucket_file_of(found)
     except UsageError as exc:
         raise UsageError(f"{where}: {exc}") from exc
+
+
+def bucket_file_of(values: Mapping[str, object]) -> BucketFile:
+    """From the values of `KEYS`; without a region it is the one that the endpoint's name tells. Raises UsageError."""
+    texts: dict[str, str] = {}
+    for key in KEYS:
+        value = values.get(key)
+        if value is None and key != "region":
+            raise UsageError(f"{key} is missing")
+        if value is not None and not isinstance(value, str):
+            raise UsageError(f"{key} is a text, in quotes")
+        texts[key] = value or ""
+    address = parse_address(texts["url"], endpoint=texts["endpoint"], region=texts["region"] or None)
+    return BucketFile(address=address, credentials=check_credentials(texts["credentials"]))
 
 
 def check_credentials(text: str) -> str:
