@@ -42,6 +42,7 @@ from rustfsfs.volume.notices import notice
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.settings import read_config
 from rustfsfs.volume.status import status
+from rustfsfs.volume.tiercommands import COMMANDS as TIER_COMMANDS
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import World, share_one_heap
 
@@ -310,4 +311,4 @@ def _calls(volume: Volume, options: MountOptions) -> dict[str, Call]:
         await volume.gate.opened()
         return status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
 
-    return {name: bound(command) for name, command in COMMANDS.items()} | {"status": show_status}
+    return {name: bound(command) for name, command in (COMMANDS | TIER_COMMANDS).items()} | {"status": show_status}

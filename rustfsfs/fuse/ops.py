@@ -32,6 +32,7 @@ from rustfsfs.volume import (
     listing,
     names,
     reading,
+    tierattrs,
     warming,
     writing,
     xattrs,
@@ -219,6 +220,8 @@ class Operations(pyfuse3.Operations):
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         if self._noxattr:
             raise FUSEError(errno.ENOSYS)  # the kernel never asks again
+        if name.startswith(tierattrs.PREFIX):
+            return await tierattrs.get(self._volume, inode, name)
         return xattrs.get(self._volume, inode, name)
 
     @grows

@@ -197,7 +197,7 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
         except trio.TooSlowError:
             raise _too_late(volume) from None
         except ObjectFrozen as exc:
-            await _ask_for_restore(volume, door.reads, (piece.pack, piece.disk), exc)
+            await ask_for_restore(volume, door.reads, (piece.pack, piece.disk), exc)
             if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
                 raise
         except ObjectMissing as exc:
@@ -206,7 +206,7 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
         await trio.sleep(RESTORE_ASKED_EVERY_S)
 
 
-async def _ask_for_restore(volume: Volume, bucket: Bucket, key: PackKey, exc: ObjectFrozen) -> None:
+async def ask_for_restore(volume: Volume, bucket: Bucket, key: PackKey, exc: ObjectFrozen) -> None:
     """Once a minute at the most, whoever reads it."""
     now_s = trio.current_time()
     if now_s - volume.tier.restores.get(key, -1e9) < RESTORE_ASKED_EVERY_S:

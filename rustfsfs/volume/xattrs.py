@@ -3,7 +3,7 @@
 import stat
 
 from rustfsfs import ops
-from rustfsfs.errors import InvalidArgument, NameTooLong, NoSuchXattr, NotSupported, TooBig
+from rustfsfs.errors import InvalidArgument, NameTooLong, NoSuchXattr, NotPermitted, NotSupported, TooBig
 from rustfsfs.meta import inodes
 from rustfsfs.units import XATTR_NAME_SIZE_MAX, XATTR_VALUE_SIZE_MAX
 from rustfsfs.volume import acl
@@ -14,6 +14,7 @@ from rustfsfs.volume.volume import Volume
 LIST_SIZE_MAX = 64 * 1024  # bytes of all names, each with its end; XATTR_LIST_MAX
 MANY = LIST_SIZE_MAX // (XATTR_NAME_SIZE_MAX + 1)  # so many names fit whatever their lengths: none needs a count
 
+OURS = b"user.rustfsfs."
 NAMESPACES = (b"user.", b"trusted.", b"security.")  # xattr(7); of system. the ACLs only
 
 
@@ -23,6 +24,12 @@ def ensure_known(name: bytes) -> None:
         raise NotSupported("attributes are named user., trusted., security. or are ACLs")
     if name in NAMESPACES:
         raise InvalidArgument("an attribute's name goes on behind its namespace")
+
+
+def _ensure_not_ours(name: bytes) -> None:
+    """Raises NotPermitted: what tierattrs answers nobody sets."""
+    if name.startswith(OURS):
+        raise NotPermitted("user.rustfsfs. attributes say where data lies, and cannot be set")
 
 
 def get(volume: Volume, inode: int, name: bytes) -> bytes:
@@ -47,6 +54,7 @@ def set_(volume: Volume, inode: int, name: bytes, value: bytes, *, caller: Calle
     """Raises TooBig, NameTooLong, InvalidArgument (an ACL that is none), NotSupported (a default ACL on a file)."""
     ensure_writable(volume)
     ensure_known(name)
+    _ensure_not_ours(name)
     if len(name) > XATTR_NAME_SIZE_MAX:
         raise NameTooLong("an attribute's name has at most 255 bytes")
     if len(value) > XATTR_VALUE_SIZE_MAX:
@@ -83,6 +91,7 @@ def remove(volume: Volume, inode: int, name: bytes) -> None:
     """Raises NoSuchXattr; removing an ACL that is not there is fine, as in the kernel."""
     ensure_writable(volume)
     ensure_known(name)
+    _ensure_not_ours(name)
     if name in (acl.ACCESS_XATTR, acl.DEFAULT_XATTR):
         _remove_if_there(volume, inode, name)
         return

@@ -1,0 +1,231 @@
+"""Packs go to the bucket and come back; at any step a cut, a fault or a rotten copy loses nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rustfsfs import ops
+from rustfsfs.bucketfacts import Placement
+from rustfsfs.errors import CloudUnavailable, DamagedData
+from rustfsfs.meta import chunks, objects
+from rustfsfs.store.cold import pack_key
+from rustfsfs.volume import checking, collecting, names, rounds, scrubbing, tiering
+from rustfsfs.volume.recording import record
+from rustfsfs.volume.volume import Volume
+from tests.store.membucket import MemBucket
+from tests.volume.on_bucket import NOISE, all_demoted, contents, opened_with, sealed
+from tests.volume.on_disk import format_in
+
+DATA = NOISE.randbytes(700_000)
+
+
+def findings(volume: Volume) -> list[str]:
+    return checking.check_all(
+        volume.metadata,
+        volume.disks,
+        volume.journal,
+        volume.keys,
+        volume.header.uuid,
+        data=True,
+        step=lambda _done, _total, _what: None,
+    )
+
+
+def packs_in(volume: Volume) -> list[int]:
+    return [int(pack) for store in volume.disks.values() for pack in store.packs()]
+
+
+async def test_demoted_data_is_read_from_the_bucket_and_then_from_the_cache_disk(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        gone = await all_demoted(volume)
+        assert gone and packs_in(volume) == []
+        assert await contents(volume, inode) == DATA
+        fetched = volume.tier.traffic.fetches
+        assert fetched > 0
+        assert await contents(volume, inode) == DATA
+        assert volume.tier.traffic.fetches == fetched
+        assert findings(volume) == []
+
+
+async def test_after_a_remount_cold_data_is_cold_and_what_was_kept_is_kept(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        await all_demoted(volume)
+        assert await contents(volume, inode) == DATA
+    async with opened_with(path, bucket) as volume:
+        assert await contents(volume, inode) == DATA
+        assert volume.tier.traffic.fetches == 0
+        assert findings(volume) == []
+
+
+async def test_without_its_bucket_cold_data_is_an_error_and_the_rest_is_not(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        cold = await sealed(volume, b"cold", DATA)
+        await all_demoted(volume)
+        warm = await sealed(volume, b"warm", DATA[::-1])
+    async with opened_with(path, None) as volume:
+        assert await contents(volume, warm) == DATA[::-1]
+        with pytest.raises(CloudUnavailable, match="bucket"):
+            await contents(volume, cold)
+
+
+async def test_a_recalled_pack_lies_on_its_disk_as_it_did(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        (key,) = await all_demoted(volume)
+        assert await tiering.recall(volume, key)
+        assert not await tiering.recall(volume, key)
+        bucket.objects.clear()
+        assert await contents(volume, inode) == DATA
+        assert findings(volume) == []
+
+
+async def test_a_dedup_hit_on_cold_data_stores_it_on_a_disk_again(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        first = await sealed(volume, b"f", DATA)
+        await all_demoted(volume)
+        second = await sealed(volume, b"g", DATA)
+        bucket.objects.clear()
+        assert await contents(volume, second) == DATA
+        assert await contents(volume, first) == DATA
+        assert findings(volume) == []
+
+
+def flipped(body: bytes) -> bytes:
+    spoilt = bytearray(body)
+    for at in range(200, len(spoilt), 5000):
+        spoilt[at] ^= 1
+    return bytes(spoilt)
+
+
+def cut_short(body: bytes) -> bytes:
+    return body[:9000]
+
+
+@pytest.mark.parametrize("spoil", [flipped, cut_short])
+async def test_a_damaged_object_is_an_error_until_it_is_whole_again(
+    tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        (key,) = await all_demoted(volume)
+        good = bucket.objects[pack_key(*key)]
+        bucket.objects[pack_key(*key)] = replace(good, body=spoil(good.body))
+        with pytest.raises(DamagedData):
+            await contents(volume, inode)
+        bucket.objects[pack_key(*key)] = good
+        assert await contents(volume, inode) == DATA
+
+
+async def test_a_rotten_copy_on_disk_is_read_from_the_bucket(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        facts = await tiering.gather(volume)
+        await rounds.upload_all(volume, [pack for pack in facts.packs if pack.closed])
+        file = next(path.rglob("*.pack"))
+        rotten = bytearray(file.read_bytes())
+        for at in range(300, len(rotten), 3000):
+            rotten[at] ^= 4
+        file.write_bytes(rotten)
+        assert await contents(volume, inode) == DATA
+
+
+async def test_a_rotten_pack_never_takes_the_place_of_anything_in_the_bucket(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        file = next(path.rglob("*.pack"))
+        rotten = bytearray(file.read_bytes())
+        rotten[len(rotten) // 2] ^= 4
+        file.write_bytes(rotten)
+        assert await all_demoted(volume) == []
+        assert bucket.objects == {}
+        assert file.exists()
+
+
+async def test_an_object_that_is_gone_keeps_its_local_copy_and_is_put_again(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        facts = await tiering.gather(volume)
+        await rounds.upload_all(volume, [pack for pack in facts.packs if pack.closed])
+        bucket.objects.clear()
+        assert await tiering.demote(volume, [pack.key for pack in facts.packs]) == 0
+        assert packs_in(volume)
+        assert await all_demoted(volume)
+        assert await contents(volume, inode) == DATA
+
+
+async def test_what_an_earlier_round_left_in_the_bucket_is_taken_over_or_replaced(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        (pack,) = (await tiering.gather(volume)).packs
+        body = next(path.rglob("*.pack")).read_bytes()
+        bucket.put(pack_key(*pack.key), body, placement=Placement.STANDARD)
+        assert await tiering.upload(volume, pack)
+        bucket.replace(pack_key(*pack.key), b"something else")
+        record(volume, ops.ObjectLost(*pack.key))
+        assert await tiering.upload(volume, pack)
+        assert bucket.objects[pack_key(*pack.key)].body == body
+        await all_demoted(volume)
+        assert await contents(volume, inode) == DATA
+
+
+async def test_the_file_of_a_pack_that_was_demoted_before_a_crash_goes_at_the_next_mount(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        facts = await tiering.gather(volume)
+        await rounds.upload_all(volume, facts.packs)
+        record(volume, ops.Demote(packs=[facts.packs[0].key]))
+    assert list(path.rglob("*.pack"))
+    async with opened_with(path, bucket) as volume:
+        assert list(path.rglob("*.pack")) == []
+        assert await contents(volume, inode) == DATA
+
+
+async def test_an_object_nobody_needs_goes_when_no_snapshot_and_no_published_copy_names_it(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        await all_demoted(volume)
+        record(volume, ops.Publish(copies=[(1, volume.metadata.running.last_seq)]))
+        names.unlink(volume, 1, b"f")
+        record(volume, ops.Release(inodes=[2]))
+        await collecting.collect_now(volume, live_share=0.5)
+        assert objects.doomed(volume.metadata, 10) != []
+        assert await tiering.delete_objects(volume) == 0
+        record(volume, ops.Publish(copies=[]))
+        assert await tiering.delete_objects(volume) == 1
+        assert bucket.objects == {}
+        assert findings(volume) == []
+
+
+async def test_scrubbing_leaves_cold_packs_to_the_bucket(tmp_path: Path) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        await sealed(volume, b"f", DATA)
+        await all_demoted(volume)
+        found = await scrubbing.scrub(volume, repair=True, rate_bytes_s=0)
+        assert found.lines == []
+
+
+async def test_a_round_protects_everything_and_the_next_has_nothing_to_do(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        assert await rounds.run_round(volume)
+        assert len(bucket.objects) == 1
+        assert packs_in(volume)
+        assert not await rounds.run_round(volume)
+        assert [row.is_cold for row in chunks.packs(volume.metadata)] == [False]
