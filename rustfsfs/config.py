@@ -7,7 +7,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -347,7 +347,7 @@ def parse_config(text: str, *, where: str = "config.toml") -> Config:
     for name, value in _flat(found, where).items():
         key = next((key for key in KEYS if key.name == name), None)
         if key is None:
-            raise UsageError(f"{where}: unknown key {name}{_nearest(name)}")
+            raise UsageError(f"{where}: unknown key {name}{nearest(name, [key.name for key in KEYS])}")
         try:
             values.setdefault(name.partition(".")[0], {})[key.field] = key.parse(value)
         except UsageError as exc:
@@ -375,14 +375,15 @@ def _flat(found: dict[str, Any], where: str) -> dict[str, Any]:
             flat[table] = content
             continue
         if table not in _TABLES:
-            raise UsageError(f"{where}: unknown table [{table}]{_nearest(table, list(_TABLES))}")
+            raise UsageError(f"{where}: unknown table [{table}]{nearest(table, list(_TABLES))}")
         flat.update({f"{table}.{key}": value for key, value in content.items()})
     return flat
 
 
-def _nearest(name: str, known: list[str] | None = None) -> str:
-    found = difflib.get_close_matches(name, known or [key.name for key in KEYS], n=1, cutoff=0.4)
-    return f"; did you mean {found[0]}?" if found else f"; known are {', '.join(known or [k.name for k in KEYS])}"
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of a sentence about an unknown name."""
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"; did you mean {found[0]}?" if found else f"; known are {', '.join(known)}"
 
 
 def default_config_text() -> str:

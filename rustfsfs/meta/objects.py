@@ -87,6 +87,12 @@ def find(metadata: Metadata, pack: int, disk: int) -> Object | None:
     return None
 
 
+def sample(metadata: Metadata, count: int) -> list[Object]:
+    """The first and the last of them, at most `count`."""
+    ends = [f"SELECT * FROM (SELECT * FROM objects ORDER BY pack {order} LIMIT ?)" for order in ("", "DESC")]
+    return [Object._make(row) for row in metadata.rows(" UNION ".join(ends), (count // 2, count // 2))]
+
+
 def doom(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:
     """The pack was dropped: its object is nobody's, once no older metadata names it."""
     metadata.run("DELETE FROM heat WHERE pack = ? AND disk = ?", (pack, disk))

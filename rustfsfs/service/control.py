@@ -7,7 +7,17 @@ from typing import Any
 
 import trio
 
-from rustfsfs.errors import MachineTrouble, OpeningError, RustfsfsError, UsageError
+from rustfsfs.errors import (
+    CloudRefused,
+    CloudUnavailable,
+    MachineTrouble,
+    ObjectExists,
+    ObjectFrozen,
+    ObjectMissing,
+    OpeningError,
+    RustfsfsError,
+    UsageError,
+)
 from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, encode, parse_request
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.volume import log
@@ -18,6 +28,7 @@ BACKLOG = 16
 DRAIN_COUNT = 100
 EXIT_BUG = 1
 EXIT_TROUBLE = 6
+EXIT_NETWORK = 8
 
 
 def bind(volume_path: str) -> socket.socket:
@@ -132,6 +143,8 @@ async def _answer(stream: trio.SocketStream, line: bytes, calls: Mapping[str, Ca
             reply = {"result": await _call(line, calls, progress)}
         except OpeningError as exc:
             reply = {"error": str(exc), "exit": exc.exit_code}
+        except (CloudUnavailable, CloudRefused, ObjectMissing, ObjectExists, ObjectFrozen) as exc:
+            reply = {"error": str(exc), "exit": EXIT_NETWORK}
         except RustfsfsError as exc:
             reply = {"error": str(exc), "exit": EXIT_TROUBLE}
         except Exception as exc:

@@ -25,7 +25,8 @@ REFUSALS = {  # OSS's code -> the sentence behind the bucket's name
     "SecurityTokenExpired": "says that the temporary credentials have expired; renew them",
     "InvalidSecurityToken": "does not accept the security token; renew the temporary credentials",
     "RequestTimeTooSkewed": "says that this machine's clock is wrong by more than 15 minutes; set it (timedatectl)",
-    "AccessDenied": "does not allow this; have its owner allow oss:GetObject, PutObject, DeleteObject and ListObjects",
+    "AccessDenied": "does not allow this; have its owner allow oss:GetObject, PutObject, DeleteObject, RestoreObject"
+    " and ListObjects, and to attach it GetBucketInfo and GetBucketLifecycle",
     "UserDisable": "belongs to an account that is suspended, perhaps for unpaid bills; ask its owner",
     "NoSuchBucket": "does not exist; create it, or correct its name",
     "FileImmutable": "keeps its objects from being changed (a retention policy); use a bucket without one",

@@ -1,12 +1,15 @@
 """What a mounted volume does when it is asked: the calls of the control socket, by name."""
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
 
+from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import DamagedData, NoSpace, StoreError, UsageError
-from rustfsfs.volume import checking, collecting, drives, epochs, packing, paths, scrubbing, sealing, windows
+from rustfsfs.volume import attaching, checking, collecting, drives, epochs, packing, paths, scrubbing, sealing, windows
+from rustfsfs.volume.bucketfile import bucket_file_of
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.recording import ensure_writable
 from rustfsfs.volume.status import status
@@ -137,6 +140,27 @@ async def disk_remove(volume: Volume, args: dict[str, Any], progress: Progress) 
     return {}
 
 
+async def bucket_attach(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Make a bucket the volume's: args as in bucket.toml, and "class" or null. What is kept where from now on."""
+    config, running, named = volume.config, volume.metadata.running, args.get("class")
+    if named is not None and named not in (Placement.STANDARD.value, Placement.IA.value):
+        raise UsageError("the class of packs is Standard or IA")
+    placement = None if named is None else Placement(named)
+    done = await attaching.attach(volume, bucket_file_of(args), placement=placement, progress=progress)
+    return {
+        "name": done.name,
+        "is_new": done.is_new,
+        "warnings": done.warnings,
+        "class": config.bucket.placement.value,
+        "protect_within_s": config.protect.within_s if config.protect.enabled else None,
+        "demote_high": config.demote.high,
+        "demote_after_s": None if config.demote.after_s == math.inf else config.demote.after_s,
+        "cache_bytes": config.cache.disk_bytes,
+        "hot_bytes": running.hot_bytes,
+        "waiting_bytes": max(0, running.pack_bytes - running.object_bytes),
+    }
+
+
 def _path(args: dict[str, Any]) -> str:
     path = args.get("path")
     if not isinstance(path, str) or not path.startswith("/"):
@@ -153,4 +177,5 @@ COMMANDS: dict[str, Command] = {
     "disk_list": disk_list,
     "disk_add": disk_add,
     "disk_remove": disk_remove,
+    "bucket_attach": bucket_attach,
 }

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import trio
 
-from rustfsfs.config import Config
-from rustfsfs.errors import UsageError
+from rustfsfs.bucketfacts import Placement
+from rustfsfs.config import Config, parse_config
+from rustfsfs.errors import OpeningError, UsageError
 from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import MIB, ROOT
@@ -20,25 +21,40 @@ from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.exporting import export_tree
 from rustfsfs.volume.formatting import CONFIG, Secret
 from rustfsfs.volume.opening import Opening, opened_volume
-from rustfsfs.volume.settings import read_config
+from rustfsfs.volume.settings import read_config, read_text, with_class
 from rustfsfs.volume.status import status as show
 from rustfsfs.volume.volume import Volume
-from rustfsfs.world import real_world
+from rustfsfs.world import publish, real_world
 
 READ_SIZE = 4 * MIB
 T = TypeVar("T")
 
 
-def _run(path: str, secret: Secret, work: Callable[[Volume], Awaitable[T]], *, read_only: bool) -> T:
-    """Who only reads needs no settings, and a mistake in them keeps nobody from the data."""
-
+def _run(
+    path: str,
+    secret: Secret,
+    work: Callable[[Volume], Awaitable[T]],
+    *,
+    read_only: bool,
+    config: Config | None = None,  # instead of the volume's own
+) -> T:
     async def main() -> T:
-        config = Config() if read_only else read_config(f"{path}/{CONFIG}", must_exist=False)
-        how = Opening(path=os.path.abspath(path), secret=secret, config=config, read_only=read_only)
+        settings = config or _config(path, read_only=read_only)
+        how = Opening(path=os.path.abspath(path), secret=secret, config=settings, read_only=read_only)
         async with opened_volume(real_world(), how) as volume:
             return await work(volume)
 
     return trio.run(main)
+
+
+def _config(path: str, *, read_only: bool) -> Config:
+    """A mistake in the settings keeps nobody from reading the data. Raises UsageError, MachineTrouble otherwise."""
+    try:
+        return read_config(f"{path}/{CONFIG}", must_exist=False)
+    except OpeningError:
+        if not read_only:
+            raise
+        return Config()
 
 
 def status(path: str, secret: Secret) -> dict[str, Any]:
@@ -140,3 +156,20 @@ def disk_remove(path: str, secret: Secret, disk: str, *, progress: Progress = no
         await drives.remove(volume, disk, progress=progress)
 
     _run(path, secret, work, read_only=False)
+
+
+def bucket_attach(
+    path: str, secret: Secret, args: dict[str, Any], *, progress: Progress = no_progress
+) -> dict[str, Any]:
+    """As the call of a mounted volume; a class that config.toml does not name yet is written there, at the end."""
+    where = f"{path}/{CONFIG}"
+    text = read_text(where, must_exist=False)
+    wanted = text if args["class"] is None else with_class(text, Placement(args["class"]), where=where)
+
+    async def work(volume: Volume) -> dict[str, Any]:
+        done = await commands.bucket_attach(volume, args, progress)
+        if wanted != text:
+            publish(volume.world.files, where, wanted.encode())
+        return done
+
+    return _run(path, secret, work, read_only=False, config=parse_config(wanted, where=where))

@@ -38,7 +38,7 @@ from rustfsfs.store.base import PackStore
 from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import read_disk_header
 from rustfsfs.units import MIB, DiskNo
-from rustfsfs.volume import ballast, drives, epochs, finishing, frozen, packing, snapshots, warming
+from rustfsfs.volume import ballast, connecting, drives, epochs, finishing, frozen, packing, snapshots, warming
 from rustfsfs.volume.formatting import JOURNAL, METADATA, Secret, journal_limit
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.header import keep_alike, unlocked
@@ -282,6 +282,7 @@ async def _assemble(
         volume.health.read_only_reason = READ_ONLY_ASKED
     elif reason is not None:
         turn_read_only(volume, reason)
+    await connecting.connect(volume)
     if volume.health.read_only_reason is None:
         await _make_ready(volume)
     return volume

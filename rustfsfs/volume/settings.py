@@ -1,20 +1,57 @@
-"""Reading config.toml: the volume's own, or one that the command line names."""
+"""config.toml, the volume's own or one that the command line names: read, and its one key that a command writes."""
 
-from rustfsfs.config import Config, parse_config
+import re
+import tomllib
+
+from rustfsfs.bucketfacts import Placement
+from rustfsfs.config import Bucket, Config, parse_config
 from rustfsfs.errors import MachineTrouble, UsageError
+
+TABLE = re.compile(r"^\[bucket\][^\n]*$", re.MULTILINE)
+COMMENTED = re.compile(r"^#class *=[^\n]*$", re.MULTILINE)  # as `default_config_text` has it
 
 
 def read_config(path: str, *, must_exist: bool) -> Config:
     """The settings in a file; the defaults if it is not there and need not be. Raises UsageError, MachineTrouble."""
+    return parse_config(read_text(path, must_exist=must_exist), where=path)
+
+
+def read_text(path: str, *, must_exist: bool) -> str:
+    """Raises UsageError, MachineTrouble."""
     try:
         with open(path, encoding="utf-8") as file:
-            return parse_config(file.read(), where=path)
+            return file.read()
     except UnicodeDecodeError as exc:
         raise UsageError(f"{path} is not UTF-8 text") from exc
     except FileNotFoundError as exc:
         if not must_exist:
-            return Config()
+            return ""
         raise UsageError(f"the settings {path} are not there") from exc
     except OSError as exc:
         kind = UsageError if must_exist else MachineTrouble
         raise kind(f"the settings {path} cannot be read ({exc.strerror})") from exc
+
+
+def with_class(text: str, placement: Placement, *, where: str) -> str:
+    """`text`, saying that packs are of this class; as it is if it does, or if that is the default.
+
+    Raises UsageError: it says something else, or is written so that a person has to change it.
+    """
+    before = parse_config(text, where=where).bucket.placement
+    if before is placement:
+        return text
+    if "class" in tomllib.loads(text).get("bucket", {}) or before is not Bucket().placement:
+        raise UsageError(f"{where} has bucket.class {before.value}; change it there, or leave --class out")
+    line = f'class = "{placement.value}"'
+    if COMMENTED.search(text):
+        changed = COMMENTED.sub(line, text, count=1)
+    elif TABLE.search(text):
+        changed = TABLE.sub(lambda found: f"{found[0]}\n{line}", text, count=1)
+    else:
+        changed = f"{text.rstrip()}\n\n[bucket]\n{line}\n".lstrip()
+    try:
+        if parse_config(changed, where=where).bucket.placement is placement:
+            return changed
+    except UsageError as exc:
+        raise UsageError(f"with bucket.class {placement.value}, {exc}") from exc
+    raise UsageError(f'write bucket.class = "{placement.value}" into {where} yourself; it is not written as usual')

@@ -20,7 +20,7 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
     return {
         "format": FORMAT,
         "volume": {
-            "uuid": _dashed(volume.header.uuid),
+            "uuid": dashed(volume.header.uuid),
             "path": volume.path,
             "state": state,
             "mount_point": mount_point,
@@ -118,6 +118,6 @@ def pauses(values: list[float]) -> dict[str, float]:
     return {"p50": round(p50, 3), "p99": round(p99, 3), "max": round(ordered[-1], 3)}
 
 
-def _dashed(uuid: bytes) -> str:
+def dashed(uuid: bytes) -> str:
     text = uuid.hex()
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

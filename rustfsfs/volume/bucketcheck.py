@@ -1,0 +1,155 @@
+"""Asking a bucket whether it can hold a volume, before anything depends on it. Blocking; the rules are `tiers`'.
+
+What is refused changes nothing, there or here. The last step writes the volume's header into the bucket, so that the
+prefix is this volume's from then on.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rustfsfs.bucketfacts import Placement
+from rustfsfs.content.slots import HEADER_SIZE, decode_header
+from rustfsfs.errors import CloudRefused, DamagedData, InUse, ObjectExists, ObjectMissing, OpeningError, RustfsfsError
+from rustfsfs.store.address import BucketAddress
+from rustfsfs.store.bucket import Bucket
+from rustfsfs.store.cold import HEADER, METADATA, PACKS
+from rustfsfs.tiers.bucket_rules import AttachFacts, Severity, judge
+from rustfsfs.volume.status import dashed
+
+if TYPE_CHECKING:
+    from rustfsfs.store.oss import OssBucket  # it brings much that is for those alone who have a bucket
+
+PROBE = f"{METADATA}probe-"  # and random digits; objects of an attempt that was cut off are nobody's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What is to be attached, and to which volume."""
+
+    address: BucketAddress
+    placement: Placement  # of the packs
+    uuid: bytes
+    header: bytes  # the volume's
+    objects: tuple[tuple[str, int], ...]  # (key, size in bytes) of some that the volume has in its bucket; none: yet
+
+
+def check(
+    bucket: "OssBucket", one: Candidate, *, now_s: Callable[[], float], random_bytes: Callable[[int], bytes]
+) -> list[str]:
+    """Warnings, a sentence each. `now_s` is the wall clock.
+
+    Raises CloudUnavailable, CloudRefused (it cannot be used, and why), InUse (the prefix is somebody else's, or does
+    not have what this volume put into it).
+    """
+    facts = _ask(bucket, one, now_s())
+    _refuse(bucket, facts)
+    is_ours = check_owner(bucket, one)
+    creates_only, arrived = _probe(bucket, one.placement, random_bytes)
+    facts = replace(facts, creates_only=creates_only, probe_placement=arrived)
+    _refuse(bucket, facts)
+    _sign(bucket, one, is_ours=is_ours)
+    return [finding.text for finding in judge(facts)]
+
+
+def _ask(bucket: "OssBucket", one: Candidate, now_s: float) -> AttachFacts:
+    prefix = one.address.whole_key("")
+    skew_s = now_s - bucket.server_time_s()
+    return AttachFacts(
+        bucket=bucket.facts(),
+        rules=bucket.lifecycle(),
+        volume_prefix=prefix,
+        packs_prefix=prefix + PACKS,
+        endpoint=one.address.endpoint,
+        region=one.address.region,
+        placement=one.placement,
+        clock_skew_s=skew_s,
+    )
+
+
+def _refuse(bucket: Bucket, facts: AttachFacts) -> None:
+    """Raises CloudRefused with all that is wrong."""
+    wrong = [finding.text for finding in judge(facts) if finding.severity is Severity.REFUSE]
+    if wrong:
+        raise CloudRefused(f"{bucket.name} cannot be used: {'. Also: '.join(wrong)}")
+
+
+def check_owner(bucket: Bucket, one: Candidate) -> bool:
+    """Is the prefix this volume's already? False: there is nothing in it. Raises InUse."""
+    found = _header_in(bucket)
+    if found is not None:
+        _compare(bucket, found, one.uuid)
+    else:
+        stranger = next((facts.key for facts in bucket.list("") if not facts.key.startswith(PROBE)), None)
+        if stranger is not None:
+            raise InUse(f"{bucket.name} is not empty ({stranger}); name a prefix that nothing else uses")
+    if one.objects and not any(_has(bucket, *known) for known in one.objects):
+        raise InUse(
+            f"{bucket.name} does not have what this volume put into its bucket; copy all of it there first, or name the"
+            " place where it is"
+        )
+    return found is not None
+
+
+def _has(bucket: Bucket, key: str, size_bytes: int) -> bool:
+    try:
+        return bucket.head(key).size_bytes == size_bytes
+    except ObjectMissing:
+        return False
+
+
+def _header_in(bucket: Bucket) -> bytes | None:
+    try:
+        size_bytes = bucket.head(HEADER).size_bytes
+        return bucket.get(HEADER, 0, min(size_bytes, HEADER_SIZE))
+    except ObjectMissing:
+        return None
+
+
+def _compare(bucket: Bucket, found: bytes, uuid: bytes) -> None:
+    try:
+        theirs = decode_header(found).uuid
+    except OpeningError as exc:
+        raise InUse(f"{bucket.name} holds something else than this volume ({HEADER}: {exc}); name another") from exc
+    if theirs != uuid:
+        raise InUse(f"{bucket.name} holds another volume, {dashed(theirs)}; name a prefix that nothing else uses")
+
+
+def _probe(bucket: Bucket, placement: Placement, random_bytes: Callable[[int], bytes]) -> tuple[bool, Placement]:
+    """Write, read and delete an object as packs will be: is a second PUT of its name refused, and where does it lie?"""
+    key, body = PROBE + random_bytes(8).hex(), random_bytes(16)
+    with _deleted_afterwards(bucket, key):
+        bucket.put(key, body, placement=placement)
+        arrived, creates_only = bucket.head(key).placement, False
+        try:
+            bucket.put(key, body + b"again", placement=placement)
+        except ObjectExists:
+            creates_only = True
+        if creates_only and arrived is placement and bucket.get(key, 0, len(body)) != body:
+            raise DamagedData(f"{bucket.name} does not give back what was put into it; is it OSS?")
+        return creates_only, arrived
+
+
+@contextmanager
+def _deleted_afterwards(bucket: Bucket, key: str) -> Iterator[None]:
+    """Whatever happens: a PUT that failed may have been done. An error of the block is the one that is told."""
+    try:
+        yield
+    except BaseException:
+        with suppress(RustfsfsError):
+            bucket.delete([key])
+        raise
+    bucket.delete([key])
+
+
+def _sign(bucket: Bucket, one: Candidate, *, is_ours: bool) -> None:
+    """The volume's header, as it is now. Create-only where there was none: of two volumes at once one is refused."""
+    if is_ours:
+        if _header_in(bucket) != one.header:
+            bucket.replace(HEADER, one.header)
+        return
+    try:
+        bucket.put(HEADER, one.header, placement=Placement.STANDARD)
+    except ObjectExists:
+        check_owner(bucket, one)
