@@ -35,6 +35,11 @@ async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -
 
     Raises DamagedData, ObjectFrozen, ObjectMissing, StoreError: CloudUnavailable after `cold.read_deadline`.
     """
+    return (await load_frame(volume, row, places))[1]
+
+
+async def load_frame(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> tuple[Buffer, bytes]:
+    """(frame, plain bytes), as `load`."""
     trouble: Exception | None = None
     for place in places:
         try:
@@ -46,7 +51,7 @@ async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -
     raise trouble
 
 
-async def _load(volume: Volume, row: chunks.Chunk, place: ops.Place) -> bytes:
+async def _load(volume: Volume, row: chunks.Chunk, place: ops.Place) -> tuple[Buffer, bytes]:
     wanted = Piece(place.pack, place.disk, place.offset, place.stored_bytes)
     with volume.tier.place_to_wait():
         try:
@@ -56,10 +61,10 @@ async def _load(volume: Volume, row: chunks.Chunk, place: ops.Place) -> bytes:
         return await _opened(volume, row, wanted, fresh=True)
 
 
-async def _opened(volume: Volume, row: chunks.Chunk, wanted: Piece, *, fresh: bool = False) -> bytes:
+async def _opened(volume: Volume, row: chunks.Chunk, wanted: Piece, *, fresh: bool = False) -> tuple[Buffer, bytes]:
     frame = await _frame(volume, wanted, fresh=fresh)
     try:
-        return await trio.to_thread.run_sync(_open, volume, row, frame, limiter=volume.readers)
+        return frame, await trio.to_thread.run_sync(_open, volume, row, frame, limiter=volume.readers)
     except DamagedData:
         await _forget(volume, wanted)
         raise

@@ -67,6 +67,7 @@ class Tier:
     restores: dict[PackKey, float] = field(default_factory=dict)  # frozen packs that were asked for, and when
     opened_s: dict[PackKey, float] = field(default_factory=dict)  # packs that take frames -> first seen, wall clock
     unfit: dict[PackKey, str] = field(default_factory=dict)  # packs that are damaged on their disks
+    lost: dict[PackKey, str] = field(default_factory=dict)  # cold packs the bucket has lost, and whose they are
     asked: set[PackKey] = field(default_factory=set)  # packs that a person wants demoted
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)
