@@ -64,6 +64,8 @@ async def _load(volume: Volume, row: chunks.Chunk, place: ops.Place) -> tuple[Bu
 async def _opened(volume: Volume, row: chunks.Chunk, wanted: Piece, *, fresh: bool = False) -> tuple[Buffer, bytes]:
     frame = await _frame(volume, wanted, fresh=fresh)
     try:
+        if len(frame) >= row.plain_bytes:  # stored raw: opened in less time than it takes to pass it between threads
+            return frame, _open(volume, row, frame)
         return frame, await trio.to_thread.run_sync(_open, volume, row, frame, limiter=volume.readers)
     except DamagedData:
         await _forget(volume, wanted)
@@ -79,6 +81,7 @@ def _open(volume: Volume, row: chunks.Chunk, frame: Buffer) -> bytes:
 async def _forget(volume: Volume, wanted: Piece) -> None:
     """What holds a damaged frame is not read again."""
     tier = volume.tier
+    tier.forget(wanted)
     held = tier.pieces.find(wanted)
     if held is not None and tier.files is not None:
         tier.pieces.remove(held)
@@ -89,6 +92,8 @@ async def _frame(volume: Volume, wanted: Piece, *, fresh: bool) -> Buffer:
     """The bytes of a frame; `fresh`: from the bucket, nothing beside it, and whatever is kept."""
     tier = volume.tier
     if not fresh:
+        if (recent := tier.recently(wanted)) is not None:
+            return recent
         if (under_way := tier.covering(wanted)) is None:
             kept = await _kept(tier, wanted)
             if kept is not None:
@@ -169,8 +174,10 @@ async def fetch(volume: Volume, piece: Piece) -> bytes:
     try:
         data = await _get(volume, piece)
         _note(volume, key, len(data))
-        await _keep(tier, piece, data)
+        tier.remember_piece(piece, data)
         flight.data = data
+        flight.landed.set()
+        await _keep(tier, piece, data)
         return data
     except Exception as exc:
         flight.error = exc
@@ -273,7 +280,7 @@ async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
     total_bytes = 0
     for place in places:
         wanted = Piece(place.pack, place.disk, place.offset, place.stored_bytes)
-        if not tier.pieces.holds(wanted) and tier.covering(wanted) is None:
+        if tier.recently(wanted) is None and not tier.pieces.holds(wanted) and tier.covering(wanted) is None:
             by_pack.setdefault((place.pack, place.disk), []).append(Frame(place.offset, place.stored_bytes))
             total_bytes += place.stored_bytes
     connections = volume.config.bucket.concurrency

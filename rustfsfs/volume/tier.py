@@ -13,9 +13,11 @@ from rustfsfs.cache.pieces import Piece, PieceIndex
 from rustfsfs.errors import CloudUnavailable
 from rustfsfs.store.cold import Door
 from rustfsfs.tiers.packs import Busy, PackKey
+from rustfsfs.units import MIB
 
 WAITING_MAX = 250  # cold reads; half of max_tasks: the others are left for what needs no network (DESIGN.md §4)
 KNOWN_MAX = 4096  # packs of which misses and busyness are remembered, readers of cold files
+RECENT_BYTES = 96 * MIB  # a window, and what is still read of the one before
 THREADS = 48  # for requests; they wait, and the gates inside the buckets say how many go at once
 
 
@@ -60,6 +62,7 @@ class Tier:
     files: PieceFiles | None = None
     pieces: PieceIndex = field(default_factory=lambda: PieceIndex(0))
     flights: dict[PackKey, dict[Piece, Flight]] = field(default_factory=dict)
+    recent: OrderedDict[Piece, bytes] = field(default_factory=OrderedDict)  # in RAM: who reads in order wants them next
     misses: OrderedDict[PackKey, int] = field(default_factory=OrderedDict)  # of small frames, most recent last
     readers: OrderedDict[int, None] = field(default_factory=OrderedDict)  # inodes whose data was found to be cold
     reads_s: dict[PackKey, int] = field(default_factory=dict)  # pack -> when it was read, not recorded yet
@@ -83,6 +86,24 @@ class Tier:
             if piece.covers(wanted):
                 return piece, flight
         return None
+
+    def remember_piece(self, piece: Piece, data: bytes) -> None:
+        """Keeps: at most RECENT_BYTES in RAM, unless one piece has more."""
+        self.recent[piece] = data
+        while len(self.recent) > 1 and sum(map(len, self.recent.values())) > RECENT_BYTES:
+            self.recent.popitem(last=False)
+
+    def recently(self, wanted: Piece) -> memoryview | None:
+        """A whole frame, if what brought it is in RAM yet."""
+        for piece, data in self.recent.items():
+            if piece.covers(wanted):
+                return memoryview(data)[wanted.offset - piece.offset : wanted.end - piece.offset]
+        return None
+
+    def forget(self, wanted: Piece) -> None:
+        """What holds a damaged frame is in RAM no more."""
+        for piece in [piece for piece in self.recent if piece.covers(wanted)]:
+            del self.recent[piece]
 
     @contextmanager
     def place_to_wait(self) -> Iterator[None]:
