@@ -41,3 +41,13 @@ def format_size(size_bytes: int) -> str:
             return f"{size_bytes} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} PiB"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration for people, in its largest unit: `format_duration(5400) == "1.5 h"`."""
+    unit = max((unit for unit in DURATION_UNITS if DURATION_UNITS[unit] <= seconds), key=_length, default="ms")
+    return f"{seconds / DURATION_UNITS[unit]:.3g} {unit}"
+
+
+def _length(unit: str) -> float:
+    return DURATION_UNITS[unit]

@@ -25,6 +25,8 @@ COMMANDS = {
     "scrub": "verify everything that is stored, and mend it",
     "key": "list, add or remove keys",
     "disk": "list, add or remove disks",
+    "bucket": "put a bucket behind a volume, or show it",
+    "tier": "show and change what lies on disks, and what in the bucket",
     "cat": "print a file of an unmounted volume",
     "export": "copy a tree out of an unmounted volume",
     "bench": "measure how fast a directory is",

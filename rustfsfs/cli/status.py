@@ -53,6 +53,7 @@ def describe(shown: dict[str, Any]) -> str:
         ("Committed", _when(shown["epoch"]["last_ns"])),
         ("Cache", f"{format_size(shown['cache']['ram_bytes'])} of {format_size(shown['cache']['ram_bytes_max'])}"),
         *(("Disk", _disk(disk)) for disk in shown["disks"]),
+        *describe_bucket(shown.get("bucket")),
         *(("Failing", f"{task['name']}: {task['error']}") for task in shown["tasks"] if task["error"]),
         ("Scrubbed", _scrubbed(shown)),
         ("Health", _health(shown)),
@@ -94,6 +95,51 @@ def _disk(disk: dict[str, Any]) -> str:
     return f"{disk['path']}: {format_size(disk['stored_bytes'])} stored, {free} of {total} free"
 
 
+def describe_bucket(bucket: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Rows of the screen; none without a bucket."""
+    if bucket is None:
+        return []
+    backlog, traffic, cache = bucket["backlog"], bucket["traffic"], bucket["cache"]
+    rows = [
+        ("Bucket", _bucket(bucket)),
+        ("Uploaded", f"{format_size(bucket['object_bytes'])}, of that {format_size(bucket['cold_bytes'])} there only"),
+        ("Backlog", _backlog(backlog)),
+        ("Traffic", _traffic(traffic)),
+    ]
+    if traffic["failures"]:
+        rows.append(("Failed", f"{_count(traffic['failures'], 'time', 'times')}, the last: {traffic['last_error']}"))
+    asked = cache["hits"] + cache["misses"]
+    hits = f", {cache['hits'] / asked:.0%} of {asked:,} reads of cold data found there" if asked else ""
+    cached = f"{format_size(cache['bytes'])} of {format_size(cache['bytes_max'])}{hits}"
+    return [*rows, ("Cache disk", cached)]
+
+
+def _bucket(bucket: dict[str, Any]) -> str:
+    if bucket["trouble"]:
+        return f"CANNOT BE USED: {bucket['trouble']}"
+    if bucket["refused"]:
+        return f"{bucket['name']} REFUSES: {bucket['last_error']}"
+    if bucket["unreachable_since_ns"] is not None:
+        since = _when(bucket["unreachable_since_ns"])
+        return f"{bucket['name']} does not answer since {since}: {bucket['last_error']}"
+    return f"{bucket['name']}{', answers' if bucket['requests']['answered'] else ''}"
+
+
+def _backlog(backlog: dict[str, Any]) -> str:
+    if not backlog["packs"]:
+        return "nothing waits for its upload"
+    since = f", the oldest since {_when(backlog['since_ns'])}" if backlog["since_ns"] else ""
+    return f"{_count(backlog['packs'], 'pack waits', 'packs wait')}, {format_size(backlog['bytes'])}{since}"
+
+
+def _traffic(traffic: dict[str, Any]) -> str:
+    return (
+        f"{format_size(traffic['up_bytes'])} up, {format_size(traffic['down_bytes'])} down since the mount;"
+        f" {_count(traffic['uploaded_packs'], 'pack', 'packs')} uploaded, {traffic['demoted_packs']:,} demoted,"
+        f" {traffic['recalled_packs']:,} recalled"
+    )
+
+
 def _scrubbed(shown: dict[str, Any]) -> str:
     """When everything stored was last verified, and what was found."""
     scrub = shown["scrub"]
@@ -113,4 +159,7 @@ def _health(shown: dict[str, Any]) -> str:
         return str(shown["metadata_damage"])
     if shown["damaged_chunks"]:
         return f"{_count(shown['damaged_chunks'], 'chunk is', 'chunks are')} damaged: fsck --data names the files"
+    bucket = shown.get("bucket")
+    if bucket is not None and (bucket["trouble"] or bucket["refused"]):
+        return "the bucket needs a look: see above"
     return "good" if shown["healthy"] else "needs a look: see above"

@@ -86,8 +86,14 @@ async def fsck(volume: Volume, args: dict[str, Any], progress: Progress) -> dict
     """Check the last COMMIT while the mount works; `{"findings"}`."""
     await epochs.commit(volume)
     findings = await trio.to_thread.run_sync(_check, volume, bool(args.get("data")), progress)
-    trouble = volume.health.trouble
-    return {"findings": findings if trouble is None else [trouble, *findings]}
+    found = [volume.health.trouble, volume.tier.trouble]
+    return {"findings": [*(line for line in found if line is not None), *findings]}
+
+
+def out_of_reach(volume: Volume) -> list[str]:
+    """Disks that are missing, and a bucket that cannot be used: a line each."""
+    lines = [f"disk {why}" for why in volume.health.missing_disks.values()]
+    return lines if volume.tier.trouble is None else [*lines, volume.tier.trouble]
 
 
 async def scrub(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -98,7 +104,7 @@ async def scrub(volume: Volume, args: dict[str, Any], progress: Progress) -> dic
     if repair:
         ensure_writable(volume)
     done = await scrubbing.scrub(volume, repair=repair, rate_bytes_s=rate_bytes_s, progress=progress)
-    missing = [f"disk {why}" for why in volume.health.missing_disks.values()]
+    missing = out_of_reach(volume)
     return {
         "findings": [*missing, *done.lines],
         "found": len(missing) + done.found,

@@ -16,7 +16,7 @@ from rustfsfs.errors import OpeningError, UsageError
 from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import MIB, ROOT
-from rustfsfs.volume import checking, commands, drives, reading
+from rustfsfs.volume import checking, commands, drives, reading, tiercommands
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.exporting import export_tree
 from rustfsfs.volume.formatting import CONFIG, Secret
@@ -64,7 +64,8 @@ def status(path: str, secret: Secret) -> dict[str, Any]:
         state = "unclean" if volume.health.unclean_start else "clean"
         found = show(volume, state=state, mount_point=None, pid=None)
         found["volume"]["read_only"] = volume.health.trouble
-        found["healthy"] = not volume.health.missing_disks and volume.health.trouble is None
+        trouble = volume.health.trouble or volume.tier.trouble
+        found["healthy"] = not volume.health.missing_disks and trouble is None
         return found
 
     return _run(path, secret, work, read_only=True)
@@ -76,7 +77,7 @@ def fsck(path: str, secret: Secret, *, data: bool, progress: Progress = no_progr
     async def work(volume: Volume) -> list[str]:
         metadata = volume.metadata  # the replayed transaction, not the last COMMIT
         findings = [] if volume.health.trouble is None else [volume.health.trouble]
-        findings += [f"disk {why}" for why in volume.health.missing_disks.values()]
+        findings += commands.out_of_reach(volume)
         findings += checking.check_all(
             metadata, volume.disks, volume.journal, volume.keys, volume.header.uuid, data=data, step=progress
         )
@@ -156,6 +157,24 @@ def disk_remove(path: str, secret: Secret, disk: str, *, progress: Progress = no
         await drives.remove(volume, disk, progress=progress)
 
     _run(path, secret, work, read_only=False)
+
+
+def tier(
+    path: str,
+    secret: Secret,
+    name: str,
+    args: dict[str, Any],
+    *,
+    read_only: bool,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """As one of the calls `tier_...` of a mounted volume."""
+
+    async def work(volume: Volume) -> dict[str, Any]:
+        result: dict[str, Any] = await tiercommands.COMMANDS[name](volume, args, progress)
+        return result
+
+    return _run(path, secret, work, read_only=read_only)
 
 
 def bucket_attach(

@@ -1,9 +1,11 @@
 """What `rustfsfs status` shows, as one JSON-able dictionary; fields are added, never renamed."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from rustfsfs.meta.database import Running
+from rustfsfs.units import SECOND_NS
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
 
 FORMAT = 1
@@ -56,6 +58,7 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
             "hits": volume.cache.hits,
             "misses": volume.cache.misses,
         },
+        "bucket": bucket(volume),
         "disks": [_disk(volume, number) for number in sorted(volume.disks)]
         + [{"path": why, "missing": True} for why in health.missing_disks.values()],
         "tasks": [
@@ -68,7 +71,8 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
         and not running.bad_chunks
         and health.damaged_metadata is None
         and running.scrub_found <= running.scrub_repaired
-        and not any(health.tasks.values()),
+        and not any(health.tasks.values())
+        and bucket_trouble(volume) is None,
     }
 
 
@@ -87,6 +91,49 @@ def totals(running: Running) -> dict[str, Any]:
         "dedup_ratio": ratio(max(sealed, 0), unique_plain),
         "compression_ratio": ratio(unique_plain, running.stored_bytes),
     }
+
+
+def bucket(volume: Volume) -> dict[str, Any] | None:
+    """What the volume has beside its disks; None: no bucket. Nobody is asked: this is what requests met so far."""
+    tier, running, now_ns = volume.tier, volume.metadata.running, volume.world.now_ns()
+    if not volume.metadata.is_tiered and tier.trouble is None:
+        return None
+    facts = None if tier.door is None else tier.door.breaker.facts()
+    failing_s = None if facts is None else facts.failing_for_s
+    return {
+        "name": None if tier.door is None else tier.door.name,
+        "trouble": tier.trouble,
+        "refused": facts is not None and facts.refused,
+        "unreachable_since_ns": None if failing_s is None else now_ns - int(failing_s * SECOND_NS),
+        "last_error": (tier.traffic.last_error if facts is None else facts.last_error) or None,
+        "requests": {
+            "answered": 0 if facts is None else facts.answered_count,
+            "failed": 0 if facts is None else facts.failed_count,
+            "refused": 0 if facts is None else facts.refused_count,
+        },
+        "object_bytes": running.object_bytes,
+        "cold_bytes": running.cold_bytes,
+        "backlog": {
+            "packs": tier.backlog.packs,
+            "bytes": tier.backlog.bytes,
+            "since_ns": None if tier.backlog.since_s is None else int(tier.backlog.since_s * SECOND_NS),
+        },
+        "traffic": asdict(tier.traffic),
+        "cache": {
+            "bytes": tier.pieces.bytes,
+            "bytes_max": volume.config.cache.disk_bytes,
+            "hits": tier.pieces.hits,
+            "misses": tier.pieces.misses,
+        },
+    }
+
+
+def bucket_trouble(volume: Volume) -> str | None:
+    """Why a person has to do something about the bucket. An outage is no such reason: it ends by itself."""
+    door = volume.tier.door
+    if door is not None and (facts := door.breaker.facts()).refused:
+        return facts.last_error
+    return volume.tier.trouble
 
 
 def metadata_bytes(volume: Volume) -> int:

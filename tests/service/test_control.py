@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from rustfsfs.errors import MachineTrouble, UsageError
+from rustfsfs.errors import CloudUnavailable, MachineTrouble, UsageError
 from rustfsfs.service.client import CallFailed, call
 from rustfsfs.service.control import Progress, bind, run_control
 from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, parse_request
@@ -30,7 +30,11 @@ async def fail(args: dict[str, Any], progress: Progress) -> Any:
     raise RuntimeError("a bug")
 
 
-CALLS = {"echo": echo, "refuse": refuse, "fail": fail}
+async def reach_out(args: dict[str, Any], progress: Progress) -> Any:
+    raise CloudUnavailable("the bucket does not answer")
+
+
+CALLS = {"echo": echo, "refuse": refuse, "fail": fail, "reach out": reach_out}
 
 
 def raw(path: str, data: bytes) -> list[dict[str, Any]]:
@@ -72,9 +76,10 @@ async def test_a_call_is_answered_with_its_progress(tmp_path: Path) -> None:
         pytest.param(b"garbage", 2, "JSON", id="garbage"),
         pytest.param(b"[1]", 2, "version", id="not an object"),
         pytest.param(b'{"v": 9, "call": "echo"}', 2, "version 1", id="another version"),
-        pytest.param(b'{"v": 1, "call": "nothing"}', 2, "echo, fail, refuse", id="an unknown call"),
+        pytest.param(b'{"v": 1, "call": "nothing"}', 2, "echo, fail, reach out, refuse", id="an unknown call"),
         pytest.param(b'{"v": 1, "call": "echo", "args": 3}', 2, "object", id="arguments that are none"),
         pytest.param(b'{"v": 1, "call": "refuse"}', 2, "not like this", id="a mistake"),
+        pytest.param(b'{"v": 1, "call": "reach out"}', 8, "does not answer", id="the network"),
         pytest.param(b'{"v": 1, "call": "fail"}', 1, "its log says more", id="a bug of ours"),
         pytest.param(b"x" * (LINE_SIZE_MAX + 70000), 2, "too long", id="a huge line"),
     ],
