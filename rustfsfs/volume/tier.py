@@ -54,6 +54,19 @@ class Backlog:
 
 
 @dataclass(slots=True)
+class Published:
+    """Of the newest copy of the metadata that this life of the process brought to the bucket, and what it lacks."""
+
+    epoch: int = 0  # 0: none yet
+    committed_ns: int = 0
+    size_bytes: int = 0
+    hot_bytes: int = 0
+    local_packs: int = 0
+    local_bytes: int = 0
+    trouble: str = ""  # why it is late
+
+
+@dataclass(slots=True)
 class Tier:
     """Everything is the trio thread's."""
 
@@ -79,6 +92,8 @@ class Tier:
     lock: trio.Lock = field(default_factory=trio.Lock)  # one round of the mover at a time
     traffic: Traffic = field(default_factory=Traffic)
     backlog: Backlog = field(default_factory=Backlog)
+    published: Published = field(default_factory=Published)
+    publish_lock: trio.Lock = field(default_factory=trio.Lock)  # one copy of the metadata at a time
 
     def covering(self, wanted: Piece) -> tuple[Piece, Flight] | None:
         """A GET under way that brings a whole frame."""

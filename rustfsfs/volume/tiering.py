@@ -358,7 +358,7 @@ async def _free_to_go(volume: Volume) -> list[PackKey]:
         return []
     seqs = [snapshot.seq for snapshot in disks.snapshots(volume.metadata)]
     seqs += [seq for _epoch, seq in objects.published(volume.metadata)]
-    oldest_seq = min([*seqs, volume.pins.snapshot_seq, volume.activity.committed_seq])
+    oldest_seq = min([*seqs, volume.pins.snapshot_seq, volume.pins.published_seq, volume.activity.committed_seq])
     return [
         (pack, disk)
         for pack, disk, seq in objects.doomed(volume.metadata, OBJECTS_AT_ONCE)
