@@ -59,7 +59,9 @@ def describe(shown: dict[str, Any]) -> str:
         ("Health", _health(shown)),
     ]
     lines = [f"{name:<10} {text}" for name, text in rows]
-    if volume.get("only_copy"):
+    if volume.get("only_copy") and shown.get("bucket"):
+        lines += ["", "What is on the disks only, and what is in the bucket only, is kept once."]
+    elif volume.get("only_copy"):
         lines += ["", "Each byte is kept once: this is the only copy of your data. Back it up, or use --copies 2."]
     return "\n".join(lines)
 

@@ -106,13 +106,19 @@ def touch_by(volume: Volume, inode: int) -> None:
 
 
 def space(volume: Volume) -> FileSystemSpace:
-    """What statfs shows: the real disks, less what is reserved and what hot data will still take."""
+    """What statfs shows: the real disks, less what is reserved and what hot data will still take.
+
+    With a bucket, what lies there adds to the size, and and what lies there too counts as free.
+    """
     found = [disk.space() for disk in volume.disks.values()]
     copies = min(volume.header.copies, max(1, len(found)))  # as admission reckons
     total = usable_bytes([space.total_bytes for space in found], copies=copies)
     free = usable_bytes([space.free_bytes for space in found], copies=copies)
     free = max(0, free - volume.metadata.running.hot_bytes)
     running = volume.metadata.running
+    if volume.tier.door is not None:
+        total += running.cold_bytes
+        free = min(total, free + max(0, running.object_bytes - running.cold_bytes))
     return FileSystemSpace(
         block_bytes=BLOCK_SIZE,
         total_blocks=total // BLOCK_SIZE,

@@ -30,7 +30,8 @@ def list_(volume: Volume) -> list[dict[str, Any]]:
     """One dictionary a disk: number, path, state, space, stored bytes."""
     found = []
     for row in disks.all_(volume.metadata):
-        stored = volume.metadata.rows("SELECT coalesce(sum(live_bytes), 0) FROM packs WHERE disk = ?", (row.disk,))
+        sql = "SELECT coalesce(sum(live_bytes), 0) FROM packs WHERE disk = ? AND NOT closed & 2"
+        stored = volume.metadata.rows(sql, (row.disk,))
         disk = volume.disks.get(row.disk)
         space = disk.space() if disk else None
         found.append(

@@ -48,6 +48,7 @@ from rustfsfs.volume import (
     packing,
     publishing,
     snapshots,
+    tiering,
     warming,
 )
 from rustfsfs.volume.formatting import JOURNAL, METADATA, Secret, journal_limit
@@ -412,6 +413,8 @@ async def _close(volume: Volume, *, read_only: bool) -> str | None:
         if not read_only and volume.health.read_only_reason is None:
             with database.no_space_said():
                 await packing.close_full(volume, everything=True)
+                if volume.metadata.is_tiered:
+                    await tiering.record_reads(volume)
                 await _last_snapshot(volume)
                 await publishing.publish_last(volume)
                 await epochs.commit(volume, clean=True)

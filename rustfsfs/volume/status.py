@@ -146,7 +146,9 @@ def _disk(volume: Volume, number: int) -> dict[str, Any]:
     space = disk.space()
     stored = None
     if volume.metadata.lost is None:
-        stored = volume.metadata.row("SELECT coalesce(sum(live_bytes), 0) FROM packs WHERE disk = ?", (number,))
+        stored = volume.metadata.row(
+            "SELECT coalesce(sum(live_bytes), 0) FROM packs WHERE disk = ? AND NOT closed & 2", (number,)
+        )
     return {
         "path": disk.path,
         "number": number,
