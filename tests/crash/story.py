@@ -38,8 +38,11 @@ from rustfsfs.volume import (
     names,
     reading,
     reaping,
+    rounds,
     sealing,
     snapshots,
+    sweeping,
+    tiering,
     windows,
     writing,
     xattrs,
@@ -49,7 +52,7 @@ from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.volume import Pins, Volume
 from rustfsfs.world import World
-from tests.crash import nonces, vfs
+from tests.crash import dirbucket, nonces, vfs
 from tests.crash.disk import CrashFiles, Everything, PowerLoss
 
 T = TypeVar("T")
@@ -265,6 +268,25 @@ async def epoch_then_roll(volume: Volume) -> None:
         await roll(volume)
 
 
+async def upload(volume: Volume) -> None:
+    """Every closed pack is in the bucket too; the volume gets one if it has none."""
+    await volume.gate.opened()
+    dirbucket.attach(volume, first=True)
+    packs = (await tiering.gather(volume)).packs
+    await rounds.upload_all(volume, [pack for pack in packs if pack.closed and pack.is_local and not pack.object])
+
+
+async def demote(volume: Volume) -> None:
+    await upload(volume)
+    await tiering.demote(volume, [pack.key for pack in (await tiering.gather(volume)).packs if pack.is_local])
+
+
+async def recall(volume: Volume) -> None:
+    for pack in (await tiering.gather(volume)).packs:
+        if not pack.is_local:
+            assert await tiering.recall(volume, pack.key)
+
+
 async def write_new(volume: Volume, name: bytes, data: bytes) -> None:
     await volume.gate.opened()
     row = names.create(volume, ROOT, name, mode=FILE, uid=0, gid=0)
@@ -304,6 +326,11 @@ LATER: dict[str, Callable[[Volume], Awaitable[object]]] = {
     "collect within a snapshot": within_a_snapshot("drop", "epoch", "delete doomed"),
     "seal within a snapshot": within_a_snapshot("roll", "seal", "epoch"),
     "epoch then roll": epoch_then_roll,
+    "upload": upload,
+    "demote": demote,
+    "recall": recall,
+    "delete objects": tiering.delete_objects,
+    "sweep": sweeping.sweep,
     "disk add": lambda v: drives.add(v, other_disk(v)),
     "disk remove": lambda v: drives.remove(v, other_disk(v)),
     "mkdir later": sync_verb(lambda v: names.create(v, ROOT, b"later-dir", mode=DIRECTORY, uid=0, gid=0)),
@@ -320,8 +347,14 @@ INVISIBLE |= {
     "drop",
     "delete doomed",
     "reap",
+    "upload",
+    "demote",
+    "recall",
+    "delete objects",
+    "sweep",
 }
 NO_BARRIER = {"collect", "collect quietly", "bury", "drop", "delete doomed", "reap"}
+NO_BARRIER |= {"upload", "recall", "delete objects"}
 FLOORS = {name for name in [*STEPS, *LATER] if " within " in name} | INVISIBLE - NO_BARRIER
 FLOORS |= {"disk add", "disk remove"}
 ONCE = ("create", "mkdir", "rmdir", "link")
@@ -428,6 +461,7 @@ async def _tell(
     files = story.files
     try:
         async with opened_volume(world_on(files, 1000 + files.seed), opening(story.path)) as volume:
+            dirbucket.attach(volume)
             await first(volume)
             story.first, story.first_inode = files.actions, volume.numbers.inode
             story.trees.append((story.first, await tree(volume)))
@@ -523,6 +557,7 @@ async def _open_again(path: Path, disk: CrashFiles, found: list[Found]) -> None:
     world = world_on(disk, 500_000 + disk.seed)
     life, _until = disk.past[-1]
     async with opened_volume(world, opening(path)) as volume:
+        dirbucket.attach(volume)
         found.append(Found(await tree(volume), list(_findings(volume)), volume.health.read_only_reason, life))
         disk.die_at = disk.actions
 

@@ -32,6 +32,11 @@ CHOSEN = [
     ("unlink", "collect", "seal"),
     ("unlink", "reap", "same again", "bury within a seal"),
     ("disk add", "write", "seal", "disk remove"),
+    ("demote",),
+    ("upload", "unlink", "demote"),
+    ("write", "seal", "demote", "recall"),
+    ("demote", "same again", "seal", "sweep"),
+    ("demote", "unlink", "collect", "snapshot", "snapshot", "delete objects"),
 ]
 SEQUENCES = [*sequences(1), *PAIRS, *CHOSEN]
 
