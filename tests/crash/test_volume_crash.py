@@ -33,6 +33,7 @@ CHOSEN = [
     ("unlink", "reap", "same again", "bury within a seal"),
     ("disk add", "write", "seal", "disk remove"),
     ("demote",),
+    ("demote", "unlink", "drop", "delete objects"),
     ("upload", "unlink", "demote"),
     ("write", "seal", "demote", "recall"),
     ("demote", "same again", "seal", "sweep"),
