@@ -59,9 +59,7 @@ def describe(shown: dict[str, Any]) -> str:
         ("Health", _health(shown)),
     ]
     lines = [f"{name:<10} {text}" for name, text in rows]
-    if volume.get("only_copy") and shown.get("bucket"):
-        lines += ["", "What is on the disks only, and what is in the bucket only, is kept once."]
-    elif volume.get("only_copy"):
+    if volume.get("only_copy") and not (shown.get("bucket") or {}).get("protects"):
         lines += ["", "Each byte is kept once: this is the only copy of your data. Back it up, or use --copies 2."]
     return "\n".join(lines)
 
@@ -105,9 +103,11 @@ def describe_bucket(bucket: dict[str, Any] | None) -> list[tuple[str, str]]:
     rows = [
         ("Bucket", _bucket(bucket)),
         ("Uploaded", f"{format_size(bucket['object_bytes'])}, of that {format_size(bucket['cold_bytes'])} there only"),
-        ("Backlog", _backlog(backlog)),
-        ("Traffic", _traffic(traffic)),
     ]
+    if backlog is not None:
+        rows.append(("Backlog", _backlog(backlog)))
+    if traffic["up_bytes"] or traffic["down_bytes"]:
+        rows.append(("Traffic", _traffic(traffic)))
     if traffic["failures"]:
         rows.append(("Failed", f"{_count(traffic['failures'], 'time', 'times')}, the last: {traffic['last_error']}"))
     asked = cache["hits"] + cache["misses"]
@@ -120,10 +120,9 @@ def _bucket(bucket: dict[str, Any]) -> str:
     if bucket["trouble"]:
         return f"CANNOT BE USED: {bucket['trouble']}"
     if bucket["refused"]:
-        return f"{bucket['name']} REFUSES: {bucket['last_error']}"
+        return f"REFUSES: {bucket['last_error']}"
     if bucket["unreachable_since_ns"] is not None:
-        since = _when(bucket["unreachable_since_ns"])
-        return f"{bucket['name']} does not answer since {since}: {bucket['last_error']}"
+        return f"no answer since {_when(bucket['unreachable_since_ns'])}: {bucket['last_error']}"
     return f"{bucket['name']}{', answers' if bucket['requests']['answered'] else ''}"
 
 
@@ -164,4 +163,6 @@ def _health(shown: dict[str, Any]) -> str:
     bucket = shown.get("bucket")
     if bucket is not None and (bucket["trouble"] or bucket["refused"]):
         return "the bucket needs a look: see above"
+    if shown["healthy"] and bucket is not None and bucket["unreachable_since_ns"] is not None:
+        return "good, but the bucket does not answer: what is there only cannot be read"
     return "good" if shown["healthy"] else "needs a look: see above"

@@ -64,6 +64,8 @@ def status(path: str, secret: Secret) -> dict[str, Any]:
         state = "unclean" if volume.health.unclean_start else "clean"
         found = show(volume, state=state, mount_point=None, pid=None)
         found["volume"]["read_only"] = volume.health.trouble
+        if found["bucket"] is not None:
+            found["bucket"]["backlog"] = None
         trouble = volume.health.trouble or volume.tier.trouble
         found["healthy"] = not volume.health.missing_disks and trouble is None
         return found

@@ -103,6 +103,7 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
     return {
         "name": None if tier.door is None else tier.door.name,
         "trouble": tier.trouble,
+        "protects": volume.config.protect.enabled,
         "refused": facts is not None and facts.refused,
         "unreachable_since_ns": None if failing_s is None else now_ns - int(failing_s * SECOND_NS),
         "last_error": (tier.traffic.last_error if facts is None else facts.last_error) or None,
@@ -113,7 +114,7 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
         },
         "object_bytes": running.object_bytes,
         "cold_bytes": running.cold_bytes,
-        "backlog": {
+        "backlog": {  # None where nobody uploads: the volume is not mounted
             "packs": tier.backlog.packs,
             "bytes": tier.backlog.bytes,
             "since_ns": None if tier.backlog.since_s is None else int(tier.backlog.since_s * SECOND_NS),

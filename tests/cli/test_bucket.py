@@ -90,7 +90,8 @@ def test_a_bucket_is_attached_and_shown(home: Home) -> None:
     assert "vol/meta/header" in home.objects()
     shown = home.status()
     assert shown["healthy"] and shown["bucket"]["name"] == "oss://packs/vol" and shown["bucket"]["trouble"] is None
-    assert "Bucket     oss://packs/vol" in home.run("status", home.volume, "--key-file", home.key).out
+    screen = home.run("status", home.volume, "--key-file", home.key).out
+    assert "Bucket     oss://packs/vol" in screen and "only copy" not in screen
     told = home.run("bucket", "show", home.volume)
     assert f"{home.oss.endpoint}, region {home.oss.region}" in told.out and str(home.credentials) in told.out
     assert ", reached anew" in home.attach().out
@@ -224,6 +225,7 @@ def test_a_bucket_that_cannot_be_used_is_told_by_status_and_fsck(home: Home) -> 
 SHOWN: dict[str, Any] = {
     "name": "oss://packs/vol",
     "trouble": None,
+    "protects": True,
     "refused": False,
     "unreachable_since_ns": None,
     "last_error": None,
@@ -251,11 +253,11 @@ SHOWN: dict[str, Any] = {
         pytest.param({}, "Bucket", "oss://packs/vol", id="not asked yet"),
         pytest.param({"requests": {"answered": 1}}, "Bucket", "oss://packs/vol, answers", id="well"),
         pytest.param({"trouble": "no file"}, "Bucket", "CANNOT BE USED: no file", id="trouble"),
-        pytest.param({"refused": True, "last_error": "why"}, "Bucket", "oss://packs/vol REFUSES: why", id="refused"),
+        pytest.param({"refused": True, "last_error": "why"}, "Bucket", "REFUSES: why", id="refused"),
         pytest.param(
             {"unreachable_since_ns": 10**18, "last_error": "cut"},
             "Bucket",
-            "does not answer since 2001",
+            "no answer since 2001",
             id="an outage",
         ),
         pytest.param({}, "Uploaded", "3.0 GiB, of that 1.0 GiB there only", id="what is there"),
@@ -278,6 +280,15 @@ SHOWN: dict[str, Any] = {
 )
 def test_the_screen_says_how_the_bucket_is(changed: dict[str, Any], row: str, says: str) -> None:
     assert says in dict(describe_bucket(SHOWN | changed))[row]
+
+
+def test_the_screen_leaves_out_what_nobody_knows_or_did() -> None:
+    idle = dict.fromkeys(SHOWN["traffic"], 0)
+    assert [row for row, _text in describe_bucket(SHOWN | {"backlog": None, "traffic": idle})] == [
+        "Bucket",
+        "Uploaded",
+        "Cache disk",
+    ]
 
 
 def test_without_a_bucket_the_screen_says_nothing_of_one() -> None:
