@@ -363,11 +363,20 @@ class ObjectLost(Op, tag=36, frozen=True):
     disk: int
 
 
+class Reclassed(Op, tag=37, frozen=True):
+    """The object of a pack is of another class than we knew. Nothing happens to one that was dropped meanwhile."""
+
+    pack: int
+    disk: int
+    placement: str
+    put_s: int  # since when, by the bucket's clock: its minimum days begin anew
+
+
 AnyOp = (
     Create | Link | Unlink | Rmdir | Rename | SetAttributes | Truncate | Write | SetXattr | RemoveXattr | Release
     | Reap | Trim | Seal | Collect | Move | ClosePack | DropPack | Deleted | MarkChunks | Reserve | Touched
     | AddDisk | RemoveDisk | KeepSnapshots | SetDisk | Scrubbed | AttachBucket | Uploaded | Demote | Recall
-    | PacksRead | Pin | Publish | ObjectsDeleted | ObjectLost
+    | PacksRead | Pin | Publish | ObjectsDeleted | ObjectLost | Reclassed
 )  # fmt: skip
 
 

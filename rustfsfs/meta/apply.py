@@ -459,4 +459,5 @@ _APPLY: dict[type, Callable[[Metadata, Any, ops.Address], None]] = {
     ops.Publish: lambda metadata, op, _at: objects.publish(metadata, op.copies),
     ops.ObjectsDeleted: lambda metadata, op, _at: objects.forget_doomed(metadata, op.packs),
     ops.ObjectLost: lambda metadata, op, _at: objects.lose(metadata, op.pack, op.disk),
+    ops.Reclassed: lambda metadata, op, _at: objects.reclass(metadata, op),
 }

@@ -67,6 +67,12 @@ def add(metadata: Metadata, op: ops.Uploaded, *, seq: int) -> None:
     metadata.running.object_bytes += op.size_bytes
 
 
+def reclass(metadata: Metadata, op: ops.Reclassed) -> None:
+    """Keeps: the bytes, and so every total."""
+    sql = "UPDATE objects SET placement = ?, put_s = ? WHERE pack = ? AND disk = ?"
+    metadata.run(sql, (op.placement, op.put_s, op.pack, op.disk))
+
+
 def _forget(metadata: Metadata, pack: int, disk: int) -> Object | None:
     found = find(metadata, pack, disk)
     if found is not None:

@@ -80,6 +80,15 @@ class Bucket(Protocol):
         """
         ...
 
+    def reclass(self, key: str, *, placement: Placement) -> ObjectFacts:
+        """Bring an object that is there to another class, proved: size and CRC-64 are what they were.
+
+        Its `modified_s` begins anew. Nothing happens to one that is of that class: changing it again would bill the
+        rest of its minimum days. Raises ObjectMissing, ObjectFrozen, DamagedData (it is not what it was: then the
+        next call does not know that any more). After CloudUnavailable it may be of either class.
+        """
+        ...
+
     def restore(self, key: str, *, days: int) -> Restore:
         """Ask for a frozen object to become readable; says how far that is. Never waits. Raises ObjectMissing."""
         ...

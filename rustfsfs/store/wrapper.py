@@ -63,5 +63,8 @@ class WrappedBucket(ABC):
         """One request of the inner bucket, since it makes the next only when more are asked for."""
         return tuple(islice(self._inner.list(prefix, after=after), PAGE_KEYS_MAX))
 
+    def reclass(self, key: str, *, placement: Placement) -> ObjectFacts:
+        return self._request(partial(self._inner.reclass, key, placement=placement))
+
     def restore(self, key: str, *, days: int) -> Restore:
         return self._request(partial(self._inner.restore, key, days=days))

@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import trio
 
+from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, NoSpace, RustfsfsError, StoreError
 from rustfsfs.tiers import cold_collect
 from rustfsfs.tiers.cold_collect import ColdCollectPolicy, Collection, plan_cold_collection
 from rustfsfs.tiers.demote import Action, Demotion, plan_demotion
 from rustfsfs.tiers.packs import Pack, PackKey
+from rustfsfs.tiers.placing import plan_cooling
 from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
 from rustfsfs.units import MIB
@@ -20,6 +22,7 @@ from rustfsfs.volume.volume import Volume, log
 REWRITTEN_PER_ROUND = 64 * MIB
 UPLOADS_PER_ROUND = 64  # then everything is looked at anew: what is full now comes first
 DEMOTIONS_AT_ONCE = 20  # with one barrier
+COOLED_PER_ROUND = 64  # three or four requests each: a terabyte takes a thousand rounds, which is no hurry
 Progress = Callable[[int, int, str], None]
 
 
@@ -28,6 +31,7 @@ class Plan(NamedTuple):
     uploads: UploadPlan
     recalls: list[Recall]
     rewrites: list[Collection]  # of packs in the bucket that are mostly dead
+    cooling: list[PackKey]  # of the Standard class, to IA
 
 
 async def plan_round(volume: Volume) -> tuple[Facts, Plan]:
@@ -64,7 +68,14 @@ def _plan(volume: Volume, facts: Facts) -> Plan:
         rewritten_to=config.bucket.placement,
     )
     rewrites = [one for one in collections if one.action is cold_collect.Action.REWRITE]
-    return Plan(demotions, uploads, recalls, rewrites)
+    cooling = plan_cooling(
+        [pack for pack in facts.packs if pack.key not in tier.lost],
+        config.bucket,
+        now_s=facts.now_s,
+        live_share=config.collect.live_share,
+        count_max=COOLED_PER_ROUND,
+    )
+    return Plan(demotions, uploads, recalls, rewrites, cooling)
 
 
 async def run_round(volume: Volume) -> bool:
@@ -81,6 +92,7 @@ async def run_round(volume: Volume) -> bool:
         done += await _upload(volume, facts, plan.uploads.upload[:UPLOADS_PER_ROUND])
         done += await _recall(volume, [one.key for one in plan.recalls])
         done += await _rewrite(volume, [one.key for one in plan.rewrites])
+        done += await _cool(volume, plan.cooling)
         done += await tiering.delete_objects(volume)
         return done > 0
 
@@ -121,6 +133,13 @@ async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
 
 async def _recall(volume: Volume, keys: Sequence[PackKey]) -> int:
     return await _several(volume, keys, dict.fromkeys(keys, 16 << 20), lambda key: tiering.recall(volume, key))
+
+
+async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:
+    """Last: nothing waits for it, and it moves no bytes. Each at its own pace, within the limits on requests."""
+    return await _several(
+        volume, keys, dict.fromkeys(keys, 0), lambda key: tiering.reclass(volume, key, placement=Placement.IA)
+    )
 
 
 async def _several(

@@ -29,6 +29,7 @@ from rustfsfs.volume.volume import Volume
 RESTORE_S = {Placement.ARCHIVE: 60.0, Placement.COLD_ARCHIVE: 5 * 3600.0, Placement.DEEP: 48 * 3600.0}
 LOOK_EVERY_S = 10.0
 DEMOTIONS_AT_ONCE = 20
+COOL = "change its class in the bucket to IA"
 TREE = (
     "WITH RECURSIVE t(inode) AS (VALUES (?1) UNION SELECT e.inode FROM entries e JOIN t ON e.parent = t.inode),"
     " f(fork) AS (SELECT DISTINCT fork FROM t JOIN inodes USING (inode) WHERE fork > 0)"
@@ -168,6 +169,10 @@ async def tier_plan(volume: Volume, args: dict[str, Any], progress: Progress) ->
             "bytes": one.size_bytes,
         }
         for one in plan.recalls
+    ]
+    steps += [
+        {"pack": key[0], "disk": key[1], "action": COOL, "why": "bucket.ia_after says so", "bytes": sizes[key]}
+        for key in plan.cooling
     ]
     return {"steps": steps, "backlog_bytes": plan.uploads.backlog_bytes}
 

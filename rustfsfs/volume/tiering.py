@@ -3,11 +3,14 @@
 Orders (I5, I7):
     demote   pack verified → PUT, proved → Uploaded op → barrier → the object is there → Demote op → barrier → file
     recall   all of the object, proved → file durable → Recall op
+    reclass  object of another class, proved → Reclassed op
     delete   DropPack op → COMMIT → no snapshot and no published metadata names it → object → ObjectsDeleted op
-Cut anywhere, the next round does what is left: an object has its pack's name, so it is found again and is the same.
+Cut anywhere, the next round does what is left: an object has its pack's name, so it is found again and is the same, and
+one that is of its new class already is left as it is.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import trio
@@ -19,6 +22,7 @@ from rustfsfs.errors import (
     CloudUnavailable,
     DamagedData,
     ObjectExists,
+    ObjectFrozen,
     ObjectMissing,
     PackMissing,
     StoreError,
@@ -262,19 +266,32 @@ async def demote(volume: Volume, keys: Iterable[PackKey]) -> int:
 
 async def _is_there(volume: Volume, door: Door, found: objects.Object) -> bool:
     """Somebody may have deleted it since: then it is put there again by a later round."""
+    return await _proved(volume, found, partial(door.writes.head, pack_key(found.pack, found.disk))) is not None
+
+
+async def _proved(volume: Volume, found: objects.Object, request: Callable[[], ObjectFacts]) -> ObjectFacts | None:
+    """What the bucket says of a pack's object, if it is the one that was put there; else that it is lost is recorded.
+
+    Raises CloudUnavailable, CloudRefused, ObjectFrozen.
+    """
     try:
-        facts = await trio.to_thread.run_sync(
-            door.writes.head, pack_key(found.pack, found.disk), limiter=volume.tier.workers
-        )
+        facts = await trio.to_thread.run_sync(request, limiter=volume.tier.workers)
         if (facts.size_bytes, facts.crc64) == (found.size_bytes, int.from_bytes(found.crc64)):
-            return True
+            return facts
         why = "it is not what was put there"
+    except DamagedData as exc:
+        why = str(exc)
     except ObjectMissing:
         why = "it is gone from the bucket"
-    log.error("the copy of pack %d of disk %d in the bucket is lost: %s", found.pack, found.disk, why)
     await volume.gate.opened()
+    if objects.find(volume.metadata, found.pack, found.disk) is None:
+        return None  # its pack was dropped meanwhile
+    text = f"the copy of pack {found.pack} of disk {found.disk} in the bucket is lost: {why}"
+    log.error("%s", text)
     record(volume, ops.ObjectLost(pack=found.pack, disk=found.disk))
-    return False
+    if objects.is_cold(volume.metadata, found.pack, found.disk):
+        volume.tier.lost.setdefault((found.pack, found.disk), text)
+    return None
 
 
 def delete_files(stores: dict[int, PackStore], keys: Sequence[PackKey]) -> int:
@@ -291,6 +308,31 @@ def delete_files(stores: dict[int, PackStore], keys: Sequence[PackKey]) -> int:
         except StoreError as exc:
             log.warning("pack %d is in the bucket, and its file stays for now: %s", pack, exc)
     return freed
+
+
+# --- another class -------------------------------------------------------------------------------------------------
+
+
+async def reclass(volume: Volume, key: PackKey, *, placement: Placement) -> bool:
+    """Bring the object of a pack to another class, and record of which it is. False: of the one that we knew, or lost.
+
+    Raises CloudUnavailable, CloudRefused.
+    """
+    door = door_of(volume)
+    await volume.gate.opened()
+    found = objects.find(volume.metadata, *key)
+    if found is None:
+        return False
+    try:
+        facts = await _proved(volume, found, partial(door.writes.reclass, pack_key(*key), placement=placement))
+    except ObjectFrozen as exc:
+        log.warning("%s; a rule of the bucket's owner may have frozen it", exc)
+        facts = await _proved(volume, found, partial(door.writes.head, pack_key(*key)))
+    if facts is None:
+        return False
+    await volume.gate.opened()
+    record(volume, ops.Reclassed(*key, placement=facts.placement.value, put_s=int(facts.modified_s)))
+    return facts.placement.value != found.placement
 
 
 # --- back ----------------------------------------------------------------------------------------------------------

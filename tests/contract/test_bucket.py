@@ -140,6 +140,7 @@ def test_a_range_that_is_not_there_is_damage(bucket: Bucket, offset: int, size: 
         pytest.param(lambda bucket: bucket.get("gone", 0, 1), id="get"),
         pytest.param(lambda bucket: bucket.head("gone"), id="head"),
         pytest.param(lambda bucket: bucket.restore("gone", days=1), id="restore"),
+        pytest.param(lambda bucket: bucket.reclass("gone", placement=Placement.IA), id="reclass"),
     ],
 )
 def test_a_missing_object(bucket: Bucket, action: Callable[[Bucket], object]) -> None:
@@ -189,6 +190,39 @@ def test_a_frozen_object_is_read_after_its_restore(place: Place) -> None:
 def test_nothing_thaws_what_is_not_frozen(bucket: Bucket) -> None:
     bucket.put("k", b"", placement=Placement.IA)
     assert bucket.restore("k", days=1) is Restore.NONE
+
+
+def test_another_class_changes_the_class_and_its_time_and_nothing_else(place: Place) -> None:
+    bucket = place.bucket
+    bucket.put("packs/ab/one", BODY, placement=Placement.STANDARD)
+    was = bucket.head("packs/ab/one")
+    place.advance(LATER_S)
+    facts = bucket.reclass("packs/ab/one", placement=Placement.IA)
+    assert (facts.key, facts.size_bytes, facts.crc64, facts.placement) == (was.key, len(BODY), was.crc64, Placement.IA)
+    assert LATER_S - 2 <= facts.modified_s - was.modified_s <= LATER_S + 60
+    assert bucket.head("packs/ab/one") == facts
+    assert bucket.get("packs/ab/one", 0, len(BODY)) == BODY
+    assert bucket.reclass("packs/ab/one", placement=Placement.STANDARD).placement is Placement.STANDARD
+
+
+def test_nothing_happens_to_an_object_that_is_of_the_class_already(place: Place) -> None:
+    place.bucket.put("k", b"cold", placement=Placement.IA)
+    before = place.bucket.head("k")
+    place.advance(LATER_S)
+    assert place.bucket.reclass("k", placement=Placement.IA) == before == place.bucket.head("k")
+
+
+def test_a_frozen_object_changes_its_class_after_its_restore(place: Place) -> None:
+    bucket = place.bucket
+    bucket.put("k", b"ice", placement=Placement.ARCHIVE)
+    with pytest.raises(ObjectFrozen):
+        bucket.reclass("k", placement=Placement.STANDARD)
+    assert bucket.head("k").placement is Placement.ARCHIVE
+    bucket.restore("k", days=1)
+    place.advance(LATER_S)
+    facts = bucket.reclass("k", placement=Placement.STANDARD)
+    assert (facts.placement, facts.restore) == (Placement.STANDARD, Restore.NONE)
+    assert bucket.get("k", 0, 3) == b"ice"
 
 
 def test_of_several_puts_at_once_one_wins(bucket: Bucket) -> None:

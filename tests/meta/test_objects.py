@@ -115,6 +115,20 @@ def test_a_lost_object_of_a_pack_on_a_disk_may_be_put_again_and_a_cold_one_is_no
     assert objects.find(bench.metadata, 7, 1) is not None
 
 
+def test_another_class_and_time_and_the_same_totals(bench: Bench) -> None:
+    with_a_pack(bench)
+    bench.do(upload())
+    bench.do(ops.Reclassed(7, 1, "IA", 2000))
+    found = objects.find(bench.metadata, 7, 1)
+    assert found == objects.Object(7, 1, 500, bytes(8), "IA", 2000)
+    assert bench.metadata.running.object_bytes == 500
+
+
+def test_a_pack_that_was_dropped_meanwhile_has_no_class(bench: Bench) -> None:
+    bench.do(ops.Reclassed(7, 1, "IA", 2000))
+    assert objects.find(bench.metadata, 7, 1) is None
+
+
 def test_reads_are_kept_of_packs_that_are_there_and_never_go_back(bench: Bench) -> None:
     with_a_pack(bench)
     bench.do(ops.PacksRead([(7, 1, 50), (8, 1, 60)]))
@@ -143,6 +157,7 @@ STEPS = st.one_of(
     st.builds(lambda: ops.Demote([(7, 1)])),
     st.builds(lambda: ops.Recall([(7, 1)])),
     st.builds(lambda: ops.ObjectLost(7, 1)),
+    st.builds(lambda: ops.Reclassed(7, 1, "IA", 2000)),
     st.builds(lambda: ops.DropPack(7, 1)),
     st.builds(lambda: ops.Collect([1])),
     st.builds(lambda: ops.ObjectsDeleted([(7, 1)])),

@@ -66,6 +66,15 @@ class MemBucket:
             if key.startswith(prefix) and key > after:
                 yield replace(self._facts(key, stored), crc64=None, restore=Restore.NONE)
 
+    def reclass(self, key: str, *, placement: Placement) -> ObjectFacts:
+        facts = self.head(key)
+        if facts.placement is placement:
+            return facts
+        if not facts.readable:
+            raise ObjectFrozen(f"{self.name}: {key} is frozen")
+        with self._lock:
+            return self._store(key, self.objects[key].body, placement)
+
     def restore(self, key: str, *, days: int) -> Restore:
         found = self._find(key)
         if found.placement.freezes and found.ready_s is None:

@@ -228,6 +228,36 @@ def test_what_a_replacement_sends() -> None:
     assert b"forbid-overwrite" not in server.requests[0] and b"x-oss-storage-class: Standard" in server.requests[0]
 
 
+def head_answer(placement: str, crc: str = CRC) -> bytes:
+    return answer("200 OK", last_modified=DATE, x_oss_hash_crc64ecma=crc, x_oss_storage_class=placement)
+
+
+COPIED = answer("200 OK", b"<CopyObjectResult><ETag>E</ETag></CopyObjectResult>")
+
+
+def test_what_a_change_of_class_sends() -> None:
+    with canned(head_answer("Standard"), COPIED, head_answer("IA")) as server:
+        bucket_at(server.endpoint).reclass("packs/k", placement=Placement.IA)
+    methods = [request.split(b" ")[0] for request in server.requests]
+    assert methods == [b"HEAD", b"PUT", b"HEAD"]
+    request = server.requests[1].lower()
+    assert request.startswith(b"put /packs/v%2fpacks%2fk http/1.1\r\n")
+    for line in (
+        b"x-oss-copy-source: /packs/v%2fpacks%2fk",
+        b"x-oss-storage-class: ia",
+        b"x-oss-metadata-directive: replace",
+        b"content-type: application/octet-stream",
+    ):
+        assert b"\r\n" + line + b"\r\n" in request, line
+    assert b"forbid-overwrite" not in request
+
+
+def test_a_change_of_class_that_changes_the_bytes_is_damage() -> None:
+    script = head_answer("Standard"), COPIED, head_answer("IA", crc="7")
+    with canned(*script) as server, pytest.raises(DamagedData, match="its class"):
+        bucket_at(server.endpoint).reclass("k", placement=Placement.IA)
+
+
 def test_what_a_get_sends() -> None:
     with canned(part()) as server:
         assert get(bucket_at(server.endpoint)) == b"2345"
