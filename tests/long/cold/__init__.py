@@ -1,1 +1,1 @@
-"""The acceptance of the cold tier (issue: packs on OSS), a module for each criterion: what it says is measured there."""
+"""The acceptance of the cold tier: a module for each criterion, whose docstring says what is measured."""

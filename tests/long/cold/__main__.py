@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from tests.conftest import can_mount
-from tests.long.cold import small, speed, watermark, whole
+from tests.long.cold import script, small, speed, watermark, whole
 from tests.long.results import Suite, run
 
 PARTS: dict[str, Callable[[float], str]] = {
@@ -18,6 +18,8 @@ PARTS: dict[str, Callable[[float], str]] = {
     "gets": small.check_gets,
     "puts": small.check_puts,
     "watermark": watermark.check,
+    "demoting": script.check_demoting,
+    "reading": script.check_reading,
 }
 
 

@@ -1,4 +1,4 @@
-"""A mounted volume with a bucket behind it, for the cold tier's acceptance; its server in this process or in its own."""
+"""A mounted volume with a bucket behind it, for the acceptance; its server in this process or in its own."""
 
 import contextlib
 import os

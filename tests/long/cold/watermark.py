@@ -1,4 +1,4 @@
-"""6. While a tree 3 times as large as the disk is copied in, the disk never passes `demote.high`, and no write fails."""
+"""6. While a tree 3 times as large as the disk is copied in, it never passes `demote.high`, and no write fails."""
 
 import os
 import random
@@ -98,8 +98,8 @@ def check(scale: float) -> str:
     said = (
         f"{len(wanted)} files, {sum(wanted) / MIB:.0f} MiB to a disk of {disk_bytes // MIB} in {took_s:.0f} s"
         f" ({sum(wanted) / MIB / took_s:.0f} MiB/s, {puts} PUTs), the slowest MiB took {slowest_s:.1f} s; it was"
-        f" {written:.1%} full at the most while it was written, {watch.highest:.1%} while it was read (at most {HIGH:.0%};"
-        f" {watch.samples} samples)"
+        f" {written:.1%} full at the most while it was written, {watch.highest:.1%} while it was read"
+        f" (at most {HIGH:.0%}; {watch.samples} samples)"
     )
     assert watch.highest <= HIGH, said
     assert slowest_s <= STALL_S_MAX, said

@@ -39,6 +39,6 @@ def check(scale: float) -> str:
         assert findings == [], findings[:5]
         shutil.rmtree(base / "tree")
     return (
-        f"{files} files, {size_bytes / MIB:.0f} MiB in {done['packs']} packs demoted in {demoted_s:.0f} s; diff -r finds"
-        f" nothing in {read_s:.0f} s, {gets} GETs of {got / MIB:.0f} MiB"
+        f"{files} files, {size_bytes / MIB:.0f} MiB in {done['packs']} packs demoted in {demoted_s:.0f} s;"
+        f" diff -r finds nothing in {read_s:.0f} s, {gets} GETs of {got / MIB:.0f} MiB"
     )
