@@ -8,7 +8,7 @@ PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-c
 BENCH_PACKAGES := bindfs e2fsprogs git gocryptfs restic tar
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-apps apps-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop oss-server clean
+.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps apps-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop oss-server clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,7 +39,7 @@ test: setup  ## the tests, mounts and all (as root with /dev/fuse)
 	@$(PY) -m pytest -q $(ARGS)
 
 # The long suites take SEED= and MINUTES=, go on where they were, and add up in .results/
-test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-apps: test-%: setup
+test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps: test-%: setup
 	@$(PY) -m tests.long.$*
 
 test-crash:  ## power cuts enumerated: 200 000 states, every mutant caught (30 min)
@@ -50,6 +50,7 @@ test-faults:  ## every call to a disk fails; random faults on mounts; full packs
 test-rot:  ## 2 000 cases of rot: noticed, kept to their own files, mended where there are two copies (30 min)
 test-leaks:  ## memory, descriptors and threads under 30 minutes of mixed load
 test-limits:  ## what fsync and recovery cost, beside the ext4 below (3 min)
+test-cold:  ## the cold tier's acceptance, each figure beside its goal: PARTS= chooses, SCALE=0.1 is quick (40 min)
 test-apps: apps-packages  ## git, SQLite, PostgreSQL, rsync, tar, fio, dbench, stress-ng, gcc on a mount: APPS= chooses (15 min)
 test-posix:  ## pjdfstest's assertions on a mount: PJDFSTEST=DIR says where it is (10 min)
 

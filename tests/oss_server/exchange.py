@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import count
 from math import inf
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from tests.oss_server import errors, faults, xml
 from tests.oss_server.actions import carry_out, refusal
@@ -107,13 +107,19 @@ def _wait(service: Service, connection: Connection, effects: list[Effect]) -> No
     delay_s = service.network.latency_s + sum(one.seconds for one in effects if isinstance(one, faults.Delay))
     if delay_s:
         service.closing.wait(delay_s)
-    if service.outage is Outage.HANG or _of(effects, faults.Hang):
-        generation = service.hang_generation
-        while not service.closing.wait(HANG_POLL_S) and generation == service.hang_generation:
-            pass
-        raise BrokenOff
+    hang = _of(effects, faults.Hang)
+    if service.outage is Outage.HANG or (hang is not None and not hang.executed):
+        _hang(service)
     if _resets(effects, When.BEFORE):
         raise BrokenOff
+
+
+def _hang(service: Service) -> NoReturn:
+    """Until somebody lets go of it. Raises BrokenOff."""
+    generation = service.hang_generation
+    while not service.closing.wait(HANG_POLL_S) and generation == service.hang_generation:
+        pass
+    raise BrokenOff
 
 
 def _spoilt_pieces(
@@ -176,6 +182,9 @@ def _answered(service: Service, call: Call, effects: list[Effect], seen: Seen) -
     if _resets(effects, When.AFTER):
         answer.close()
         raise BrokenOff
+    if _of(effects, faults.Hang):
+        answer.close()
+        _hang(service)
     if refuse is not None:
         answer.close()
         return _refused(service, refuse.error, call.request.method)

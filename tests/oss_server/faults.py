@@ -35,7 +35,9 @@ class Delay(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Hang(Effect):
-    """No answer, not executed, until the test ends or calls `OssServer.release`; then the connection is reset."""
+    """No answer until the test ends or calls `OssServer.release`; then the connection is reset. `executed`: it was."""
+
+    executed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,16 @@ def test_what_hangs_is_let_go(oss: OssServer, bucket: Any) -> None:
     assert noticed == [True]
 
 
+@pytest.mark.parametrize("executed", [False, True])
+def test_what_hangs_was_executed_or_not(oss: OssServer, executed: bool) -> None:
+    oss.faults.plan(Fault(effect=Hang(executed)))
+    bucket = bucket_of(oss, connect_timeout=(5, 0.05))
+    assert breaks(lambda: bucket.put_object("new", BODY))
+    while executed and not bucket.object_exists("new"):
+        pass  # it was given up before the server was done
+    assert bucket.object_exists("new") == executed
+
+
 @pytest.mark.parametrize("how", [Outage.REFUSE, Outage.ERRORS])
 def test_an_outage(oss: OssServer, bucket: Any, how: Outage) -> None:
     with oss.outage(how):
