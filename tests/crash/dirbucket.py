@@ -83,6 +83,9 @@ class DirBucket:
             if key.startswith(prefix) and key > after and not name.endswith(".arriving"):
                 yield self._facts(key, self._body(key))
 
+    def reclass(self, key: str, *, placement: Placement) -> ObjectFacts:
+        return self.head(key)
+
     def restore(self, key: str, *, days: int) -> Restore:
         return Restore.NONE
 
