@@ -1,6 +1,5 @@
 """rustfsfs bucket attach|show."""
 
-import os
 from typing import Any
 
 import click
@@ -57,7 +56,7 @@ def attach(
     rustfsfs bucket attach /mnt oss://packs/home --endpoint https://oss-cn-hangzhou.aliyuncs.com --credentials ecs
     """
     found = places.find(place)
-    values = {"url": url, "endpoint": endpoint, "region": region, "credentials": whole_path(credentials)}
+    values = {"url": url, "endpoint": endpoint, "region": region, "credentials": places.whole_path(credentials)}
     bucket_file_of(values)  # what cannot be is said before a key is asked for
     args = values | {"class": placement}
     with progress_bar() as report:
@@ -72,11 +71,6 @@ def attach(
         exits.say(f"warning: {text}")
     exits.echo(describe(done, found.volume, credentials))
     return exits.DONE
-
-
-def whole_path(credentials: str) -> str:
-    """A file may be named from here; what is no path is left for others to judge, and never shown."""
-    return os.path.abspath(credentials) if "/" in credentials or os.path.exists(credentials) else credentials
 
 
 def describe(done: dict[str, Any], volume: str, credentials: str) -> str:

@@ -1,11 +1,15 @@
 """rustfsfs fsck."""
 
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+
 import click
 
 from rustfsfs.cli import exits, places
 from rustfsfs.cli.console import progress_bar
 from rustfsfs.cli.secrets import Secret, open_options, read_secret
-from rustfsfs.errors import InUse, UsageError
+from rustfsfs.errors import InUse, NotAVolume, UsageError
 from rustfsfs.service.client import call
 
 
@@ -15,6 +19,15 @@ from rustfsfs.service.client import call
 @click.option("--data", is_flag=True, help="read and verify every frame too")
 @click.option("--rebuild-index", is_flag=True, help="find all chunks again in the packs, when the index is damaged")
 @click.option("--restore-metadata", is_flag=True, help="replace lost metadata by the newest snapshot on the disks")
+@click.option(
+    "--rebuild-from-bucket", is_flag=True, help="... by the bucket's newest copy; VOLUME may be a new directory"
+)
+@click.option("--bucket", "url", metavar="oss://BUCKET/PREFIX", help="the bucket, when VOLUME/bucket.toml is lost")
+@click.option("--endpoint", metavar="URL", help="where it is, like oss-cn-hangzhou.aliyuncs.com")
+@click.option("--region", help="its region, if the endpoint does not tell it")
+@click.option(
+    "--credentials", metavar="SOURCE", help="environment (the default), ecs, ecs:ROLE, or a file of mode 0600"
+)
 def command(
     place: str,
     passphrase_file: str | None,
@@ -23,15 +36,27 @@ def command(
     data: bool,
     restore_metadata: bool,
     rebuild_index: bool,
+    rebuild_from_bucket: bool,
+    url: str | None,
+    endpoint: str | None,
+    region: str | None,
+    credentials: str | None,
 ) -> int:
     """Check every invariant, changing nothing, mounted or not. Each finding is one line; exit code 7 if there are any.
 
     \b
     rustfsfs fsck /srv/volume --key-file /root/key --data
     """
+    if restore_metadata + rebuild_index + rebuild_from_bucket > 1:
+        raise UsageError(
+            "--rebuild-index, --restore-metadata and --rebuild-from-bucket are three ways; try the first one first"
+        )
+    where = {"url": url, "endpoint": endpoint, "region": region, "credentials": credentials}
+    if rebuild_from_bucket:
+        return _rebuild_from_bucket(place, where, partial(read_secret, passphrase_file, key_file, recovery_key_file))
+    if any(where.values()):
+        raise UsageError("--bucket, --endpoint, --region and --credentials are for --rebuild-from-bucket")
     found = places.find(place)
-    if restore_metadata and rebuild_index:
-        raise UsageError("--restore-metadata and --rebuild-index are two ways; try --rebuild-index first")
     if restore_metadata or rebuild_index:
         if found.is_mounted:
             raise InUse(f"{found.volume} is mounted; unmount it first")
@@ -67,3 +92,40 @@ def _rebuild(volume: str, secret: Secret) -> int:
         exits.echo(line)
     exits.echo(done)
     return exits.FINDINGS if lost else exits.DONE
+
+
+def _rebuild_from_bucket(place: str, where: Mapping[str, str | None], ask: Callable[[], Secret]) -> int:
+    from rustfsfs.config import Config
+    from rustfsfs.volume import bucketfile, connecting
+    from rustfsfs.volume.from_bucket import rebuild_from_bucket
+    from rustfsfs.world import real_world
+
+    volume, world = _not_mounted(place), real_world()
+    if where["url"] is None and (lone := next((name for name, value in where.items() if value), None)):
+        raise UsageError(f"--{lone} is for a bucket that --bucket names")
+    if where["url"] is not None:
+        credentials = places.whole_path(where["credentials"] or bucketfile.ENVIRONMENT)
+        new: bucketfile.BucketFile | None = bucketfile.bucket_file_of({**where, "credentials": credentials})
+        file = new
+    else:
+        new, file = None, bucketfile.read_bucket_file(world.files, volume)
+    if file is None:
+        raise UsageError(f"{volume}/{bucketfile.NAME} is not there; name the bucket with --bucket and --endpoint")
+    secret = ask()
+    door = connecting.door_to(file, connecting.source_of(world, file), Config())
+    with progress_bar() as report:
+        done = rebuild_from_bucket(volume, secret, door.reads, settings=new, progress=report)
+    for line in (*done.notes, *done.lost, done.done):
+        exits.echo(line)
+    return exits.FINDINGS if done.lost else exits.DONE
+
+
+def _not_mounted(place: str) -> str:
+    """A volume, or a directory that may become one. Raises InUse."""
+    try:
+        found = places.find(place)
+    except NotAVolume:
+        return os.path.realpath(place)
+    if found.is_mounted:
+        raise InUse(f"{found.volume} is mounted; unmount it first")
+    return found.volume

@@ -64,3 +64,8 @@ def find_mounted(path: str) -> Place:
     if not found.is_mounted:
         raise NotAVolume(f"{path} is not mounted; mount it first with: rustfsfs mount {found.volume} MOUNTPOINT")
     return found
+
+
+def whole_path(credentials: str) -> str:
+    """A file may be named from here; what is no path is left for others to judge, and never shown."""
+    return os.path.abspath(credentials) if "/" in credentials or os.path.exists(credentials) else credentials

@@ -230,3 +230,17 @@ def rows_behind(metadata: Metadata, after: tuple[int, int], limit: int) -> list[
         " WHERE (p.disk, p.pack) > (?, ?) ORDER BY p.disk, p.pack LIMIT ?"
     )
     return [PackRow._make(row) for row in metadata.rows(sql, (*after, limit))]
+
+
+def lost_chunks(metadata: Metadata, nowhere: Iterable[tuple[int, int]]) -> list[chunks.Chunk]:
+    """Chunks all of whose places are in packs that are nowhere, oldest first. Reads whole tables, if there are any."""
+    metadata.run("CREATE TEMP TABLE nowhere (pack INTEGER, disk INTEGER, PRIMARY KEY (pack, disk)) WITHOUT ROWID")
+    metadata.run_many("INSERT INTO nowhere VALUES (?, ?)", sorted(nowhere))
+    sql = (
+        "SELECT DISTINCT c.chunk, c.chunk_id, c.plain_bytes, c.good FROM nowhere n JOIN places p USING (pack, disk)"
+        " JOIN chunks c USING (chunk) WHERE NOT EXISTS (SELECT 1 FROM places o WHERE o.chunk = p.chunk"
+        " AND (o.pack, o.disk) NOT IN (SELECT pack, disk FROM nowhere)) ORDER BY c.chunk"
+    )
+    found = [chunks.Chunk._make(row) for row in metadata.rows(sql)]
+    metadata.run("DROP TABLE nowhere")
+    return found

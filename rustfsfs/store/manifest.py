@@ -19,7 +19,6 @@ from rustfsfs.errors import DamagedData
 from rustfsfs.store.cold import METADATA
 from rustfsfs.units import MIB
 
-HEADER_KEY = f"{METADATA}header"
 MANIFEST = "manifest"
 MAGIC = b"rfmani\x00\x01"
 SALT_SIZE = 24

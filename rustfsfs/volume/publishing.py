@@ -19,7 +19,7 @@ from rustfsfs.errors import CloudRefused, DamagedData, ObjectMissing, OpeningErr
 from rustfsfs.meta import database, disks, objects
 from rustfsfs.store import manifest as layout
 from rustfsfs.store.bucket import Bucket
-from rustfsfs.store.cold import METADATA, Door
+from rustfsfs.store.cold import HEADER, METADATA, Door
 from rustfsfs.store.headers import read_volume_header
 from rustfsfs.store.manifest import PART_SIZE, DiskEntry, Manifest, Part
 from rustfsfs.units import MIB
@@ -96,13 +96,13 @@ def _put_header(volume: Volume, door: Door) -> None:
             f"{door.name} holds another volume; nothing is written there until it has a prefix of its own"
         )
     if there != data and not any(isinstance(slot, DamagedSlot) for slot in decode_header(data).slots):
-        door.writes.replace(layout.HEADER_KEY, data)
+        door.writes.replace(HEADER, data)
 
 
 def header_in(bucket: Bucket) -> bytes | None:
     """The header of the volume that a bucket belongs to; None: it has none. Blocking."""
     try:
-        return bucket.get(layout.HEADER_KEY, 0, HEADER_SIZE)
+        return bucket.get(HEADER, 0, HEADER_SIZE)
     except (ObjectMissing, DamagedData):  # the latter: it is shorter
         return None
 

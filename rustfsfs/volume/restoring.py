@@ -1,7 +1,7 @@
 """A metadata snapshot in the place of a lost database: for the worst day, so nothing that is left is overwritten."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,12 +35,12 @@ def restore_metadata(path: str, secret: Secret) -> str:
     world = real_world()
     header, keys = unlocked(world, path, secret)
     with locked(path, mount_point=None):
-        _refuse_sound(world, path, header, keys)
+        refuse_sound(world, path, header, keys)
         candidates = sorted(snapshot_files(world, path), key=os.path.basename, reverse=True)
         for candidate in candidates:
             temporary = f"{path}/{METADATA}.new"
             try:
-                found = _take(world, candidate, temporary, keys, _newest_epoch(world, path, header, keys))
+                found = _take(world, candidate, temporary, keys, newest_epoch(world, path, header, keys))
                 if found is not None:
                     put_in_place(world, path, temporary)
                     return f"the metadata is that of {found} (from {candidate})"
@@ -49,7 +49,7 @@ def restore_metadata(path: str, secret: Secret) -> str:
     raise DamagedVolume(f"no metadata snapshot of {path} opens; looked at {len(candidates)}")
 
 
-def _refuse_sound(world: World, path: str, header: VolumeHeader, keys: Keys) -> None:
+def refuse_sound(world: World, path: str, header: VolumeHeader, keys: Keys) -> None:
     """Going back to a snapshot loses what came after it, so a database that needs no help gets none."""
     file = f"{path}/{METADATA}"
     try:
@@ -58,16 +58,20 @@ def _refuse_sound(world: World, path: str, header: VolumeHeader, keys: Keys) -> 
         return
     try:
         stale = PageSums(world.files, file, keys.database).stale(adopt=False)
-        if not stale and is_sound(metadata) and metadata.running.epoch >= _newest_epoch(world, path, header, keys):
+        if not stale and is_sound(metadata) and metadata.running.epoch >= newest_epoch(world, path, header, keys):
             raise UsageError(f"the metadata is sound; nothing to restore (to go back all the same, move {file} away)")
     finally:
         metadata.close()
 
 
-def _newest_epoch(world: World, path: str, header: VolumeHeader, keys: Keys) -> int:
+def newest_epoch(world: World, path: str, header: VolumeHeader, keys: Keys) -> int:
     """The newest epoch that any disk has seen; 0 if none can be asked."""
+    return newest_epoch_on(world, [path, *listed_disks(world, path)], header, keys)
+
+
+def newest_epoch_on(world: World, folders: Iterable[str], header: VolumeHeader, keys: Keys) -> int:
     newest = 0
-    for disk in [path, *listed_disks(world, path)]:
+    for disk in folders:
         try:
             newest = max(newest, read_disk_header(world.files, disk, keys=keys, uuid=header.uuid).epoch)
         except (RustfsfsError, OSError):
@@ -76,7 +80,11 @@ def _newest_epoch(world: World, path: str, header: VolumeHeader, keys: Keys) -> 
 
 
 def snapshot_files(world: World, path: str) -> Iterator[str]:
-    for disk in [path, *listed_disks(world, path)]:
+    yield from snapshot_files_on(world, [path, *listed_disks(world, path)])
+
+
+def snapshot_files_on(world: World, folders: Iterable[str]) -> Iterator[str]:
+    for disk in folders:
         folder = f"{disk}/{snapshots.FOLDER}"
         if not world.files.exists(disk):
             notice.warning("the disk %s is missing: a newer snapshot may lie there", disk)
@@ -95,14 +103,14 @@ def _take(world: World, candidate: str, temporary: str, keys: Keys, newest_epoch
     try:
         if not is_sound(metadata):
             return None
-        found = _words(metadata)
+        found = words(metadata)
         database.mark_restored(metadata, newest_epoch=newest_epoch)
         return found
     finally:
         metadata.close()
 
 
-def _words(metadata: Metadata) -> str:
+def words(metadata: Metadata) -> str:
     when = datetime.fromtimestamp(metadata.running.committed_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return f"epoch {metadata.running.epoch}, {when}"
 

@@ -16,7 +16,7 @@ from rustfsfs.errors import CloudRefused, CloudUnavailable
 from rustfsfs.meta import database, objects
 from rustfsfs.store import manifest as layout
 from rustfsfs.store.bucket import Bucket
-from rustfsfs.store.cold import pack_key
+from rustfsfs.store.cold import HEADER, pack_key
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.units import KIB
 from rustfsfs.volume import collecting, epochs, names, publishing, reaping, snapshots, tiering
@@ -74,7 +74,7 @@ async def test_three_copies_are_kept_and_nothing_else_is(tmp_path: Path) -> None
             assert whole_copies(bucket) == epochs_published(volume)
         assert len(whole_copies(bucket)) == 3
         assert {key for key in bucket.objects if key.startswith("meta/")} == {
-            layout.HEADER_KEY,
+            HEADER,
             *(key for keys in layout.copies(bucket.objects).values() for key in keys),
         }
         assert {stored.placement for stored in bucket.objects.values()} == {Placement.STANDARD}
@@ -207,7 +207,7 @@ async def test_the_header_follows_its_key_slots(tmp_path: Path) -> None:
         await publishing.publish(volume)
         add_slot(real_world(), str(path), opened_with=Key(), new=Key(value=b"another" * 8))
         assert not await publishing.publish(volume)
-        assert bucket.objects[layout.HEADER_KEY].body == (path / "header").read_bytes()
+        assert bucket.objects[HEADER].body == (path / "header").read_bytes()
 
 
 async def test_another_volumes_bucket_is_not_written_to(tmp_path: Path) -> None:
