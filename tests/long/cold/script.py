@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from rustfsfs.errors import OpeningError
@@ -40,8 +41,9 @@ from tests.oss_server import (
 from tests.oss_server.faults import Effect
 
 READ_DEADLINE_S = 4.0
+STRIKES_S = 6.0  # how long a fault that stays strikes who demotes
 BACK_S_MAX = 150.0  # the circuit is probed every two minutes at the latest
-FILES, FILE_SIZE = 4, 3 * MIB  # for each case
+FILES, FILE_SIZE, READ_SIZE = 4, 3 * MIB, MIB  # for each case
 CONFIG = f"""
 [cold]
 read_deadline = "{READ_DEADLINE_S:g}s"
@@ -192,23 +194,25 @@ class Keeper:
             self.count += 1
 
     def read(self, numbers: list[int], *, may_fail: bool) -> int:
-        """How many of their pieces could not be read: with EIO, or EAGAIN of a frozen one, and no other error."""
-        failed = 0
-        for number in numbers:
-            data, fd = data_of(number), os.open(self.volume.point / f"f{number}", os.O_RDONLY)
-            try:
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-                for start in range(0, FILE_SIZE, FILE_SIZE // 3):
-                    try:
-                        found = os.pread(fd, FILE_SIZE // 3, start)
-                    except OSError as exc:
-                        assert exc.errno == errno.EIO and may_fail, f"f{number} at {start}: {exc}"
-                        failed += 1
-                        break  # each costs up to the deadline
-                    assert found == data[start : start + len(found)] and found, f"f{number} at {start} reads wrong"
-            finally:
-                os.close(fd)
-        return failed
+        """All at once. How many of them could not be read: with EIO, and no other error."""
+        with ThreadPoolExecutor(len(numbers)) as pool:
+            return sum(pool.map(lambda number: self._fails(number, may_fail), numbers))
+
+    def _fails(self, number: int, may_fail: bool) -> bool:
+        data, done = memoryview(data_of(number)), 0
+        fd = os.open(self.volume.point / f"f{number}", os.O_RDONLY)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            while done < FILE_SIZE:
+                found = os.pread(fd, READ_SIZE, done)
+                assert found and found == data[done : done + len(found)], f"f{number} at {done} reads wrong"
+                done += len(found)
+        except OSError as exc:
+            assert exc.errno == errno.EIO and may_fail, f"f{number} at {done}: {exc}"
+            return True
+        finally:
+            os.close(fd)
+        return False
 
     def read_when_it_is_over(self, numbers: list[int]) -> float:
         """Everything, without anybody's help; returns the seconds until then."""
@@ -227,33 +231,27 @@ def lives(volume: ColdVolume) -> None:
     assert time.monotonic() - began_s < 5.0, "local work waited for the bucket"
 
 
-def demote_during(keeper: Keeper, oss: OssServer, case: Case) -> str:
-    """One case while its files are demoted; returns "masked" or "failed"."""
+def demote_during(keeper: Keeper, oss: OssServer, case: Case) -> bool:
+    """One case while its files are demoted; returns whether it was noticed. One that is planned ends while it tries."""
     volume = keeper.volume
     keeper.write()
-    with case.wrong(oss):
-        try:
-            volume.demote()
-            done = "masked"
-        except OpeningError as exc:
-            assert not case.is_masked, f"it was to be unnoticed: {exc}"
-            done = "failed"
-        except AssertionError as exc:
-            if case.is_masked:
-                raise
-            assert "still on the disk" in str(exc), exc
-            done = "failed"
-        lives(volume)
-    wait_until(lambda: demoted(volume), within_s=BACK_S_MAX, otherwise="it is over, and yet nothing is demoted")
-    return done
+    with ThreadPoolExecutor(1) as pool:
+        with case.wrong(oss):
+            demoting = pool.submit(demoted, volume)
+            wait([demoting], timeout=None if case.is_masked or case in LASTING else STRIKES_S)
+            lives(volume)
+        noticed = not demoting.result()
+        assert not (noticed and case.is_masked), "it was to be unnoticed"
+    wait_until(lambda: demoted(volume), within_s=BACK_S_MAX, otherwise="it is over, and yet not all is demoted")
+    return noticed
 
 
 def demoted(volume: ColdVolume) -> bool:
+    """Whether all could be; nothing else is told by who asks again."""
     try:
-        volume.demote()
+        return not volume.call("tier_demote", paths=[])["kept"] and not volume.packs()
     except OpeningError:
         return False
-    return not volume.packs()
 
 
 def check_demoting(scale: float) -> str:
@@ -266,7 +264,7 @@ def check_demoting(scale: float) -> str:
         keeper, pid = Keeper(volume), volume.pid
         for case in cases:
             try:
-                failed += demote_during(keeper, oss, case) == "failed"
+                failed += demote_during(keeper, oss, case)
             except (AssertionError, OSError) as exc:
                 raise AssertionError(f"while demoting, {case.name}: {exc}") from exc
         assert volume.pid == pid, "the daemon is another one"
