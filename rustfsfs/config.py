@@ -56,6 +56,7 @@ class Bucket(PlacingPolicy, frozen=True, kw_only=True):
     download_bytes_s: int = 0
     concurrency: int = 16  # requests at once; 8 give 187 MB/s of 200 at 30 ms, 16 196 (tiers.fetch, simulated)
     in_flight_bytes: int = 128 * MIB
+    metadata_interval_s: float = 3600.0
 
 
 class WhenFrozen(Enum):
@@ -135,6 +136,16 @@ def _seconds(value: Any) -> float:
 
 def _interval(value: Any) -> float:
     return 0.0 if value == "never" else parse_duration(_text(value))
+
+
+def _interval_between(low_s: float, high_s: float) -> Callable[[Any], float]:
+    def parse(value: Any) -> float:
+        seconds = parse_duration(_text(value))
+        if not low_s <= seconds <= high_s:
+            raise UsageError(f"{value!r} is out of range: {low_s / 60:g}min to {high_s / 86400:g}d")
+        return seconds
+
+    return parse
 
 
 def _age(value: Any) -> float:
@@ -304,6 +315,13 @@ KEYS: tuple[Key, ...] = (
         '"128MiB"',
         _size_between(64 * MIB, 16 * GIB),  # a pack that a batch of frames filled up may have 32 MiB
         "Bytes on their way to the bucket at a time; they are in RAM.",
+    ),
+    Key(
+        "bucket.metadata",
+        "metadata_interval_s",
+        '"1h"',
+        _interval_between(60.0, 7 * 86400.0),
+        "How often the metadata is copied to the bucket: what a fire would cost of it at the most.",
     ),
     Key(
         "cold.read_deadline",

@@ -27,6 +27,7 @@ from rustfsfs.tasks.collector import run_collector
 from rustfsfs.tasks.damage import run_damage
 from rustfsfs.tasks.epochs import run_epochs
 from rustfsfs.tasks.mover import run_mover
+from rustfsfs.tasks.publisher import run_publisher
 from rustfsfs.tasks.readahead import run_readahead
 from rustfsfs.tasks.reaper import run_reaper
 from rustfsfs.tasks.scrubber import run_scrubber
@@ -67,6 +68,7 @@ TASKS: dict[str, Task] = {
     "snapshots": run_snapshots,
     "warmth": run_warmth,
     "mover": run_mover,
+    "publisher": run_publisher,
 }
 READING_TASKS: dict[str, Task] = {"damage": run_damage, "readahead": run_readahead, "warmth": run_warmth}
 

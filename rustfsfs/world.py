@@ -32,6 +32,16 @@ class Space(NamedTuple):
     total_inodes: int
     free_inodes: int
     read_only: bool
+    reserved_bytes: int = 0  # of total_bytes: what only the system may use
+
+    @property
+    def usable_bytes(self) -> int:
+        return self.total_bytes - self.reserved_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """With `free_bytes` it makes `usable_bytes`, as df counts."""
+        return self.usable_bytes - self.free_bytes
 
 
 class Files(Protocol):
@@ -231,6 +241,7 @@ class RealFiles:
             total_inodes=stat.f_files,
             free_inodes=stat.f_ffree,
             read_only=bool(stat.f_flag & os.ST_RDONLY),
+            reserved_bytes=(stat.f_bfree - stat.f_bavail) * stat.f_frsize,
         )
 
 

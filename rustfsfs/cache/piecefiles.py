@@ -38,7 +38,7 @@ class PieceFiles:
         name = self._name(piece)
         fd = self._files.create(name + SUFFIX)
         try:
-            done = self._files.pwrite(fd, data, 0)
+            done = self._files.pwrite_much(fd, [data], 0)
         finally:
             self._files.close(fd)
         if done != len(data):

@@ -162,6 +162,7 @@ def suspects(metadata: Metadata, count: int) -> list[int]:
 
 def add_pack(metadata: Metadata, pack: int, disk: int) -> None:
     metadata.run("INSERT OR IGNORE INTO packs VALUES (?, ?, 0, 0, 0, 0)", (pack, disk))
+    metadata.running.next_pack = max(metadata.running.next_pack, pack + 1)
 
 
 def packs(metadata: Metadata) -> list[Pack]:

@@ -6,7 +6,7 @@ and the state that `COMMIT` writes. The only module that connects.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -53,6 +53,7 @@ class Running:
     inode_limit: int = 2  # numbers below may have been given out
     next_inode: int = 2  # where numbering goes on after a clean stop
     next_chunk: int = 1  # chunk numbers are never given out twice: an old row names the old content or nothing
+    next_pack: int = 1  # nor are those of packs: the bucket may still have an object of that name
     clean: int = 0  # 1: this COMMIT was the last of an orderly stop
     restored: int = 0  # 1: came back from a snapshot just now; 2: and was committed since. Unnamed packs are kept
     files: int = 0  # inodes that are not directories
@@ -358,24 +359,44 @@ def copied(db: apsw.Connection, temporary: str, key: bytes, *, step: int) -> Ite
     By way of the file `temporary`, which is gone afterwards. Raises NoSpace, StoreUnavailable.
     """
     try:
-        remove_files(temporary)
-        target = apsw.Connection(temporary)
-        try:
-            _unlock(target, key)
-            with target.backup("main", db, "main") as backup:
-                while not backup.done:
-                    backup.step(1000)
-        finally:
-            target.close()
+        copy_to(db, temporary, key)
         with open(temporary, "rb") as file:
             while data := file.read(step):
                 yield data
-    except apsw.FullError as exc:
-        raise NoSpace(f"no room for a copy of the metadata at {temporary}") from exc
-    except apsw.Error as exc:
-        raise StoreUnavailable(f"the metadata could not be copied ({exc})") from exc
     finally:
         remove_files(temporary)
+
+
+def copy_to(db: apsw.Connection, target: str, key: bytes) -> None:
+    """A sealed copy of what the connection sees now, in a new file. Blocking. Raises NoSpace, StoreUnavailable."""
+    remove_files(target)
+    with _copying(target), closing(apsw.Connection(target)) as made:
+        _unlock(made, key)
+        with made.backup("main", db, "main") as backup:
+            while not backup.done:
+                backup.step(1000)
+
+
+def compact(path: str, key: bytes) -> None:
+    """Without the free pages of a database that nobody has open. Cut off, it is void. Blocking.
+
+    Raises NoSpace, StoreUnavailable. Measured, of 97 MiB with a sixth free: 0.05 s and 81 MiB, after 0.25 s for the
+    copy. VACUUM INTO: 0.38 s and 61 MiB, but it cannot read what a transaction of ours sees.
+    """
+    with _copying(path), closing(apsw.Connection(path)) as made:
+        _unlock(made, key)
+        for pragma in ("synchronous = OFF", "journal_mode = OFF", "incremental_vacuum", "journal_mode = WAL"):
+            made.execute(f"PRAGMA {pragma}").fetchall()
+
+
+@contextmanager
+def _copying(target: str) -> Iterator[None]:
+    try:
+        yield
+    except apsw.FullError as exc:
+        raise NoSpace(f"no room for a copy of the metadata at {target}") from exc
+    except apsw.Error as exc:
+        raise StoreUnavailable(f"the metadata could not be copied ({exc})") from exc
 
 
 def remove_files(path: str) -> None:

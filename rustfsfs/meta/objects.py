@@ -206,6 +206,16 @@ def published(metadata: Metadata) -> list[tuple[int, int]]:
     return [(epoch, seq) for epoch, seq in metadata.rows("SELECT epoch, seq FROM published ORDER BY epoch")]
 
 
+def not_in_bucket(metadata: Metadata) -> tuple[int, int]:
+    """(packs of which something is needed that only disks have, how many bytes of them are needed)."""
+    sql = (
+        "SELECT count(*), coalesce(sum(p.live_bytes), 0) FROM packs p LEFT JOIN objects o USING (pack, disk)"
+        " WHERE p.live_bytes > 0 AND o.pack IS NULL"
+    )
+    packs, live_bytes = metadata.rows(sql)[0]
+    return packs, live_bytes
+
+
 def rows_behind(metadata: Metadata, after: tuple[int, int], limit: int) -> list[PackRow]:
     """Packs in the order of (disk, pack), those behind `after`, at most `limit`."""
     sql = (

@@ -17,6 +17,8 @@ from rustfsfs.meta import chunks
 from rustfsfs.store.bucket import Bucket, Restore
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers import busy
+from rustfsfs.tiers import fetch as fetching
+from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, block_of, plan_fetches, surroundings
 from rustfsfs.tiers.packs import PackKey
@@ -33,6 +35,11 @@ async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -
 
     Raises DamagedData, ObjectFrozen, ObjectMissing, StoreError: CloudUnavailable after `cold.read_deadline`.
     """
+    return (await load_frame(volume, row, places))[1]
+
+
+async def load_frame(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> tuple[Buffer, bytes]:
+    """(frame, plain bytes), as `load`."""
     trouble: Exception | None = None
     for place in places:
         try:
@@ -44,7 +51,7 @@ async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -
     raise trouble
 
 
-async def _load(volume: Volume, row: chunks.Chunk, place: ops.Place) -> bytes:
+async def _load(volume: Volume, row: chunks.Chunk, place: ops.Place) -> tuple[Buffer, bytes]:
     wanted = Piece(place.pack, place.disk, place.offset, place.stored_bytes)
     with volume.tier.place_to_wait():
         try:
@@ -54,10 +61,12 @@ async def _load(volume: Volume, row: chunks.Chunk, place: ops.Place) -> bytes:
         return await _opened(volume, row, wanted, fresh=True)
 
 
-async def _opened(volume: Volume, row: chunks.Chunk, wanted: Piece, *, fresh: bool = False) -> bytes:
+async def _opened(volume: Volume, row: chunks.Chunk, wanted: Piece, *, fresh: bool = False) -> tuple[Buffer, bytes]:
     frame = await _frame(volume, wanted, fresh=fresh)
     try:
-        return await trio.to_thread.run_sync(_open, volume, row, frame, limiter=volume.readers)
+        if len(frame) >= row.plain_bytes:  # stored raw: opened in less time than it takes to pass it between threads
+            return frame, _open(volume, row, frame)
+        return frame, await trio.to_thread.run_sync(_open, volume, row, frame, limiter=volume.readers)
     except DamagedData:
         await _forget(volume, wanted)
         raise
@@ -72,6 +81,7 @@ def _open(volume: Volume, row: chunks.Chunk, frame: Buffer) -> bytes:
 async def _forget(volume: Volume, wanted: Piece) -> None:
     """What holds a damaged frame is not read again."""
     tier = volume.tier
+    tier.forget(wanted)
     held = tier.pieces.find(wanted)
     if held is not None and tier.files is not None:
         tier.pieces.remove(held)
@@ -82,6 +92,8 @@ async def _frame(volume: Volume, wanted: Piece, *, fresh: bool) -> Buffer:
     """The bytes of a frame; `fresh`: from the bucket, nothing beside it, and whatever is kept."""
     tier = volume.tier
     if not fresh:
+        if (recent := tier.recently(wanted)) is not None:
+            return recent
         if (under_way := tier.covering(wanted)) is None:
             kept = await _kept(tier, wanted)
             if kept is not None:
@@ -162,8 +174,10 @@ async def fetch(volume: Volume, piece: Piece) -> bytes:
     try:
         data = await _get(volume, piece)
         _note(volume, key, len(data))
-        await _keep(tier, piece, data)
+        tier.remember_piece(piece, data)
         flight.data = data
+        flight.landed.set()
+        await _keep(tier, piece, data)
         return data
     except Exception as exc:
         flight.error = exc
@@ -248,6 +262,17 @@ def _replace(tier: Tier, gone: Sequence[Piece], piece: Piece, data: bytes) -> No
     tier.files.write(piece, data)
 
 
+def plan_window(
+    volume: Volume, reader: Reader | None, start: int, end: int, *, size: int
+) -> tuple[Reader, Range | None]:
+    """As `tiers.ahead.plan_ahead`, for a file that was found to be cold."""
+    config = volume.config
+    window_max = fetching.window_bytes(
+        connections=config.bucket.concurrency, policy=POLICY, bytes_max=config.cache.disk_bytes // 4
+    )
+    return fetching.plan_window(reader, start, end, size=size, window_max=window_max, policy=POLICY)
+
+
 async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
     """Bring frames to the cache disk, over several connections. What cannot be had is left to who asks for it."""
     tier = volume.tier
@@ -255,7 +280,7 @@ async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
     total_bytes = 0
     for place in places:
         wanted = Piece(place.pack, place.disk, place.offset, place.stored_bytes)
-        if not tier.pieces.holds(wanted) and tier.covering(wanted) is None:
+        if tier.recently(wanted) is None and not tier.pieces.holds(wanted) and tier.covering(wanted) is None:
             by_pack.setdefault((place.pack, place.disk), []).append(Frame(place.offset, place.stored_bytes))
             total_bytes += place.stored_bytes
     connections = volume.config.bucket.concurrency

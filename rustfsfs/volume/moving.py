@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import DamagedData, StoreError
-from rustfsfs.meta import chunks
+from rustfsfs.errors import DamagedData, ObjectMissing, StoreError
+from rustfsfs.meta import chunks, objects
 from rustfsfs.meta.chunks import Chunk
-from rustfsfs.volume import packing, reading
+from rustfsfs.volume import coldreading, packing, reading
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
@@ -25,12 +25,26 @@ class Source:
         self.place = place
         others = [other for other in chunks.places(volume.metadata, chunk.chunk) if other != place]
         self.other_disks = frozenset(other.disk for other in others)
-        self.readable = packing.present(volume, [place, *others])
+        lies = objects.whereabouts(volume.metadata, [place, *others])
+        self.readable = packing.present(volume, lies.local)
+        self.in_bucket = lies.in_bucket
 
 
 async def read_all(volume: Volume, sources: Sequence[Source]) -> dict[int, bytes]:
-    """Frames by chunk, each verified: damage is not copied on. Those that open nowhere are left out, and logged."""
-    return await trio.to_thread.run_sync(_read_all, volume, sources, limiter=volume.sealers)
+    """Frames by chunk, each verified: damage is not copied on. Those that open nowhere are left out, and logged.
+
+    What no disk has comes from the bucket. Raises CloudUnavailable, CloudRefused.
+    """
+    good = await trio.to_thread.run_sync(_read_all, volume, sources, limiter=volume.sealers)
+    missing = [source for source in sources if source.chunk.chunk not in good and source.in_bucket]
+    await coldreading.fetch_ahead(volume, [source.in_bucket[0] for source in missing])
+    for source in missing:
+        try:
+            frame, _plain = await coldreading.load_frame(volume, source.chunk, source.in_bucket)
+            good[source.chunk.chunk] = bytes(frame)
+        except (DamagedData, ObjectMissing) as exc:
+            log.error("chunk %d cannot be moved: %s", source.chunk.chunk, exc)
+    return good
 
 
 def _read_all(volume: Volume, sources: Sequence[Source]) -> dict[int, bytes]:

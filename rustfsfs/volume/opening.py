@@ -38,7 +38,18 @@ from rustfsfs.store.base import PackStore
 from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import read_disk_header
 from rustfsfs.units import MIB, DiskNo
-from rustfsfs.volume import ballast, connecting, drives, epochs, finishing, frozen, packing, snapshots, warming
+from rustfsfs.volume import (
+    ballast,
+    connecting,
+    drives,
+    epochs,
+    finishing,
+    frozen,
+    packing,
+    publishing,
+    snapshots,
+    warming,
+)
 from rustfsfs.volume.formatting import JOURNAL, METADATA, Secret, journal_limit
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.header import keep_alike, unlocked
@@ -255,6 +266,7 @@ async def _assemble(
             inode=running.inode_limit if unclean else running.next_inode,
             chunk=max(running.next_chunk, _next(metadata, "SELECT max(chunk) FROM chunks")),
             pack=max(
+                running.next_pack,
                 _next(metadata, "SELECT max(pack) FROM packs"),
                 _next(metadata, "SELECT max(pack) FROM doomed"),
                 1 + max((pack for store in stores.values() for pack in store.packs()), default=0),
@@ -401,6 +413,7 @@ async def _close(volume: Volume, *, read_only: bool) -> str | None:
             with database.no_space_said():
                 await packing.close_full(volume, everything=True)
                 await _last_snapshot(volume)
+                await publishing.publish_last(volume)
                 await epochs.commit(volume, clean=True)
             if not volume.metadata.running.clean:
                 trouble = "its last COMMIT failed; the log says why"

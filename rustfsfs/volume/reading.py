@@ -3,7 +3,7 @@
 No byte leaves before its tag was verified (I12): the journal and the codec see to that.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from rustfsfs.volume import coldreading, warming
 from rustfsfs.volume.attributes import touch
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.recording import record
+from rustfsfs.volume.tier import remember
 from rustfsfs.volume.volume import Volume, log
 
 INFLATED_AT_ONCE_MAX = 512 * KIB  # plain bytes decompressed on the loop: about 0.5 ms
@@ -310,9 +311,12 @@ def opened(volume: Volume, found: chunks.Chunk, frame: Buffer, part: int | None)
 def note_reader(volume: Volume, row: Attributes, start: int, end: int) -> None:
     """A file was read from `start` to `end`. Who reads in order is read ahead for, by `tasks.readahead`."""
     readers = volume.ahead.readers
-    window_max = min(WINDOW_MAX, volume.config.cache.ram_bytes // 8)
     reader = readers.pop(row.inode, None)
-    readers[row.inode], wanted = plan_ahead(reader, start, end, size=row.size_bytes, window_max=window_max)
+    if row.inode in volume.tier.readers:
+        readers[row.inode], wanted = coldreading.plan_window(volume, reader, start, end, size=row.size_bytes)
+    else:
+        window_max = min(WINDOW_MAX, volume.config.cache.ram_bytes // 8)
+        readers[row.inode], wanted = plan_ahead(reader, start, end, size=row.size_bytes, window_max=window_max)
     if len(readers) > READERS_KNOWN:
         readers.popitem(last=False)
     if wanted is not None:
@@ -334,8 +338,9 @@ async def load_ahead(volume: Volume, inode: int, start: int, end: int, workers: 
         parts = {part.base: part for part in found if not part.segment and _is_wanted(volume, part.base)}
         if parts:
             with pinned(volume, list(parts.values())) as located:
-                if cold := [one.in_bucket[0] for one in located.values() if one.in_bucket and not one.local]:
-                    volume.tier.readers[inode] = None
+                if cold := _cold(located.values()):
+                    volume.tier.readers[inode] = None  # from its next read on it is fetched for, far ahead
+                    remember(volume.tier.readers)
                     await coldreading.fetch_ahead(volume, cold)
                     return
                 packed = [one for one in located.values() if not _is_raw(one)]
@@ -343,6 +348,29 @@ async def load_ahead(volume: Volume, inode: int, start: int, end: int, workers: 
                     volume.ahead.readers[inode] = reader._replace(ahead=max(reader.ahead, end + RAW_STRETCH))
                     return
                 await volume.flights.lead([one.number for one in packed], lambda: _load_all(volume, packed, workers))
+
+
+def _cold(located: Iterable[Located]) -> list[ops.Place]:
+    """Where the frames are that only the bucket has."""
+    return [one.in_bucket[0] for one in located if one.in_bucket and not one.local]
+
+
+async def fetch_far_ahead(volume: Volume, inode: int, start: int, end: int) -> None:
+    """What is cold of a file range to the cache disk, a window of many MiB at once: all connections have work then."""
+    places: list[ops.Place] = []
+    at = start
+    while at < end:
+        await trio.lowlevel.checkpoint()
+        await volume.gate.opened()
+        with suppress(RustfsfsError):
+            row = inodes.find(volume.metadata, inode)
+            found = extents.first_overlapping(volume.metadata, row.fork, at, end, EXTENTS_AT_ONCE) if row else []
+            places += _cold({part.base: locate(volume, part.base) for part in found if not part.segment}.values())
+            at = found[-1].end if len(found) == EXTENTS_AT_ONCE else end
+    if places:
+        await coldreading.fetch_ahead(volume, places)
+    else:
+        volume.tier.readers.pop(inode, None)
 
 
 def _is_raw(found: Located) -> bool:
@@ -355,7 +383,7 @@ def _is_wanted(volume: Volume, chunk: int) -> bool:
 
 
 async def _load_all(volume: Volume, wanted: Sequence[Located], workers: trio.CapacityLimiter) -> list[bytes | None]:
-    sources = [(one.row, present(volume, one.places)) for one in wanted]
+    sources = [(one.row, present(volume, one.local)) for one in wanted]
     found = await trio.to_thread.run_sync(_read_frames, volume, sources, limiter=workers)
     for one, plain in zip(wanted, found, strict=True):
         if plain is not None:

@@ -6,14 +6,18 @@ from typing import NamedTuple
 import trio
 
 from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, NoSpace, RustfsfsError, StoreError
+from rustfsfs.tiers import cold_collect
+from rustfsfs.tiers.cold_collect import ColdCollectPolicy, Collection, plan_cold_collection
 from rustfsfs.tiers.demote import Action, Demotion, plan_demotion
 from rustfsfs.tiers.packs import Pack, PackKey
 from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
-from rustfsfs.volume import tiering
+from rustfsfs.units import MIB
+from rustfsfs.volume import collecting, tiering
 from rustfsfs.volume.tiering import Facts
 from rustfsfs.volume.volume import Volume, log
 
+REWRITTEN_PER_ROUND = 64 * MIB
 UPLOADS_PER_ROUND = 64  # then everything is looked at anew: what is full now comes first
 DEMOTIONS_AT_ONCE = 20  # with one barrier
 Progress = Callable[[int, int, str], None]
@@ -23,6 +27,7 @@ class Plan(NamedTuple):
     demotions: list[Demotion]
     uploads: UploadPlan
     recalls: list[Recall]
+    rewrites: list[Collection]  # of packs in the bucket that are mostly dead
 
 
 async def plan_round(volume: Volume) -> tuple[Facts, Plan]:
@@ -51,7 +56,15 @@ def _plan(volume: Volume, facts: Facts) -> Plan:
         room_bytes=max(0, config.bucket.in_flight_bytes - sum(tier.recalling.values())),
         under_way=set(tier.recalling),
     )
-    return Plan(demotions, uploads, recalls)
+    collections = plan_cold_collection(
+        [pack for pack in facts.packs if pack.object is not None and not pack.is_local],
+        ColdCollectPolicy(live_share=config.collect.live_share),
+        now_s=facts.now_s,
+        moved_bytes_max=REWRITTEN_PER_ROUND,
+        rewritten_to=config.bucket.placement,
+    )
+    rewrites = [one for one in collections if one.action is cold_collect.Action.REWRITE]
+    return Plan(demotions, uploads, recalls, rewrites)
 
 
 async def run_round(volume: Volume) -> bool:
@@ -67,8 +80,18 @@ async def run_round(volume: Volume) -> bool:
         done = await _demote(volume, plan.demotions)
         done += await _upload(volume, facts, plan.uploads.upload[:UPLOADS_PER_ROUND])
         done += await _recall(volume, [one.key for one in plan.recalls])
+        done += await _rewrite(volume, [one.key for one in plan.rewrites])
         done += await tiering.delete_objects(volume)
         return done > 0
+
+
+async def _rewrite(volume: Volume, keys: Sequence[PackKey]) -> int:
+    """What lives of packs that are mostly dead goes to a pack on a disk; the rest is the collector's."""
+    done = 0
+    for pack, disk in keys:
+        async with volume.collect_lock:
+            done += await collecting.empty_pack(volume, pack, disk)
+    return done
 
 
 def _note_backlog(volume: Volume, plan: UploadPlan) -> None:

@@ -7,7 +7,8 @@ KeepSnapshots op durable → older files deleted.
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -55,26 +56,36 @@ async def _take(volume: Volume, keep: int) -> None:
     await epochs.commit(volume)
     if volume.health.read_only_reason is not None:
         return
-    async with volume.reader_lock:
-        made = await _begin(volume)
-        with volume.journal.pinned(set(made.segments)):
-            try:
-                published = await trio.to_thread.run_sync(_write_everywhere, volume, made, dict(volume.disks))
-                await volume.gate.opened()
-                # the same epoch again, if every COMMIT since has failed: it takes the older one's place
-                kept = [one for one in disks.snapshots(volume.metadata) if one.epoch != made.epoch]
-                kept = [*kept, made][-keep:]
-                record(volume, ops.KeepSnapshots(snapshots=[(s.epoch, s.seq, s.segments) for s in kept]))
-            finally:
-                volume.pins.snapshot_seq = 1 << 62
-                if volume.reader.db.in_transaction:  # cancelled between the two workers
-                    volume.reader.run("COMMIT")
+    async with reading(volume) as made:
+        published = await trio.to_thread.run_sync(_write_everywhere, volume, made, dict(volume.disks))
+        await volume.gate.opened()
+        # the same epoch again, if every COMMIT since has failed: it takes the older one's place
+        kept = [one for one in disks.snapshots(volume.metadata) if one.epoch != made.epoch]
+        kept = [*kept, made][-keep:]
+        record(volume, ops.KeepSnapshots(snapshots=[(s.epoch, s.seq, s.segments) for s in kept]))
     rows = {row.disk: row for row in disks.all_(volume.metadata)}
     for number in published & rows.keys():
         row = rows[number]
         record(volume, ops.SetDisk(disk=number, epoch=made.epoch, draining=bool(row.draining), path=row.path))
     await barrier(volume)
     await trio.to_thread.run_sync(delete_others, volume, {snapshot.epoch for snapshot in kept}, dict(volume.disks))
+
+
+@asynccontextmanager
+async def reading(volume: Volume) -> AsyncIterator[disks.Snapshot]:
+    """The last COMMIT, in a read transaction of the second connection, to be copied in a worker, which may end it.
+
+    What it names is not deleted before the block is left (I5). For who holds `snapshot_lock`.
+    """
+    async with volume.reader_lock:
+        made = await _begin(volume)
+        with volume.journal.pinned(set(made.segments)):
+            try:
+                yield made
+            finally:
+                volume.pins.snapshot_seq = 1 << 62
+                if volume.reader.db.in_transaction:  # cancelled between the two workers
+                    volume.reader.run("COMMIT")
 
 
 async def _begin(volume: Volume) -> disks.Snapshot:

@@ -13,9 +13,11 @@ from rustfsfs.cache.pieces import Piece, PieceIndex
 from rustfsfs.errors import CloudUnavailable
 from rustfsfs.store.cold import Door
 from rustfsfs.tiers.packs import Busy, PackKey
+from rustfsfs.units import MIB
 
 WAITING_MAX = 250  # cold reads; half of max_tasks: the others are left for what needs no network (DESIGN.md §4)
 KNOWN_MAX = 4096  # packs of which misses and busyness are remembered, readers of cold files
+RECENT_BYTES = 96 * MIB  # a window, and what is still read of the one before
 THREADS = 48  # for requests; they wait, and the gates inside the buckets say how many go at once
 
 
@@ -52,6 +54,19 @@ class Backlog:
 
 
 @dataclass(slots=True)
+class Published:
+    """Of the newest copy of the metadata that this life of the process brought to the bucket, and what it lacks."""
+
+    epoch: int = 0  # 0: none yet
+    committed_ns: int = 0
+    size_bytes: int = 0
+    hot_bytes: int = 0
+    local_packs: int = 0
+    local_bytes: int = 0
+    trouble: str = ""  # why it is late
+
+
+@dataclass(slots=True)
 class Tier:
     """Everything is the trio thread's."""
 
@@ -60,6 +75,7 @@ class Tier:
     files: PieceFiles | None = None
     pieces: PieceIndex = field(default_factory=lambda: PieceIndex(0))
     flights: dict[PackKey, dict[Piece, Flight]] = field(default_factory=dict)
+    recent: OrderedDict[Piece, bytes] = field(default_factory=OrderedDict)  # in RAM: who reads in order wants them next
     misses: OrderedDict[PackKey, int] = field(default_factory=OrderedDict)  # of small frames, most recent last
     readers: OrderedDict[int, None] = field(default_factory=OrderedDict)  # inodes whose data was found to be cold
     reads_s: dict[PackKey, int] = field(default_factory=dict)  # pack -> when it was read, not recorded yet
@@ -67,6 +83,7 @@ class Tier:
     restores: dict[PackKey, float] = field(default_factory=dict)  # frozen packs that were asked for, and when
     opened_s: dict[PackKey, float] = field(default_factory=dict)  # packs that take frames -> first seen, wall clock
     unfit: dict[PackKey, str] = field(default_factory=dict)  # packs that are damaged on their disks
+    lost: dict[PackKey, str] = field(default_factory=dict)  # cold packs the bucket has lost, and whose they are
     asked: set[PackKey] = field(default_factory=set)  # packs that a person wants demoted
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)
@@ -75,6 +92,8 @@ class Tier:
     lock: trio.Lock = field(default_factory=trio.Lock)  # one round of the mover at a time
     traffic: Traffic = field(default_factory=Traffic)
     backlog: Backlog = field(default_factory=Backlog)
+    published: Published = field(default_factory=Published)
+    publish_lock: trio.Lock = field(default_factory=trio.Lock)  # one copy of the metadata at a time
 
     def covering(self, wanted: Piece) -> tuple[Piece, Flight] | None:
         """A GET under way that brings a whole frame."""
@@ -82,6 +101,24 @@ class Tier:
             if piece.covers(wanted):
                 return piece, flight
         return None
+
+    def remember_piece(self, piece: Piece, data: bytes) -> None:
+        """Keeps: at most RECENT_BYTES in RAM, unless one piece has more."""
+        self.recent[piece] = data
+        while len(self.recent) > 1 and sum(map(len, self.recent.values())) > RECENT_BYTES:
+            self.recent.popitem(last=False)
+
+    def recently(self, wanted: Piece) -> memoryview | None:
+        """A whole frame, if what brought it is in RAM yet."""
+        for piece, data in self.recent.items():
+            if piece.covers(wanted):
+                return memoryview(data)[wanted.offset - piece.offset : wanted.end - piece.offset]
+        return None
+
+    def forget(self, wanted: Piece) -> None:
+        """What holds a damaged frame is in RAM no more."""
+        for piece in [piece for piece in self.recent if piece.covers(wanted)]:
+            del self.recent[piece]
 
     @contextmanager
     def place_to_wait(self) -> Iterator[None]:

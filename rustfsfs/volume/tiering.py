@@ -113,9 +113,8 @@ def _disks(volume: Volume) -> list[Disk]:
     hot_bytes = volume.metadata.running.hot_bytes * volume.header.copies
     for number, disk in volume.disks.items():
         space = disk.space()
-        used_bytes = space.total_bytes - space.free_bytes
         growing_bytes = sum(size for key, size in volume.tier.recalling.items() if key[1] == number)
-        found.append(Disk(number, space.total_bytes, used_bytes, growing_bytes + hot_bytes // len(volume.disks)))
+        found.append(Disk(number, space.usable_bytes, space.used_bytes, growing_bytes + hot_bytes // len(volume.disks)))
     return found
 
 
@@ -359,7 +358,7 @@ async def _free_to_go(volume: Volume) -> list[PackKey]:
         return []
     seqs = [snapshot.seq for snapshot in disks.snapshots(volume.metadata)]
     seqs += [seq for _epoch, seq in objects.published(volume.metadata)]
-    oldest_seq = min([*seqs, volume.pins.snapshot_seq, volume.activity.committed_seq])
+    oldest_seq = min([*seqs, volume.pins.snapshot_seq, volume.pins.published_seq, volume.activity.committed_seq])
     return [
         (pack, disk)
         for pack, disk, seq in objects.doomed(volume.metadata, OBJECTS_AT_ONCE)

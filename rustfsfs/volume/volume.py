@@ -71,6 +71,9 @@ class Activity:
     last_write_s: OrderedDict[int, float] = field(default_factory=OrderedDict)  # fork -> when, most recent last
     sealed_bytes: int = 0  # since mount: progress, for writers that wait
     segment: int = 0  # the journal segment of the last record
+    changed_seq: int | None = (
+        None  # the last op that was no bookkeeping; None: none yet, of earlier lives nothing is known
+    )
     committed_seq: int = 0  # last_seq of the last COMMIT
     uncommitted_rows: int = 0  # changed since, as `Op.rows` counts
     epoch_rows: int = 1000  # so many make an epoch due: `tiers.pace.epoch_rows`
@@ -130,6 +133,7 @@ class Pins:
     packs: dict[tuple[int, int], int] = field(default_factory=dict)  # (pack, disk) -> readers
     snapshot_begins: bool = False  # it is not known yet what it names: nothing at all is deleted
     snapshot_seq: int = 1 << 62  # one that is being made names what was dropped later than this
+    published_seq: int = 1 << 62  # as does one on its way to the bucket, of objects
 
 
 @dataclass(slots=True)
@@ -144,6 +148,7 @@ class Wishes:
     ahead: trio.Event = field(default_factory=trio.Event)  # something is to be read ahead
     damage: trio.Event = field(default_factory=trio.Event)  # a damaged chunk's paths are to be logged
     tier: trio.Event = field(default_factory=trio.Event)  # the mover has something to do
+    publish: trio.Event = field(default_factory=trio.Event)  # the bucket is to have the metadata now
     snapshot: trio.Event = field(default_factory=trio.Event)  # the journal is full of what only an old one names
 
 

@@ -20,9 +20,9 @@ def is_above(volume: Volume, size_bytes: int, *, with_margin: bool) -> bool:
     """
     for disk in volume.disks.values():
         space = disk.space()
-        margin = min(MARGIN_MAX, int(space.total_bytes * MARGIN_SHARE)) if with_margin else 0
-        limit_bytes = int(space.total_bytes * volume.config.demote.high) - margin
-        if space.total_bytes - space.free_bytes + size_bytes <= limit_bytes:
+        margin = min(MARGIN_MAX, int(space.usable_bytes * MARGIN_SHARE)) if with_margin else 0
+        limit_bytes = int(space.usable_bytes * volume.config.demote.high) - margin
+        if space.used_bytes + size_bytes <= limit_bytes:
             return False
     return bool(volume.disks)
 

@@ -14,6 +14,7 @@ from rustfsfs.config import Config
 from rustfsfs.store.breaker import Breaker, BreakerPolicy
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import Door
+from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.units import MIB
 from rustfsfs.volume import commands, reading, rounds, tiering
@@ -25,6 +26,7 @@ from rustfsfs.world import real_world
 from tests.volume.on_disk import Key, write_file
 
 NOISE = random.Random(5)
+ANY_DISK = Config(demote=DemotePolicy(high=0.9999, low=0.9998))  # nobody waits because the tests' disk is full
 
 
 @asynccontextmanager
@@ -32,7 +34,9 @@ async def opened_with(
     path: Path, bucket: Bucket | None, *, config: Config | None = None, cache_bytes: int = 64 * MIB
 ) -> AsyncIterator[Volume]:
     """The volume, opened as a mount opens it."""
-    async with opened_volume(real_world(), Opening(path=str(path), secret=Key(), config=config or Config())) as volume:
+    how = Opening(path=str(path), secret=Key(), config=config or ANY_DISK)
+    async with opened_volume(real_world(), how) as volume:
+        (path / "ballast").unlink(missing_ok=True)  # 1 % of the disk that runs the tests
         if bucket is not None:
             attach(volume, bucket, cache_bytes=cache_bytes)
         yield volume

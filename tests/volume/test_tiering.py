@@ -229,3 +229,19 @@ async def test_a_round_protects_everything_and_the_next_has_nothing_to_do(tmp_pa
         assert packs_in(volume)
         assert not await rounds.run_round(volume)
         assert [row.is_cold for row in chunks.packs(volume.metadata)] == [False]
+
+
+async def test_what_lives_of_a_cold_pack_is_written_to_a_disk_and_its_object_goes(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        ((pack, disk),) = await all_demoted(volume)
+        async with volume.collect_lock:
+            assert await collecting.empty_pack(volume, pack, disk)
+        assert packs_in(volume)
+        assert objects.find(volume.metadata, pack, disk) is None
+        await collecting.collect_now(volume, live_share=0.1)
+        assert await tiering.delete_objects(volume) == 1
+        assert bucket.objects == {}
+        assert await contents(volume, inode) == DATA
+        assert findings(volume) == []

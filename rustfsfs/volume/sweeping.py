@@ -1,0 +1,98 @@
+"""The bucket's list of packs against ours: what a crash left there goes, what is lost there is put again or told.
+
+Once a day, and first after a life that did not end in good order. One LIST for a thousand objects.
+"""
+
+from typing import NamedTuple
+
+import trio
+
+from rustfsfs import ops
+from rustfsfs.meta import objects
+from rustfsfs.store.bucket import Bucket
+from rustfsfs.store.cold import PACKS, pack_key, parse_pack_key
+from rustfsfs.tiers.packs import PackKey
+from rustfsfs.volume import epochs, paths, tiering
+from rustfsfs.volume.recording import record
+from rustfsfs.volume.volume import Volume, log
+
+SWEEP_EVERY_S = 86400.0
+FIRST_S = 60.0  # after a mount: readers come first
+LEFTOVER_S = 3600.0  # what is younger may be an upload whose record is yet to come
+PATHS_MAX = 10
+
+
+class Swept(NamedTuple):
+    leftovers: list[str]  # keys of objects that are nobody's
+    lost: list[PackKey]  # packs the bucket should have and has not, or not whole
+
+
+async def sweep(volume: Volume) -> Swept:
+    """Raises CloudUnavailable, CloudRefused.
+
+    Of a volume whose metadata was restored nothing is deleted: newer metadata may name what this one does not.
+    """
+    door = tiering.door_of(volume)
+    await epochs.commit(volume)
+    found = await trio.to_thread.run_sync(_compare, volume, door.reads, tiering.wall_s(volume))
+    await volume.gate.opened()
+    if found.leftovers and not volume.metadata.running.restored:
+        log.info("%d objects of packs that were never recorded are deleted from %s", len(found.leftovers), door.name)
+        await trio.to_thread.run_sync(door.writes.delete, found.leftovers, limiter=volume.tier.workers)
+    await _deal_with_lost(volume, found.lost)
+    return found
+
+
+def _compare(volume: Volume, bucket: Bucket, now_s: float) -> Swept:
+    """Blocking. All names of packs are in memory meanwhile: 200 bytes for 16 MiB."""
+    with paths.reading_apart(volume) as metadata:
+        sizes: dict[PackKey, int] = {
+            (pack, disk): size for pack, disk, size in metadata.rows("SELECT pack, disk, size_bytes FROM objects")
+        }
+        doomed = {(pack, disk) for pack, disk in metadata.rows("SELECT pack, disk FROM doomed_objects")}
+    leftovers: list[str] = []
+    missing = dict(sizes)
+    for facts in bucket.list(PACKS):
+        key = parse_pack_key(facts.key)
+        if key is None:
+            continue
+        if missing.get(key) == facts.size_bytes:
+            del missing[key]
+        elif key not in sizes and key not in doomed and now_s - facts.modified_s > LEFTOVER_S:
+            leftovers.append(facts.key)
+    return Swept(leftovers, list(missing))
+
+
+async def _deal_with_lost(volume: Volume, lost: list[PackKey]) -> None:
+    """What lies on a disk too is put there again by the next round; the files of the rest are named."""
+    volume.tier.lost.clear()
+    for pack, disk in lost:
+        await volume.gate.opened()
+        if objects.find(volume.metadata, pack, disk) is None:
+            continue  # it was dropped meanwhile
+        if not objects.is_cold(volume.metadata, pack, disk):
+            log.warning("pack %d of disk %d is gone from the bucket; it is uploaded again", pack, disk)
+            record(volume, ops.ObjectLost(pack=pack, disk=disk))
+            continue
+        named = await trio.to_thread.run_sync(_files_of, volume, (pack, disk))
+        text = (
+            f"{pack_key(pack, disk)} is lost in the bucket: {', '.join(named[:PATHS_MAX]) or 'no file'} cannot be read"
+        )
+        volume.tier.lost[pack, disk] = text
+        log.error("%s", text)
+
+
+def _files_of(volume: Volume, key: PackKey) -> list[str]:
+    """Those that need a pack and have no other copy on a disk. Blocking."""
+    named: dict[str, None] = {}
+    with paths.reading_apart(volume) as metadata:
+        found = metadata.rows(
+            "SELECT p.chunk FROM places p WHERE p.pack = ? AND p.disk = ? AND NOT EXISTS (SELECT 1 FROM places o"
+            " JOIN packs k USING (pack, disk) WHERE o.chunk = p.chunk AND NOT k.closed & 2) LIMIT 1000",
+            key,
+        )
+        for (chunk,) in found:
+            named.update(dict.fromkeys(paths.paths_of_chunk(metadata, chunk)))
+            if len(named) >= PATHS_MAX:
+                break
+    return list(named)

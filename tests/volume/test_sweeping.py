@@ -1,0 +1,67 @@
+"""The bucket's list against ours."""
+
+from pathlib import Path
+
+from rustfsfs.bucketfacts import Placement
+from rustfsfs.meta import objects
+from rustfsfs.store.cold import pack_key
+from rustfsfs.volume import rounds, sweeping, tiering
+from tests.store.membucket import MemBucket
+from tests.volume.on_bucket import NOISE, all_demoted, contents, opened_with, sealed
+from tests.volume.on_disk import format_in
+
+DATA = NOISE.randbytes(200_000)
+LONG_AGO, JUST_NOW = 1_000_000_000.0, 4_000_000_000.0
+
+
+async def test_an_object_that_a_crash_left_goes_and_a_young_one_stays(tmp_path: Path) -> None:
+    stamp = [LONG_AGO]
+    bucket = MemBucket(now_s=lambda: stamp[0])
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        (kept,) = await all_demoted(volume)
+        bucket.put(pack_key(70, 0), b"old", placement=Placement.STANDARD)
+        stamp[0] = JUST_NOW
+        bucket.put(pack_key(71, 0), b"young", placement=Placement.STANDARD)
+        bucket.put("packs/of-somebody", b"else", placement=Placement.STANDARD)
+        assert (await sweeping.sweep(volume)).leftovers == [pack_key(70, 0)]
+        assert sorted(bucket.objects) == sorted([pack_key(*kept), pack_key(71, 0), "packs/of-somebody"])
+
+
+async def test_of_a_restored_volume_nothing_is_deleted(tmp_path: Path) -> None:
+    bucket = MemBucket(now_s=lambda: LONG_AGO)
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        bucket.put(pack_key(70, 0), b"old", placement=Placement.STANDARD)
+        volume.metadata.running.restored = 2
+        await sweeping.sweep(volume)
+        assert bucket.objects
+
+
+async def test_what_is_lost_there_is_put_again_if_a_disk_has_it(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        await rounds.run_round(volume)
+        (name,) = bucket.objects
+        bucket.objects.clear()
+        assert len((await sweeping.sweep(volume)).lost) == 1
+        await rounds.run_round(volume)
+        assert list(bucket.objects) == [name]
+        assert (await sweeping.sweep(volume)).lost == []
+
+
+async def test_a_cold_pack_that_is_lost_is_told_by_its_files_until_it_is_back(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"precious", DATA)
+        (key,) = await all_demoted(volume)
+        taken = dict(bucket.objects)
+        bucket.objects.clear()
+        await sweeping.sweep(volume)
+        assert "/precious" in volume.tier.lost[key]
+        assert objects.is_cold(volume.metadata, *key)
+        bucket.objects.update(taken)
+        await sweeping.sweep(volume)
+        assert volume.tier.lost == {}
+        assert await contents(volume, inode) == DATA
+        assert not (await tiering.gather(volume)).packs[0].is_local
