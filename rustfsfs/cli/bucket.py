@@ -84,7 +84,8 @@ def describe(done: dict[str, Any], volume: str, credentials: str) -> str:
     lines = [
         f"{done['name']} is the bucket of {volume} now{'' if done['is_new'] else ', reached anew'}.",
         f"There: {there}, in class {done['class']};",
-        "       the volume's header with its key slots, and a copy of the metadata every hour. All of it is encrypted.",
+        "       the volume's header with its key slots, and a copy of the metadata every"
+        f" {format_duration(done['metadata_interval_s'])}. All of it is encrypted.",
         f"Here:  all of it, until a disk is {done['demote_high']:.0%} full{idle}; then the coldest are only there.",
         f"       What is read from there is kept in {volume}/cold, up to {format_size(done['cache_bytes'])}.",
         "Lost with this machine would be: what is not sealed yet"

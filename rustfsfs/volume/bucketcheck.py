@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.content.slots import HEADER_SIZE, decode_header
+from rustfsfs.content.slots import decode_header
 from rustfsfs.errors import CloudRefused, DamagedData, InUse, ObjectExists, ObjectMissing, OpeningError, RustfsfsError
 from rustfsfs.store.address import BucketAddress
 from rustfsfs.store.bucket import Bucket
-from rustfsfs.store.cold import HEADER, METADATA, PACKS
+from rustfsfs.store.cold import METADATA, PACKS
+from rustfsfs.store.manifest import HEADER_KEY
 from rustfsfs.tiers.bucket_rules import AttachFacts, Severity, judge
+from rustfsfs.volume.publishing import header_in
 from rustfsfs.volume.status import dashed
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def _refuse(bucket: Bucket, facts: AttachFacts) -> None:
 
 def check_owner(bucket: Bucket, one: Candidate) -> bool:
     """Is the prefix this volume's already? False: there is nothing in it. Raises InUse."""
-    found = _header_in(bucket)
+    found = header_in(bucket)
     if found is not None:
         _compare(bucket, found, one.uuid)
     else:
@@ -99,19 +101,11 @@ def _has(bucket: Bucket, key: str, size_bytes: int) -> bool:
         return False
 
 
-def _header_in(bucket: Bucket) -> bytes | None:
-    try:
-        size_bytes = bucket.head(HEADER).size_bytes
-        return bucket.get(HEADER, 0, min(size_bytes, HEADER_SIZE))
-    except ObjectMissing:
-        return None
-
-
 def _compare(bucket: Bucket, found: bytes, uuid: bytes) -> None:
     try:
         theirs = decode_header(found).uuid
     except OpeningError as exc:
-        raise InUse(f"{bucket.name} holds something else than this volume ({HEADER}: {exc}); name another") from exc
+        raise InUse(f"{bucket.name} holds something else than this volume ({HEADER_KEY}: {exc}); name another") from exc
     if theirs != uuid:
         raise InUse(f"{bucket.name} holds another volume, {dashed(theirs)}; name a prefix that nothing else uses")
 
@@ -146,10 +140,10 @@ def _deleted_afterwards(bucket: Bucket, key: str) -> Iterator[None]:
 def _sign(bucket: Bucket, one: Candidate, *, is_ours: bool) -> None:
     """The volume's header, as it is now. Create-only where there was none: of two volumes at once one is refused."""
     if is_ours:
-        if _header_in(bucket) != one.header:
-            bucket.replace(HEADER, one.header)
+        if header_in(bucket) != one.header:
+            bucket.replace(HEADER_KEY, one.header)
         return
     try:
-        bucket.put(HEADER, one.header, placement=Placement.STANDARD)
+        bucket.put(HEADER_KEY, one.header, placement=Placement.STANDARD)
     except ObjectExists:
         check_owner(bucket, one)

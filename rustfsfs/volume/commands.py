@@ -159,6 +159,7 @@ async def bucket_attach(volume: Volume, args: dict[str, Any], progress: Progress
         "warnings": done.warnings,
         "class": config.bucket.placement.value,
         "protect_within_s": config.protect.within_s if config.protect.enabled else None,
+        "metadata_interval_s": config.bucket.metadata_interval_s,
         "demote_high": config.demote.high,
         "demote_after_s": None if config.demote.after_s == math.inf else config.demote.after_s,
         "cache_bytes": config.cache.disk_bytes,

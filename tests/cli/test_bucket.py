@@ -301,6 +301,7 @@ def test_without_protection_the_bucket_is_said_to_have_only_what_is_demoted() ->
         "is_new": True,
         "class": "IA",
         "protect_within_s": None,
+        "metadata_interval_s": 3600.0,
         "demote_high": 0.9,
         "demote_after_s": 30 * 86400.0,
         "cache_bytes": 1 << 30,
@@ -308,7 +309,12 @@ def test_without_protection_the_bucket_is_said_to_have_only_what_is_demoted() ->
         "waiting_bytes": 0,
     }
     told = describe(done, "/srv/volume", "ecs")
-    assert "packs that are demoted" in told and "not read for 30 d" in told and "environment" not in told
+    assert (
+        "every 1 h" in told
+        and "packs that are demoted" in told
+        and "not read for 30 d" in told
+        and "environment" not in told
+    )
 
 
 @pytest.mark.fuse
