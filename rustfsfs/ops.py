@@ -372,11 +372,24 @@ class Reclassed(Op, tag=37, frozen=True):
     put_s: int  # since when, by the bucket's clock: its minimum days begin anew
 
 
+class DropPlaces(Op, tag=38, frozen=True):
+    """Frames of a pack are about to go. Skips those whose chunk lies in none of `kept_in` that the bucket has."""
+
+    pack: int
+    disk: int
+    chunks: list[int]
+    kept_in: list[tuple[int, int]]  # (pack, disk)
+
+    @property
+    def rows(self) -> int:
+        return len(self.chunks)
+
+
 AnyOp = (
     Create | Link | Unlink | Rmdir | Rename | SetAttributes | Truncate | Write | SetXattr | RemoveXattr | Release
     | Reap | Trim | Seal | Collect | Move | ClosePack | DropPack | Deleted | MarkChunks | Reserve | Touched
     | AddDisk | RemoveDisk | KeepSnapshots | SetDisk | Scrubbed | AttachBucket | Uploaded | Demote | Recall
-    | PacksRead | Pin | Publish | ObjectsDeleted | ObjectLost | Reclassed
+    | PacksRead | Pin | Publish | ObjectsDeleted | ObjectLost | Reclassed | DropPlaces
 )  # fmt: skip
 
 

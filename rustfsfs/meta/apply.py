@@ -460,4 +460,5 @@ _APPLY: dict[type, Callable[[Metadata, Any, ops.Address], None]] = {
     ops.ObjectsDeleted: lambda metadata, op, _at: objects.forget_doomed(metadata, op.packs),
     ops.ObjectLost: lambda metadata, op, _at: objects.lose(metadata, op.pack, op.disk),
     ops.Reclassed: lambda metadata, op, _at: objects.reclass(metadata, op),
+    ops.DropPlaces: lambda metadata, op, _at: objects.drop_places(metadata, op),
 }

@@ -214,6 +214,29 @@ def live_in(
     return [(Chunk._make(row[:4]), Place(*row[4:])) for row in metadata.rows(sql, (disk, pack, behind, limit))]
 
 
+class Elsewhere(NamedTuple):
+    """A live frame of a pack, and the other packs that its chunk lies in."""
+
+    chunk: int
+    offset: int
+    packs: frozenset[tuple[int, int]]
+
+
+def elsewhere(metadata: Metadata, pack: int, disk: int, *, behind: int, limit: int) -> list[Elsewhere]:
+    """Of the live frames of a pack, in the order they lie there; at most `limit`, those that begin behind `behind`."""
+    sql = (
+        "SELECT f.chunk, f.offset, o.pack, o.disk FROM"
+        " (SELECT chunk, offset FROM places WHERE disk = ?1 AND pack = ?2 AND offset > ?3 ORDER BY offset LIMIT ?4) f"
+        " LEFT JOIN places o ON o.chunk = f.chunk AND (o.disk, o.pack) != (?1, ?2) ORDER BY f.offset"
+    )
+    found: dict[tuple[int, int], set[tuple[int, int]]] = {}
+    for chunk, offset, other_pack, other_disk in metadata.rows(sql, (disk, pack, behind, limit)):
+        others = found.setdefault((chunk, offset), set())
+        if other_pack is not None:
+            others.add((other_pack, other_disk))
+    return [Elsewhere(*frame, frozenset(others)) for frame, others in found.items()]
+
+
 def frames_between(metadata: Metadata, pack: int, disk: int, start: int, end: int) -> list[tuple[int, int]]:
     """(offset, stored_bytes) of the live frames of a pack that begin in [start, end)."""
     sql = "SELECT offset, stored_bytes FROM places WHERE disk = ? AND pack = ? AND offset >= ? AND offset < ?"

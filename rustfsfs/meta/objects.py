@@ -128,6 +128,16 @@ def demote(metadata: Metadata, packs: Iterable[tuple[int, int]]) -> None:
             _mark(metadata, row, is_cold=True)
 
 
+def drop_places(metadata: Metadata, op: ops.DropPlaces) -> None:
+    """Keeps (I7): each chunk that loses a place here has one in a pack that the bucket has."""
+    there = {key for key in op.kept_in if key != (op.pack, op.disk) and find(metadata, *key) is not None}
+    for chunk in op.chunks:
+        lies = {(place.pack, place.disk): place for place in chunks.places(metadata, chunk)}
+        here = lies.get((op.pack, op.disk))
+        if here is not None and not there.isdisjoint(lies):
+            chunks.remove_place(metadata, chunk, here)
+
+
 def recall(metadata: Metadata, packs: Iterable[tuple[int, int]]) -> None:
     for pack, disk in packs:
         row = chunks.find_pack(metadata, pack, disk)
@@ -213,10 +223,15 @@ def published(metadata: Metadata) -> list[tuple[int, int]]:
 
 
 def not_in_bucket(metadata: Metadata) -> tuple[int, int]:
-    """(packs of which something is needed that only disks have, how many bytes of them are needed)."""
+    """(packs of which something is needed that only disks have, how many bytes of them are needed).
+
+    Of two copies all places are looked at: for who is not in a hurry.
+    """
     sql = (
         "SELECT count(*), coalesce(sum(p.live_bytes), 0) FROM packs p LEFT JOIN objects o USING (pack, disk)"
-        " WHERE p.live_bytes > 0 AND o.pack IS NULL"
+        " WHERE p.live_bytes > 0 AND o.pack IS NULL AND EXISTS (SELECT 1 FROM places f"
+        " WHERE f.disk = p.disk AND f.pack = p.pack AND NOT EXISTS"
+        " (SELECT 1 FROM places g JOIN objects USING (pack, disk) WHERE g.chunk = f.chunk))"
     )
     packs, live_bytes = metadata.rows(sql)[0]
     return packs, live_bytes

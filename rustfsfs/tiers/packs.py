@@ -37,6 +37,8 @@ class Pack(NamedTuple):
     last_read_s: float | None = None  # coarse; None: not known. Who rewrites a pack hands this on
     is_pinned: bool = False  # a pinned tree names one of its chunks
     busy: Busy | None = None
+    others: tuple[tuple[PackKey, ...], ...] | None = None  # of its live chunks: in which other packs each lies too
+    is_elsewhere: bool = False  # the bucket has each of its live chunks in one of those
 
     @property
     def key(self) -> PackKey:
@@ -49,8 +51,8 @@ class Pack(NamedTuple):
 
     @property
     def is_proved(self) -> bool:
-        """The bucket has all of it (I7)."""
-        return self.object is not None and self.object.size_bytes >= self.size_bytes
+        """The bucket has all of it, or else all that lives in it (I7)."""
+        return self.is_elsewhere or (self.object is not None and self.object.size_bytes >= self.size_bytes)
 
     @property
     def freed_bytes(self) -> int:

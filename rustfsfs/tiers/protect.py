@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from rustfsfs.tiers import twice
 from rustfsfs.tiers.packs import Pack, PackKey
 
 
@@ -36,7 +37,7 @@ def plan_uploads(
     """What to do now.
 
     room_bytes   how many bytes more may be in flight; whoever is next in order waits for room, nobody overtakes
-    first        what `plan_demotion` wants uploaded
+    first        what `plan_demotion` wants uploaded; of packs with the same chunks, one of them
     under_way    packs that are being uploaded now
     """
     waiting, close, rewrite = _sorted_out(packs, policy, now_s, under_way, {key: at for at, key in enumerate(first)})
@@ -73,12 +74,12 @@ def _sorted_out(
             if policy.enabled and now_s - pack.sealed_s >= policy.within_s:
                 close.append(pack)
         elif pack.has_holes:
-            if policy.enabled:
+            if policy.enabled and not pack.is_elsewhere:
                 rewrite.append(pack)
-        elif policy.enabled or pack.key in ranks:
+        elif not pack.is_elsewhere and (policy.enabled or pack.key in ranks):
             waiting.append(pack)
     last = len(ranks)
     waiting.sort(key=lambda pack: (ranks.get(pack.key, last), pack.sealed_s, pack.key))
     for group in (close, rewrite):
         group.sort(key=lambda pack: (pack.sealed_s, pack.key))
-    return waiting, close, rewrite
+    return twice.needed(waiting), close, rewrite

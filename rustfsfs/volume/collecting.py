@@ -184,6 +184,9 @@ async def empty_pack(volume: Volume, pack: int, disk: int, *, avoid: frozenset[i
         sources = [moving.Source(volume, chunk, place) for chunk, place in live]
         frames = await moving.read_all(volume, sources)
         await moving.move(volume, sources, frames, avoid=avoid)
+        if volume.metadata.is_tiered and volume.header.copies > 1:
+            await volume.gate.opened()
+            await moving.make_up(volume, sources, frames)
         bad += len(live) - len(frames)
         await volume.gate.opened()
     if bad:

@@ -142,9 +142,13 @@ async def _copy_again(volume: Volume, row: Pack, good: Sequence[Frame], findings
 
 
 def _with_few_copies(volume: Volume, frames: Sequence[Frame], wanted: int) -> list[Frame]:
-    """Those that are still where they were, and lie in fewer than `wanted` places."""
+    """Those that are still where they were, and lie in fewer than `wanted` places; the bucket is one of them."""
     lies = [chunks.places(volume.metadata, chunk.chunk) for chunk, _place in frames]
-    return [frame for frame, places in zip(frames, lies, strict=True) if frame[1] in places and len(places) < wanted]
+    return [
+        frame
+        for frame, places in zip(frames, lies, strict=True)
+        if frame[1] in places and moving.copies_of(volume, places) < wanted
+    ]
 
 
 async def verify_ends(volume: Volume, row: Pack, findings: Findings, *, repair: bool) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import DamagedData, ObjectMissing, StoreError
-from rustfsfs.meta import chunks, objects
+from rustfsfs.errors import DamagedData, NoSpace, ObjectMissing, StoreError
+from rustfsfs.meta import chunks, disks, objects
 from rustfsfs.meta.chunks import Chunk
 from rustfsfs.volume import coldreading, packing, reading
-from rustfsfs.volume.recording import record
+from rustfsfs.volume.recording import now, record
 from rustfsfs.volume.volume import Volume, log
 
 
@@ -88,6 +88,31 @@ async def add_copies(volume: Volume, sources: Sequence[Source], frames: dict[int
             packs = packing.packs_of(one.places for one in new)
             record(volume, ops.Seal(packs=packs, chunks=new, ranges=[], overlaid=[], recut=[], now_ns=now_ns))
     await packing.close_full(volume)
+
+
+def copies_of(volume: Volume, places: Sequence[ops.Place]) -> int:
+    """On disks, missing ones too, and in the bucket, which is one."""
+    lies = objects.whereabouts(volume.metadata, places)
+    return len(lies.local) + bool(lies.in_bucket)
+
+
+async def make_up(volume: Volume, sources: Sequence[Source], frames: dict[int, bytes]) -> None:
+    """Of frames that left a pack that the bucket has: as many copies as the volume wants, until it has the new one.
+
+    On a full disk there is one less until then. Raises StoreUnavailable.
+    """
+    ready = {row.disk for row in disks.all_(volume.metadata) if not row.draining and row.disk in volume.disks}
+    wanted = min(volume.header.copies, len(ready))
+    few: list[Source] = []
+    for source in sources:
+        places = chunks.places(volume.metadata, source.chunk.chunk)
+        local = objects.whereabouts(volume.metadata, places).local
+        if source.chunk.good and source.chunk.chunk in frames and local and copies_of(volume, places) < wanted:
+            few.append(Source(volume, source.chunk, local[0]))
+    try:
+        await add_copies(volume, few, frames, now_ns=now(volume))
+    except NoSpace as exc:
+        log.warning("%d chunks lie on one disk until the bucket has them: %s", len(few), exc)
 
 
 def _one_more(chunk: Chunk, stored: dict[bytes, ops.Place]) -> ops.NewChunk:

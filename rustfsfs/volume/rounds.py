@@ -50,7 +50,7 @@ def _plan(volume: Volume, facts: Facts) -> Plan:
         now_s=facts.now_s,
         room_bytes=1 << 62,
         first=[one.key for one in demotions if one.action is Action.UPLOAD],
-        under_way={*tier.uploading, *tier.unfit},
+        under_way={*tier.uploading, *tier.unfit, *facts.unknown},
     )
     recalls = plan_recall(
         facts.packs,

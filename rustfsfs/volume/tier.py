@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
@@ -19,6 +19,13 @@ WAITING_MAX = 250  # cold reads; half of max_tasks: the others are left for what
 KNOWN_MAX = 4096  # packs of which misses and busyness are remembered, readers of cold files
 RECENT_BYTES = 96 * MIB  # a window, and what is still read of the one before
 THREADS = 48  # for requests; they wait, and the gates inside the buckets say how many go at once
+
+
+class Known(NamedTuple):
+    """Of a closed pack. True as long as no live bytes came to or went from any of the packs: what moves, leaves one."""
+
+    others: tuple[tuple[PackKey, ...], ...]  # as in `Pack`
+    live_bytes: tuple[tuple[PackKey, int], ...]  # its own, and theirs
 
 
 @dataclass(slots=True)
@@ -84,6 +91,7 @@ class Tier:
     opened_s: dict[PackKey, float] = field(default_factory=dict)  # packs that take frames -> first seen, wall clock
     unfit: dict[PackKey, str] = field(default_factory=dict)  # packs that are damaged on their disks
     lost: dict[PackKey, str] = field(default_factory=dict)  # cold packs the bucket has lost, and whose they are
+    others: dict[PackKey, Known] = field(default_factory=dict)  # local packs that may lie in the bucket by others
     asked: set[PackKey] = field(default_factory=set)  # packs that a person wants demoted
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from rustfsfs.meta import entries, inodes, objects
 from rustfsfs.meta.chunks import COLD
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store.cold import pack_key
+from rustfsfs.tiers import twice
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, kept
 from rustfsfs.tiers.packs import Pack, PackKey
@@ -214,11 +215,15 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
 async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> int:
     """In groups, so that disk space comes free as it goes; returns the bytes."""
     total, done, freed = sum(pack.size_bytes for pack in going), 0, 0
+    there: set[PackKey] = {pack.key for pack in going if pack.object is not None}
     async with volume.tier.lock:
         for start in range(0, len(going), DEMOTIONS_AT_ONCE):
             group = going[start : start + DEMOTIONS_AT_ONCE]
             progress(done, total, "moving packs to the bucket")
-            await rounds.upload_all(volume, [pack for pack in group if pack.object is None])
+            missing = [pack for pack in group if pack.object is None and not twice.is_covered(pack, there)]
+            needed = twice.needed(missing)
+            await rounds.upload_all(volume, needed)
+            there |= {pack.key for pack in needed}
             freed += await tiering.demote(volume, [pack.key for pack in group])
             done += sum(pack.size_bytes for pack in group)
     return freed

@@ -33,10 +33,11 @@ from rustfsfs.store.base import PackStore
 from rustfsfs.store.bucket import Bucket, ObjectFacts
 from rustfsfs.store.cold import Door, pack_key
 from rustfsfs.store.crc64 import crc64
+from rustfsfs.tiers import twice
 from rustfsfs.tiers.packs import BucketObject, Disk, Pack, PackKey
 from rustfsfs.tiers.placing import placement_of
 from rustfsfs.units import MIB, PackNo
-from rustfsfs.volume import packing, paths
+from rustfsfs.volume import elsewhere, packing, paths
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
@@ -54,6 +55,7 @@ class Facts(NamedTuple):
     packs: list[Pack]
     disks: list[Disk]
     now_s: float
+    unknown: set[PackKey]  # packs that wait: whether the bucket has their chunks in others is not known yet
 
 
 def door_of(volume: Volume) -> Door:
@@ -77,9 +79,15 @@ async def gather(volume: Volume) -> Facts:
         await volume.gate.opened()
         rows = objects.rows_behind(volume.metadata, after, ROWS_AT_ONCE)
         if not rows:
-            return Facts(found, _disks(volume), now_s)
+            break
         found += [_pack(volume, row, now_s, (row.pack, row.disk) in pinned) for row in rows]
         after = rows[-1].disk, rows[-1].pack
+    unknown = set[PackKey]()
+    if volume.header.copies > 1:
+        found, unknown = await elsewhere.with_others(volume, found)
+        found = await trio.to_thread.run_sync(partial(twice.covered, found, lost=set(volume.tier.lost)))
+        await volume.gate.opened()
+    return Facts(found, _disks(volume), now_s, unknown)
 
 
 async def _pinned(volume: Volume) -> list[int]:
@@ -220,10 +228,11 @@ def _upload(volume: Volume, bucket: Bucket, store: PackStore, key: PackKey, plac
 
 
 def _verify(volume: Volume, store: PackStore, pack: int, data: bytes) -> None:
-    """Header, directory and a sample of the frames. Raises DamagedData."""
+    """Header, directory and a sample of the frames, or all. Raises DamagedData."""
     store.check_header(pack)
     entries, view = store.read_directory(pack), memoryview(data)
-    step = max(1, len(entries) // FRAMES_SAMPLED)
+    # Of two copies one goes to the bucket, and the other for its sake: then it is better to be sure of all
+    step = max(1, len(entries) // FRAMES_SAMPLED) if volume.header.copies == 1 else 1
     for entry in entries[::step]:
         codec.open_part(
             view[entry.offset : entry.offset + entry.stored_bytes],
@@ -236,16 +245,24 @@ def _verify(volume: Volume, store: PackStore, pack: int, data: bytes) -> None:
 
 
 async def demote(volume: Volume, keys: Iterable[PackKey]) -> int:
-    """Local copies of packs go, if the bucket has them, now too; returns the bytes that came free.
+    """Local copies of packs go, if the bucket has them, or their chunks in other packs, now too.
 
-    Raises CloudUnavailable, CloudRefused, JournalFailed; then what was not demoted is where it was.
+    Returns the bytes that came free. Raises CloudUnavailable, CloudRefused, JournalFailed; then what was not demoted is
+    where it was.
     """
-    door, there = door_of(volume), []
+    door, there, doubles = door_of(volume), list[objects.Object](), list[PackKey]()
     await volume.gate.opened()
     for key in keys:
         found = objects.find(volume.metadata, *key)
         if found is not None and key[1] in volume.disks:
             there.append(found)
+        elif found is None and key[1] in volume.disks and volume.header.copies > 1:
+            doubles.append(key)
+    freed = await _drop_all(volume, door, doubles)
+    return freed + await _demote(volume, door, there)
+
+
+async def _demote(volume: Volume, door: Door, there: list[objects.Object]) -> int:
     there = [found for found in there if await _is_there(volume, door, found)]
     if not there:
         return 0
@@ -256,11 +273,35 @@ async def demote(volume: Volume, keys: Iterable[PackKey]) -> int:
     await volume.gate.opened()
     gone = [(one.pack, one.disk) for one in there if objects.is_cold(volume.metadata, one.pack, one.disk)]
     freed = await trio.to_thread.run_sync(delete_files, dict(volume.disks), gone, limiter=volume.sealers)
+    _note_demoted(volume, gone)
+    return freed
+
+
+def _note_demoted(volume: Volume, keys: Iterable[PackKey]) -> None:
     volume.room.looked_s = -1e9
-    volume.tier.traffic.demoted_packs += len(gone)
-    for key in gone:
+    for key in keys:
+        volume.tier.traffic.demoted_packs += 1
         volume.tier.asked.discard(key)
         volume.tier.busy.pop(key, None)
+
+
+async def _drop_all(volume: Volume, door: Door, keys: Iterable[PackKey]) -> int:
+    """Packs whose chunks the bucket has in others; returns the bytes that came free at once."""
+    asked: dict[PackKey, bool] = {}
+
+    async def is_there(found: objects.Object) -> bool:
+        key = found.pack, found.disk
+        if key not in asked:
+            asked[key] = await _is_there(volume, door, found)
+        return asked[key]
+
+    gone, at_once = list[PackKey](), list[PackKey]()
+    for key in keys:
+        may_go = await elsewhere.drop(volume, key, is_there)
+        gone += [key] if may_go is not None else []
+        at_once += [key] if may_go else []
+    freed = await trio.to_thread.run_sync(delete_files, dict(volume.disks), at_once, limiter=volume.sealers)
+    _note_demoted(volume, gone)
     return freed
 
 

@@ -33,6 +33,14 @@ def with_a_pack(bench: Bench, place: ops.Place = PLACE) -> None:
     bench.do(ops.ClosePack(place.pack, place.disk, 600))
 
 
+def with_doubles(bench: Bench) -> None:
+    """As `with_a_pack`, and chunk 1 lies in a second pack, (8, 2), too."""
+    with_a_pack(bench)
+    double = ops.NewChunk(1, bytes([1]) * 32, 300, [ops.Place(disk=2, pack=8, offset=96, stored_bytes=300)])
+    bench.do(ops.Seal([(8, 2)], [double], [], [], [], 5))
+    bench.do(ops.ClosePack(8, 2, 600))
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path / "m.db")
@@ -129,6 +137,33 @@ def test_a_pack_that_was_dropped_meanwhile_has_no_class(bench: Bench) -> None:
     assert objects.find(bench.metadata, 7, 1) is None
 
 
+def packs_of(bench: Bench) -> list[tuple[int, int]]:
+    return [(place.pack, place.disk) for place in chunks.places(bench.metadata, 1)]
+
+
+def test_a_place_goes_only_if_the_bucket_has_the_chunk_in_a_pack_that_was_asked_for(bench: Bench) -> None:
+    with_doubles(bench)
+    bench.do(ops.DropPlaces(8, 2, [1, 99], [(7, 1)]))
+    bench.do(upload(8, 2))
+    bench.do(ops.DropPlaces(8, 2, [1], [(8, 2), (7, 1)]))
+    assert packs_of(bench) == [(7, 1), (8, 2)], "only itself is there"
+    bench.do(upload(7, 1))
+    bench.do(ops.DropPlaces(8, 2, [1], []))
+    assert packs_of(bench) == [(7, 1), (8, 2)]
+    bench.do(ops.DropPlaces(8, 2, [1], [(7, 1)]))
+    bench.do(ops.DropPlaces(8, 2, [1], [(7, 1)]))
+    assert packs_of(bench) == [(7, 1)]
+    bench.do(ops.DropPack(8, 2))
+    assert [key[:2] for key in chunks.doomed(bench.metadata)] == [(8, 2)]
+
+
+def test_what_lies_in_the_bucket_by_another_pack_would_not_be_lost(bench: Bench) -> None:
+    with_doubles(bench)
+    assert objects.not_in_bucket(bench.metadata) == (2, 600)
+    bench.do(upload(7, 1))
+    assert objects.not_in_bucket(bench.metadata) == (0, 0)
+
+
 def test_reads_are_kept_of_packs_that_are_there_and_never_go_back(bench: Bench) -> None:
     with_a_pack(bench)
     bench.do(ops.PacksRead([(7, 1, 50), (8, 1, 60)]))
@@ -177,5 +212,32 @@ def test_any_order_of_ops_keeps_every_invariant(
         if number == unlinked:
             made.do(ops.Unlink(1, b"f", 9))
         made.do(step)
+        assert made.findings() == []
+    made.metadata.close()
+
+
+KEYS = st.sampled_from([(7, 1), (8, 2)])
+STEPS_OF_TWO = st.one_of(
+    KEYS.map(lambda key: upload(*key)),
+    KEYS.map(lambda key: ops.Demote([key])),
+    KEYS.map(lambda key: ops.Recall([key])),
+    KEYS.map(lambda key: ops.ObjectLost(*key)),
+    KEYS.map(lambda key: ops.DropPack(*key)),
+    KEYS.map(lambda key: ops.DropPlaces(*key, [1], [(7, 1), (8, 2)])),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS_OF_TWO, max_size=12))
+def test_a_chunk_lies_on_a_disk_or_in_the_bucket_whatever_happens_to_its_packs(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[ops.AnyOp]
+) -> None:
+    made = Bench(tmp_path_factory.mktemp("two") / "m.db")
+    made.do(ops.AttachBucket())
+    with_doubles(made)
+    for step in steps:
+        made.do(step)
+        lies = objects.whereabouts(made.metadata, chunks.places(made.metadata, 1))
+        assert lies.local or lies.in_bucket
         assert made.findings() == []
     made.metadata.close()
