@@ -103,6 +103,7 @@ def describe_bucket(bucket: dict[str, Any] | None) -> list[tuple[str, str]]:
     rows = [
         ("Bucket", _bucket(bucket)),
         ("Uploaded", f"{format_size(bucket['object_bytes'])}, of that {format_size(bucket['cold_bytes'])} there only"),
+        ("Published", _metadata(bucket["metadata"])),
     ]
     if backlog is not None:
         rows.append(("Backlog", _backlog(backlog)))
@@ -124,6 +125,18 @@ def _bucket(bucket: dict[str, Any]) -> str:
     if bucket["unreachable_since_ns"] is not None:
         return f"no answer since {_when(bucket['unreachable_since_ns'])}: {bucket['last_error']}"
     return f"{bucket['name']}{', answers' if bucket['requests']['answered'] else ''}"
+
+
+def _metadata(copy: dict[str, Any]) -> str:
+    """What a fire would leave of the names, and what of the files it would take."""
+    if copy["error"]:
+        return f"LATE: {copy['error']}"
+    if not copy["copies"]:
+        return "not in the bucket yet"
+    when = "" if copy["committed_ns"] is None else f" of {_when(copy['committed_ns'])}"
+    only_here = copy["hot_bytes"] + copy["local_bytes"]
+    missing = f", {format_size(only_here)} of its data were on this host only" if only_here else ""
+    return f"the metadata{when} is in the bucket{missing}"
 
 
 def _backlog(backlog: dict[str, Any]) -> str:

@@ -18,6 +18,13 @@ from rustfsfs.meta.database import Metadata
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import PIECE_SIZE, Fork, Inode
 
+# What a copy of the metadata in the bucket need not have at once: else each copy would make the next one due
+BOOKKEEPING = frozenset(
+    (
+        *(ops.KeepSnapshots, ops.SetDisk, ops.Publish, ops.Reserve, ops.Scrubbed, ops.PacksRead, ops.Touched),
+        *(ops.Deleted, ops.ObjectsDeleted),
+    )
+)
 EXTENTS_PER_OP = 1000  # bound of one op's work: about 10 ms (DESIGN.md §2)
 EXTENTS_PER_RELEASE = 250  # freed at once with inodes that nobody waits for
 SEALED_PIECE_SIZE = PIECE_SIZE + 28  # nonce 12, tag 16
@@ -29,6 +36,8 @@ def apply(metadata: Metadata, op: ops.AnyOp, at: ops.Address) -> None:
     assert at.seq == running.last_seq + 1, (at.seq, running.last_seq)
     _APPLY[type(op)](metadata, op, at)
     running.last_seq = at.seq
+    if type(op) not in BOOKKEEPING:
+        running.changed_seq = at.seq
 
 
 def name_size(name: bytes) -> int:

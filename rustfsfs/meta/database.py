@@ -47,6 +47,7 @@ class Running:
     """Numbers kept beside the tables: changed by `apply`, written by COMMIT, read back after a ROLLBACK."""
 
     last_seq: int = 0  # of the newest op applied
+    changed_seq: int = 0  # of the newest that is not only bookkeeping
     epoch: int = 0  # COMMITs so far
     committed_ns: int = 0  # when
     watermark: int = 0  # durable seq known at COMMIT

@@ -5,42 +5,48 @@ from typing import NoReturn
 import trio
 
 from rustfsfs.errors import RustfsfsError
-from rustfsfs.meta import objects
 from rustfsfs.tasks.waiting import wait_for_wish
+from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
 from rustfsfs.volume.volume import Volume, log
 
 LOOK_EVERY_S = 10.0
-FIRST_S = 300.0  # after a mount, so that who is killed every half hour has copies too; not after every short one
 AGAIN_S = 60.0  # after a failure: an outage makes a copy late, no more
 
 
 async def run_publisher(volume: Volume, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
     """Errors: logged once for each kind, shown in status, tried again. Without a bucket it only waits."""
     task_status.started()
-    next_s = trio.current_time() + min(FIRST_S, volume.config.bucket.metadata_interval_s)
+    next_s: float | None = None
     while True:
         asked = await wait_for_wish(volume.wishes, "publish", LOOK_EVERY_S)
         if volume.tier.door is None or volume.health.read_only_reason is not None:
             continue
-        await volume.gate.opened()
-        if not asked and trio.current_time() < next_s and (volume.tier.published.trouble or _has_some(volume)):
-            continue
-        next_s = trio.current_time() + await _publish(volume)
+        if next_s is None:
+            next_s = trio.current_time() + await _first(volume)
+        if asked or trio.current_time() >= next_s:
+            next_s = trio.current_time() + await _publish(volume)
 
 
-def _has_some(volume: Volume) -> bool:
-    return volume.metadata.is_tiered and bool(objects.published(volume.metadata))
+async def _first(volume: Volume) -> float:
+    """Seconds until the first attempt of this life: mounts that are shorter than the interval have their turn too."""
+    try:
+        await publishing.look(volume)
+    except (RustfsfsError, OSError) as exc:
+        log.info("how old the bucket's metadata is could not be seen: %s", exc)
+    age_s = (volume.world.now_ns() - volume.tier.published.committed_ns) / SECOND_NS
+    return max(0.0, volume.config.bucket.metadata_interval_s - max(0.0, age_s))
 
 
 async def _publish(volume: Volume) -> float:
     """Seconds until the next attempt."""
+    published = volume.tier.published
     try:
         await publishing.publish(volume)
     except (RustfsfsError, OSError) as exc:
-        if volume.tier.published.trouble != str(exc):
+        if published.trouble != str(exc):
             log.error("the bucket has not got the newest metadata, it is tried again every minute: %s", exc)
-        volume.tier.published.trouble = str(exc)
+        published.trouble = str(exc)
         return AGAIN_S
     volume.tier.published.trouble = ""
     return volume.config.bucket.metadata_interval_s

@@ -59,6 +59,7 @@ async def attach(
         is_new = not volume.metadata.is_tiered
         await _change(volume, file, door)
     volume.wishes.tier.set()
+    volume.wishes.publish.set()
     log.info("%s is the volume's bucket now", file.address)
     return Attached(name=str(file.address), is_new=is_new, warnings=warnings)
 

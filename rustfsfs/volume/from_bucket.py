@@ -188,7 +188,7 @@ def _newest_whole(place: _Place, names: Sequence[str]) -> tuple[Manifest, Metada
     notes = list[str]()
     for name in reversed(names):
         try:
-            manifest, salt = read_manifest(place.bucket, name, place.keys, place.header.uuid)
+            manifest, salt = publishing.read_manifest(place.bucket, name, place.keys, place.header.uuid)
             folders = [] if place.is_new else [place.path, *listed_disks(place.world, place.path)]
             if (newer := _newer_snapshot(place, folders, manifest)) is not None:
                 raise UsageError(
@@ -200,15 +200,6 @@ def _newest_whole(place: _Place, names: Sequence[str]) -> tuple[Manifest, Metada
             notes.append(f"the copy of epoch {layout.epoch_of(name)} is not whole ({exc}): an older one is taken")
     looked = "; ".join(notes) or "there is none"
     raise DamagedVolume(f"no copy of the metadata in {place.bucket.name} can be used: {looked}")
-
-
-def read_manifest(bucket: Bucket, name: str, keys: Keys, uuid: bytes) -> tuple[Manifest, bytes]:
-    """The manifest of a copy, and its salt. Raises DamagedData, ObjectMissing."""
-    size_bytes = bucket.head(layout.manifest_key(name)).size_bytes
-    if size_bytes > layout.MANIFEST_SIZE_MAX:
-        raise DamagedData("its manifest is larger than any that rustfsfs writes")
-    sealed = bucket.get(layout.manifest_key(name), 0, size_bytes)
-    return layout.open_manifest(sealed, name=name, keys=keys, uuid=uuid)
 
 
 def _newer_snapshot(place: _Place, folders: Sequence[str], manifest: Manifest) -> str | None:

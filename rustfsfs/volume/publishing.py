@@ -14,6 +14,7 @@ import trio
 
 from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
+from rustfsfs.content.keys import Keys
 from rustfsfs.content.slots import HEADER_SIZE, DamagedSlot, decode_header
 from rustfsfs.errors import CloudRefused, DamagedData, ObjectMissing, OpeningError, RustfsfsError
 from rustfsfs.meta import database, disks, objects
@@ -41,12 +42,15 @@ T = TypeVar("T")
 
 
 def is_due(volume: Volume) -> bool:
-    """Has anything happened since the newest copy that it should have? After a mount that is not known: then yes."""
-    if not volume.metadata.is_tiered:
-        return False
-    newest_seq = max((seq for _epoch, seq in objects.published(volume.metadata)), default=-1)
-    changed_seq = volume.activity.changed_seq
-    return newest_seq < 0 or changed_seq is None or changed_seq > newest_seq
+    """Has anything happened since the newest copy that it should have?"""
+    newest_seq = max((seq for _epoch, seq in kept(volume)), default=-1)
+    return volume.metadata.is_tiered and volume.metadata.running.changed_seq > newest_seq
+
+
+def kept(volume: Volume) -> list[tuple[int, int]]:
+    """(epoch, seq) of the copies that are retained, oldest first."""
+    is_known = volume.metadata.is_tiered and volume.metadata.lost is None
+    return objects.published(volume.metadata) if is_known else []
 
 
 async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
@@ -70,15 +74,16 @@ async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
             made = await _copy(volume)
             whole = await _upload(volume, door, made, part_bytes)
             await volume.gate.opened()
-            kept = [one for one in objects.published(volume.metadata) if one[0] != whole.epoch]
-            kept = [*kept, (whole.epoch, whole.seq)][-KEPT:]
-            record(volume, ops.Publish(copies=kept))
+            others = [one for one in kept(volume) if one[0] != whole.epoch]
+            retained = [*others, (whole.epoch, whole.seq)][-KEPT:]
+            record(volume, ops.Publish(copies=retained))
             await barrier(volume)
         finally:
             volume.pins.published_seq = 1 << 62
             await trio.to_thread.run_sync(database.remove_files, _spool(volume))
         _note(volume, whole)
-        await _in_worker(partial(delete_others, door.writes, {epoch for epoch, _seq in kept}), volume)
+        log.info("the bucket has the metadata of epoch %d: %d bytes", whole.epoch, whole.size_bytes)
+        await _in_worker(partial(delete_others, door.writes, {epoch for epoch, _seq in retained}), volume)
         return True
 
 
@@ -209,8 +214,28 @@ def _put_part(volume: Volume, bucket: Bucket, name: str, number: int, salt: byte
     return Part(len(data), layout.part_mac(data, number, salt=salt, keys=volume.keys))
 
 
+async def look(volume: Volume) -> None:
+    """What the newest copy of ours is, for status: of this life nobody has made one yet. Raises as `publish`."""
+    door = door_of(volume)
+    await volume.gate.opened()
+    epochs_kept = {epoch for epoch, _seq in kept(volume)}
+    there = await _in_worker(partial(copies_in, door.reads), volume)
+    names = [name for name, keys in there.items() if layout.is_whole(keys) and layout.epoch_of(name) in epochs_kept]
+    if names:
+        read = partial(read_manifest, door.reads, names[-1], volume.keys, volume.header.uuid)
+        _note(volume, (await _in_worker(read, volume))[0])
+
+
+def read_manifest(bucket: Bucket, name: str, keys: Keys, uuid: bytes) -> tuple[Manifest, bytes]:
+    """The manifest of a copy, and its salt. Blocking. Raises DamagedData, ObjectMissing."""
+    size_bytes = bucket.head(layout.manifest_key(name)).size_bytes
+    if size_bytes > layout.MANIFEST_SIZE_MAX:
+        raise DamagedData("its manifest is larger than any that rustfsfs writes")
+    sealed = bucket.get(layout.manifest_key(name), 0, size_bytes)
+    return layout.open_manifest(sealed, name=name, keys=keys, uuid=uuid)
+
+
 def _note(volume: Volume, whole: Manifest) -> None:
-    volume.activity.changed_seq = volume.activity.changed_seq or 0
     volume.tier.published = Published(
         epoch=whole.epoch,
         committed_ns=whole.committed_ns,
@@ -219,7 +244,6 @@ def _note(volume: Volume, whole: Manifest) -> None:
         local_packs=whole.local_packs,
         local_bytes=whole.local_bytes,
     )
-    log.info("the bucket has the metadata of epoch %d: %d bytes", whole.epoch, whole.size_bytes)
 
 
 def delete_others(bucket: Bucket, kept_epochs: Set[int]) -> None:

@@ -11,13 +11,6 @@ from rustfsfs.volume import ballast
 from rustfsfs.volume.volume import Volume, log
 
 RESTORES_IN_A_ROW_MAX = 1
-# Ops that a copy of the metadata in the bucket need not have: else each copy would make the next one due
-BOOKKEEPING = frozenset(
-    (
-        *(ops.KeepSnapshots, ops.SetDisk, ops.Publish, ops.Reserve, ops.Scrubbed, ops.PacksRead, ops.Touched),
-        *(ops.Deleted, ops.ObjectsDeleted),
-    )
-)
 
 
 def now(volume: Volume) -> Nanoseconds:
@@ -52,8 +45,6 @@ def record(volume: Volume, op: ops.AnyOp, data: Sequence[memoryview | bytes] = (
     volume.activity.uncommitted_rows += op.rows
     if volume.activity.uncommitted_rows >= volume.activity.epoch_rows:
         volume.wishes.epoch.set()
-    if type(op) not in BOOKKEEPING:
-        volume.activity.changed_seq = address.seq
     if address.segment != volume.activity.segment:
         volume.activity.segment = address.segment
         volume.wishes.segments.set()

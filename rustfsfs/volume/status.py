@@ -6,6 +6,7 @@ from typing import Any
 
 from rustfsfs.meta.database import Running
 from rustfsfs.units import SECOND_NS
+from rustfsfs.volume import publishing
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
 
 FORMAT = 1
@@ -119,6 +120,7 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
             "bytes": tier.backlog.bytes,
             "since_ns": None if tier.backlog.since_s is None else int(tier.backlog.since_s * SECOND_NS),
         },
+        "metadata": metadata_in_bucket(volume),
         "traffic": asdict(tier.traffic),
         "cache": {
             "bytes": tier.pieces.bytes,
@@ -126,6 +128,21 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
             "hits": tier.pieces.hits,
             "misses": tier.pieces.misses,
         },
+    }
+
+
+def metadata_in_bucket(volume: Volume) -> dict[str, Any]:
+    """The newest copy, and what of it was on this host only when it was made; `committed_ns` None: nobody knows yet."""
+    newest, copies = volume.tier.published, publishing.kept(volume)
+    return {
+        "copies": len(copies),
+        "committed_ns": newest.committed_ns or None,
+        "bytes": newest.size_bytes,
+        "hot_bytes": newest.hot_bytes,
+        "local_packs": newest.local_packs,
+        "local_bytes": newest.local_bytes,
+        "is_due": publishing.is_due(volume),
+        "error": newest.trouble or None,
     }
 
 

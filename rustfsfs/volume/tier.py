@@ -62,9 +62,9 @@ class Backlog:
 
 @dataclass(slots=True)
 class Published:
-    """Of the newest copy of the metadata that this life of the process brought to the bucket, and what it lacks."""
+    """Of the newest copy of the metadata in the bucket, and of what was not there when it was made."""
 
-    epoch: int = 0  # 0: none yet
+    epoch: int = 0  # 0: there is none, or nobody has looked yet
     committed_ns: int = 0
     size_bytes: int = 0
     hot_bytes: int = 0

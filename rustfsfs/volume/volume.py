@@ -71,9 +71,6 @@ class Activity:
     last_write_s: OrderedDict[int, float] = field(default_factory=OrderedDict)  # fork -> when, most recent last
     sealed_bytes: int = 0  # since mount: progress, for writers that wait
     segment: int = 0  # the journal segment of the last record
-    changed_seq: int | None = (
-        None  # the last op that was no bookkeeping; None: none yet, of earlier lives nothing is known
-    )
     committed_seq: int = 0  # last_seq of the last COMMIT
     uncommitted_rows: int = 0  # changed since, as `Op.rows` counts
     epoch_rows: int = 1000  # so many make an epoch due: `tiers.pace.epoch_rows`

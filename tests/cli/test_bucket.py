@@ -233,6 +233,16 @@ SHOWN: dict[str, Any] = {
     "object_bytes": 3 << 30,
     "cold_bytes": 1 << 30,
     "backlog": {"packs": 0, "bytes": 0, "since_ns": None},
+    "metadata": {
+        "copies": 3,
+        "committed_ns": 10**18,
+        "bytes": 1 << 20,
+        "hot_bytes": 0,
+        "local_packs": 0,
+        "local_bytes": 0,
+        "is_due": False,
+        "error": None,
+    },
     "traffic": {
         "up_bytes": 1 << 20,
         "down_bytes": 0,
@@ -267,6 +277,17 @@ SHOWN: dict[str, Any] = {
             "Backlog",
             "2 packs wait, 32.0 MiB, the oldest since 2001",
             id="a backlog",
+        ),
+        pytest.param({}, "Published", "the metadata of 2001-", id="metadata"),
+        pytest.param(
+            {"metadata": SHOWN["metadata"] | {"committed_ns": None, "hot_bytes": 1 << 20, "local_bytes": 1 << 21}},
+            "Published",
+            "the metadata is in the bucket, 3.0 MiB of its data were on this host only",
+            id="metadata that lacks data",
+        ),
+        pytest.param({"metadata": SHOWN["metadata"] | {"copies": 0}}, "Published", "not in the bucket", id="no copy"),
+        pytest.param(
+            {"metadata": SHOWN["metadata"] | {"error": "cut"}}, "Published", "LATE: cut", id="metadata that is late"
         ),
         pytest.param({}, "Traffic", "1.0 MiB up, 0 B down since the mount; 1 pack uploaded", id="traffic"),
         pytest.param(

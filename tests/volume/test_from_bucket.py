@@ -160,6 +160,7 @@ def lose_database(path: Path) -> None:
 
 def test_the_journal_behind_the_copy_is_replayed(volume: Path, bucket: MemBucket) -> None:
     async def more(opened: Volume) -> None:
+        await write_file(opened, b"before", b"before")
         await publishing.publish(opened)
         names.link(opened, find(opened, "f").inode, 1, b"again")
         names.unlink(opened, 1, b"again")

@@ -1,0 +1,103 @@
+"""The task that publishes: at once, then by the clock; a bucket that does not answer makes it late, and no more."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from rustfsfs.config import Bucket, Config
+from rustfsfs.errors import CloudUnavailable
+from rustfsfs.store import manifest as layout
+from rustfsfs.tasks.publisher import AGAIN_S, LOOK_EVERY_S, run_publisher
+from rustfsfs.tiers.demote import DemotePolicy
+from rustfsfs.volume.volume import Volume
+from tests.store.faultbuckets import FailsFirst
+from tests.store.membucket import MemBucket
+from tests.volume.on_bucket import opened_with
+from tests.volume.on_disk import format_in, write_file
+from tests.volume.test_publishing import through
+
+EVERY_S = 1000.0
+CONFIG = Config(bucket=Bucket(metadata_interval_s=EVERY_S), demote=DemotePolicy(high=0.9999, low=0.9998))
+
+
+@asynccontextmanager
+async def running(path: Path, bucket: MemBucket) -> AsyncIterator[Volume]:
+    async with opened_with(path, bucket, config=CONFIG) as volume, trio.open_nursery() as nursery:
+        await nursery.start(run_publisher, volume)
+        yield volume
+        nursery.cancel_scope.cancel()
+
+
+def count(bucket: MemBucket) -> int:
+    return len(layout.copies(bucket.objects))
+
+
+async def settled(volume: Volume) -> None:
+    """Until everybody waits for time to pass, and no thread works. No time passes by itself."""
+    shared = trio.to_thread.current_default_thread_limiter()
+    while True:
+        await wait_all_tasks_blocked()
+        if not (volume.tier.workers.borrowed_tokens or shared.borrowed_tokens or volume.barriers.is_running):
+            return
+        await trio.to_thread.run_sync(time.sleep, 0.001)
+
+
+async def passing(volume: Volume, clock: MockClock, seconds: float) -> None:
+    for _ in range(int(seconds / LOOK_EVERY_S)):
+        clock.jump(LOOK_EVERY_S)
+        await settled(volume)
+
+
+async def test_the_first_copy_comes_at_once_and_the_next_with_the_interval(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    bucket = MemBucket()
+    async with running(format_in(tmp_path / "v"), bucket) as volume:
+        await passing(volume, mock_clock, LOOK_EVERY_S)
+        assert count(bucket) == 1
+        await write_file(volume, b"f", b"x")
+        await passing(volume, mock_clock, EVERY_S - 2 * LOOK_EVERY_S)
+        assert count(bucket) == 1
+        await passing(volume, mock_clock, 3 * LOOK_EVERY_S)
+        assert count(bucket) == 2
+        await passing(volume, mock_clock, 3 * EVERY_S)
+        assert count(bucket) == 2, "nothing has changed"
+
+
+async def test_who_asks_gets_a_copy_now(tmp_path: Path, mock_clock: MockClock) -> None:
+    bucket = MemBucket()
+    async with running(format_in(tmp_path / "v"), bucket) as volume:
+        await passing(volume, mock_clock, LOOK_EVERY_S)
+        await write_file(volume, b"f", b"x")
+        volume.wishes.publish.set()
+        await settled(volume)
+        assert count(bucket) == 2
+
+
+async def test_an_outage_makes_it_late_and_says_so(tmp_path: Path, mock_clock: MockClock) -> None:
+    bucket = MemBucket()
+    async with running(format_in(tmp_path / "v"), bucket) as volume:
+        through(volume, FailsFirst(bucket, *[CloudUnavailable("no network")] * 5))
+        await passing(volume, mock_clock, LOOK_EVERY_S)
+        assert volume.tier.published.trouble == "no network"
+        await passing(volume, mock_clock, 5 * (AGAIN_S + LOOK_EVERY_S))
+        assert count(bucket) == 1
+        assert volume.tier.published.trouble == ""
+
+
+async def test_a_mount_knows_how_old_the_newest_copy_is(tmp_path: Path, mock_clock: MockClock) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket, config=CONFIG) as volume:
+        await write_file(volume, b"f", b"h" * 500)
+    before = count(bucket)
+    async with running(path, bucket) as volume:
+        await write_file(volume, b"g", b"x")
+        await passing(volume, mock_clock, 3 * LOOK_EVERY_S)
+        assert volume.tier.published.hot_bytes == 500
+        assert count(bucket) == before, "it is not an interval old"
+        await passing(volume, mock_clock, EVERY_S)
+        assert count(bucket) == before + 1
