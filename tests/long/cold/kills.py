@@ -78,6 +78,7 @@ class Life:
         self.volume, self.oss = volume, oss
         self.files: set[int] = set()
         self.next = 0
+        self.killed = False
 
     def write(self, count: int = FILES) -> list[int]:
         made = list(range(self.next, self.next + count))
@@ -99,7 +100,7 @@ class Life:
 
     def strike(self, step: Step) -> None:
         """One kill, and what has to be so after it."""
-        fresh = self.write()
+        fresh, self.killed = self.write(), False
         if step.work == "recall":
             self.volume.demote()
         if step.work == "collect":
@@ -111,7 +112,8 @@ class Life:
         worker = threading.Thread(target=self._work, args=(step.work,), daemon=True)
         worker.start()
         try:
-            wait_until(lambda: self.oss.faults.met[0] > 0, within_s=MET_S_MAX, otherwise="no such request came")
+            wait_until(lambda: self.oss.hanging > 0, within_s=MET_S_MAX, otherwise="no such request came")
+            self.killed = True
             self.volume.kill()
         finally:
             self.oss.faults.plan()
@@ -135,12 +137,19 @@ class Life:
                 case "recall":
                     self.volume.call("tier_recall", paths=[])
                 case "publish":
-                    self.volume.umount()
+                    self._publish_often()
                 case "collect":
                     self.volume.call("collect")
-                    for _ in range(6):  # until no copy of the metadata names what was dropped
-                        (self.volume.point / "changed").write_bytes(b"again")
-                        self.volume.remount()
+                    self._publish_often()
+
+    def _publish_often(self) -> None:
+        """Copies of the metadata, until no old one is left."""
+        for _ in range(6):
+            (self.volume.point / "changed").write_bytes(b"again")
+            self.volume.umount()
+            if self.killed:
+                return
+            self.volume.mount()
 
     def in_bucket(self) -> set[PackKey]:
         with self.oss.store.lock:
