@@ -47,6 +47,7 @@ class Service:
     network: Network = field(default_factory=Network)
     outage: Outage | None = None
     hang_generation: int = 0  # one more lets go of what hangs
+    hanging: set[int] = field(default_factory=set)  # threads; add() and discard() are atomic
     closing: threading.Event = field(default_factory=threading.Event)
     request_numbers: Iterator[int] = field(default_factory=lambda: count(1))  # next() of it is atomic
 
@@ -117,8 +118,10 @@ def _wait(service: Service, connection: Connection, effects: list[Effect]) -> No
 def _hang(service: Service) -> NoReturn:
     """Until somebody lets go of it. Raises BrokenOff."""
     generation = service.hang_generation
+    service.hanging.add(threading.get_ident())
     while not service.closing.wait(HANG_POLL_S) and generation == service.hang_generation:
         pass
+    service.hanging.discard(threading.get_ident())
     raise BrokenOff
 
 

@@ -100,6 +100,11 @@ class OssServer:
     def network(self, network: Network) -> None:
         self._service.network = network
 
+    @property
+    def hanging(self) -> int:
+        """How many requests hang now. What was to be executed of them has been."""
+        return len(self._service.hanging)
+
     def release(self) -> None:
         """Let go of all that hangs: those connections are reset."""
         self._service.hang_generation += 1

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from tests.conftest import can_mount
-from tests.long.cold import script, small, speed, watermark, whole
+from tests.long.cold import kills, script, small, speed, watermark, whole
 from tests.long.results import Suite, run
 
 PARTS: dict[str, Callable[[float], str]] = {
@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[float], str]] = {
     "watermark": watermark.check,
     "demoting": script.check_demoting,
     "reading": script.check_reading,
+    "kills": kills.check,
 }
 
 
