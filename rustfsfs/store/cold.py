@@ -12,6 +12,7 @@ from rustfsfs.store.retrying import RetryingBucket, RetryPolicy
 from rustfsfs.world import Timing
 
 PACKS, METADATA = "packs/", "meta/"  # lifecycle rules of the bucket's owner may touch the first one only
+HEADER = f"{METADATA}header"  # the volume's header: whose the prefix is, and what the volume's keys open
 WRITE_DEADLINE_S = 60.0  # an upload that fails for longer has its turn again in a later round
 
 

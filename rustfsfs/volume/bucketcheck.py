@@ -14,8 +14,7 @@ from rustfsfs.content.slots import decode_header
 from rustfsfs.errors import CloudRefused, DamagedData, InUse, ObjectExists, ObjectMissing, OpeningError, RustfsfsError
 from rustfsfs.store.address import BucketAddress
 from rustfsfs.store.bucket import Bucket
-from rustfsfs.store.cold import METADATA, PACKS
-from rustfsfs.store.manifest import HEADER_KEY
+from rustfsfs.store.cold import HEADER, METADATA, PACKS
 from rustfsfs.tiers.bucket_rules import AttachFacts, Severity, judge
 from rustfsfs.volume.publishing import header_in
 from rustfsfs.volume.status import dashed
@@ -105,7 +104,7 @@ def _compare(bucket: Bucket, found: bytes, uuid: bytes) -> None:
     try:
         theirs = decode_header(found).uuid
     except OpeningError as exc:
-        raise InUse(f"{bucket.name} holds something else than this volume ({HEADER_KEY}: {exc}); name another") from exc
+        raise InUse(f"{bucket.name} holds something else than this volume ({HEADER}: {exc}); name another") from exc
     if theirs != uuid:
         raise InUse(f"{bucket.name} holds another volume, {dashed(theirs)}; name a prefix that nothing else uses")
 
@@ -141,9 +140,9 @@ def _sign(bucket: Bucket, one: Candidate, *, is_ours: bool) -> None:
     """The volume's header, as it is now. Create-only where there was none: of two volumes at once one is refused."""
     if is_ours:
         if header_in(bucket) != one.header:
-            bucket.replace(HEADER_KEY, one.header)
+            bucket.replace(HEADER, one.header)
         return
     try:
-        bucket.put(HEADER_KEY, one.header, placement=Placement.STANDARD)
+        bucket.put(HEADER, one.header, placement=Placement.STANDARD)
     except ObjectExists:
         check_owner(bucket, one)
