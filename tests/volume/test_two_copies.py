@@ -13,7 +13,7 @@ from rustfsfs.meta import chunks, objects
 from rustfsfs.store.cold import PACKS, pack_key
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
-from rustfsfs.volume import collecting, names, rounds, scrubbing, snapshots, tiercommands, tiering
+from rustfsfs.volume import collecting, names, packing, reading, rounds, scrubbing, snapshots, tiercommands, tiering
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.recording import record
@@ -160,6 +160,60 @@ async def test_a_rotten_pack_is_not_uploaded_and_its_double_is(tmp_path: Path) -
         (name,) = packs_there(bucket)
         assert name != pack_key(first.pack, first.disk)
         assert await contents(volume, inode) == DATA
+
+
+async def test_packs_overlap_as_they_like(tmp_path: Path) -> None:
+    """What lies in two packs on one disk lies in one on the other."""
+    bucket = MemBucket()
+    async with opened(two_disks(tmp_path), bucket, config=AT_ONCE) as volume:
+        files = {}
+        for number in range(3):
+            data = NOISE.randbytes(100_000 + number)
+            files[await sealed(volume, b"f%d" % number, data)] = data
+        async with volume.collect_lock:
+            for row in chunks.packs(volume.metadata):
+                if row.disk == 1:
+                    assert await collecting.empty_pack(volume, row.pack, row.disk)
+        await packing.close_full(volume, everything=True)
+        assert sorted(row.disk for row in chunks.packs(volume.metadata)) == [1, 2, 2, 2]
+        await settled(volume)
+        await collecting.collect_now(volume, live_share=0.1)
+        assert packs_in(volume) == []
+        assert 300_000 < stored_bytes(bucket) < 330_000
+        for inode, data in files.items():
+            assert await contents(volume, inode) == data
+        assert findings(volume) == []
+
+
+async def test_what_was_known_of_doubles_is_looked_at_anew_when_one_of_them_is_rewritten(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened(two_disks(tmp_path), bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        there, double = await one_uploaded(volume)
+        async with volume.collect_lock:
+            assert await collecting.empty_pack(volume, *there)
+        await packing.close_full(volume, everything=True)
+        assert not any(pack.is_elsewhere for pack in (await tiering.gather(volume)).packs)
+        assert await tiering.demote(volume, [double]) == 0
+        assert objects.not_in_bucket(volume.metadata)[0] == 2
+        await settled(volume)
+        assert objects.not_in_bucket(volume.metadata)[0] == 0
+        await collecting.collect_now(volume, live_share=0.1)
+        await settled(volume)
+        assert pack_key(*there) not in bucket.objects
+        assert len(packs_there(bucket)) == 1
+        assert await contents(volume, inode) == DATA
+
+
+async def test_the_file_of_a_pack_that_somebody_reads_stays_for_the_reader(tmp_path: Path) -> None:
+    async with opened(two_disks(tmp_path), MemBucket()) as volume:
+        await sealed(volume, b"f", DATA)
+        _there, double = await one_uploaded(volume)
+        with reading.pinned_packs(volume, {double}):
+            assert await tiering.demote(volume, [double]) == 0
+            assert double[0] in packs_in(volume)
+        await collecting.collect_now(volume, live_share=0.1)
+        assert double[0] not in packs_in(volume)
 
 
 async def test_a_crash_in_the_middle_of_a_drop_is_made_up_for(tmp_path: Path) -> None:
