@@ -20,7 +20,9 @@ async def run_mover(volume: Volume, *, task_status: trio.TaskStatus[None] = trio
     """Errors: the bucket's are logged once each, shown in status, and tried again. Without a bucket it only waits."""
     task_status.started()
     pause_s, said, recorded_s = 0.0, "", trio.current_time()
-    sweep_s = recorded_s + (sweeping.FIRST_S if volume.health.unclean_start else sweeping.SWEEP_EVERY_S)
+    sweep_s = recorded_s + (
+        sweeping.FIRST_S if volume.health.unclean_start or volume.metadata.running.restored else sweeping.SWEEP_EVERY_S
+    )
     while True:
         await wait_for_wish(volume.wishes, "tier", pause_s)
         pause_s = ROUND_S

@@ -102,7 +102,11 @@ async def _rewrite(volume: Volume, keys: Sequence[PackKey]) -> int:
     done = 0
     for pack, disk in keys:
         async with volume.collect_lock:
-            done += await collecting.empty_pack(volume, pack, disk)
+            try:
+                done += await collecting.empty_pack(volume, pack, disk)
+            except NoSpace as exc:
+                log.warning("pack %d is not rewritten now: %s", pack, exc)
+                break
     return done
 
 

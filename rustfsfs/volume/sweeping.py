@@ -8,9 +8,11 @@ from typing import NamedTuple
 import trio
 
 from rustfsfs import ops
+from rustfsfs.errors import PackMissing
 from rustfsfs.meta import objects
+from rustfsfs.store.base import PackStore
 from rustfsfs.store.bucket import Bucket
-from rustfsfs.store.cold import PACKS, pack_key, parse_pack_key
+from rustfsfs.store.cold import PACKS, Door, pack_key, parse_pack_key
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.volume import epochs, paths, tiering
 from rustfsfs.volume.recording import record
@@ -24,6 +26,7 @@ PATHS_MAX = 10
 
 class Swept(NamedTuple):
     leftovers: list[str]  # keys of objects that are nobody's
+    unknown: list[PackKey]  # packs that we have, and do not know to be in the bucket
     lost: list[PackKey]  # packs the bucket should have and has not, or not whole
 
 
@@ -39,8 +42,43 @@ async def sweep(volume: Volume) -> Swept:
     if found.leftovers and not volume.metadata.running.restored:
         log.info("%d objects of packs that were never recorded are deleted from %s", len(found.leftovers), door.name)
         await trio.to_thread.run_sync(door.writes.delete, found.leftovers, limiter=volume.tier.workers)
+    for key in found.unknown:
+        await _adopt(volume, door, key)
     await _deal_with_lost(volume, found.lost)
     return found
+
+
+async def _adopt(volume: Volume, door: Door, key: PackKey) -> None:
+    """A pack whose file is not on its disk lies in the bucket: older metadata, restored, does not know it was demoted.
+
+    One whose file is there the next round uploads, and finds it there.
+    """
+    store = volume.disks.get(key[1])
+    if store is None or await trio.to_thread.run_sync(_is_on, store, key[0]):
+        return
+    facts = await trio.to_thread.run_sync(door.reads.head, pack_key(*key), limiter=volume.tier.workers)
+    if facts.crc64 is None:
+        return
+    await volume.gate.opened()
+    log.warning("pack %d of disk %d is not on its disk, and is in the bucket: it is cold from now on", *key)
+    put = ops.Uploaded(
+        pack=key[0],
+        disk=key[1],
+        size_bytes=facts.size_bytes,
+        crc64=facts.crc64.to_bytes(8),
+        placement=facts.placement.value,
+        put_s=int(facts.modified_s),
+    )
+    for op in (ops.ClosePack(pack=key[0], disk=key[1], size_bytes=facts.size_bytes), put, ops.Demote(packs=[key])):
+        record(volume, op)
+
+
+def _is_on(store: PackStore, pack: int) -> bool:
+    """Blocking."""
+    try:
+        return store.pack_size(pack) > 0
+    except PackMissing:
+        return False
 
 
 def _compare(volume: Volume, bucket: Bucket, now_s: float) -> Swept:
@@ -49,8 +87,10 @@ def _compare(volume: Volume, bucket: Bucket, now_s: float) -> Swept:
         sizes: dict[PackKey, int] = {
             (pack, disk): size for pack, disk, size in metadata.rows("SELECT pack, disk, size_bytes FROM objects")
         }
+        packs = {(pack, disk) for pack, disk in metadata.rows("SELECT pack, disk FROM packs")}
         doomed = {(pack, disk) for pack, disk in metadata.rows("SELECT pack, disk FROM doomed_objects")}
     leftovers: list[str] = []
+    unknown: list[PackKey] = []
     missing = dict(sizes)
     for facts in bucket.list(PACKS):
         key = parse_pack_key(facts.key)
@@ -58,9 +98,11 @@ def _compare(volume: Volume, bucket: Bucket, now_s: float) -> Swept:
             continue
         if missing.get(key) == facts.size_bytes:
             del missing[key]
+        elif key not in sizes and key in packs:
+            unknown.append(key)
         elif key not in sizes and key not in doomed and now_s - facts.modified_s > LEFTOVER_S:
             leftovers.append(facts.key)
-    return Swept(leftovers, list(missing))
+    return Swept(leftovers, unknown, list(missing))
 
 
 async def _deal_with_lost(volume: Volume, lost: list[PackKey]) -> None:

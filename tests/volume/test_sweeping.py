@@ -65,3 +65,18 @@ async def test_a_cold_pack_that_is_lost_is_told_by_its_files_until_it_is_back(tm
         assert volume.tier.lost == {}
         assert await contents(volume, inode) == DATA
         assert not (await tiering.gather(volume)).packs[0].is_local
+
+
+async def test_older_metadata_that_was_restored_finds_what_was_demoted_since(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        (pack,) = (await tiering.gather(volume)).packs
+        file = next((tmp_path / "v").rglob("*.pack"))
+        bucket.put(pack_key(*pack.key), file.read_bytes(), placement=Placement.STANDARD)
+        assert (await sweeping.sweep(volume)).unknown == [pack.key]
+        assert not objects.is_cold(volume.metadata, *pack.key)  # its file is there
+        volume.disks[pack.disk].delete(pack.pack)
+        await sweeping.sweep(volume)
+        assert objects.is_cold(volume.metadata, *pack.key)
+        assert await contents(volume, inode) == DATA
