@@ -201,6 +201,25 @@ async def test_objects_that_a_copy_names_stay_from_its_first_page_on_until_it_go
         assert pack_key(*key) not in bucket.objects
 
 
+async def test_older_copies_go_only_once_it_is_durable_that_they_may(tmp_path: Path) -> None:
+    bucket, deletes = MemBucket(), 0
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+
+        def look() -> None:
+            nonlocal deletes
+            newest = max(epochs_published(volume), default=0)
+            if volume.pins.published_seq == 1 << 62 and newest in whole_copies(bucket) and newest not in before:
+                deletes += 1
+                assert volume.journal.durable_seq >= volume.metadata.running.last_seq
+
+        through(volume, Watched(bucket, look))
+        for number in range(publishing.KEPT + 2):
+            before = epochs_published(volume)
+            await write_file(volume, b"%d" % number, b"x")
+            await publishing.publish(volume)
+    assert deletes >= 2
+
+
 async def test_the_header_follows_its_key_slots(tmp_path: Path) -> None:
     bucket, path = MemBucket(), format_in(tmp_path / "v")
     async with opened_with(path, bucket) as volume:
