@@ -90,7 +90,7 @@ def describe(done: dict[str, Any], volume: str, credentials: str) -> str:
         f"       What is read from there is kept in {volume}/cold, up to {format_size(done['cache_bytes'])}.",
         "Lost with this machine would be: what is not sealed yet"
         f" ({format_size(done['hot_bytes'])} now), packs that are not uploaded yet (about"
-        f" {format_size(done['waiting_bytes'])} now),",
+        f" {format_size(done['unsent_bytes'])} now),",
         "       and what changed since the last copy of the metadata. Without a key all is lost: keep one elsewhere.",
     ]
     if credentials == ENVIRONMENT:
@@ -104,7 +104,9 @@ def show(place: str) -> int:
     """Show which bucket a volume has, and of a mounted one how it is. Needs no key.   rustfsfs bucket show /mnt"""
     found = places.find(place)
     file = read_bucket_file(real_world().files, found.volume)
-    state = call(found.volume, "status", {})["bucket"] if found.is_mounted else None
+    state: dict[str, Any] = {"bucket": None, "hot_bytes": 0}
+    if found.is_mounted:
+        state = call(found.volume, "status", {})
     if file is None:
         exits.echo(f"{found.volume}/{NAME} is not there: the volume has no bucket, or it is to be attached again.")
     else:
@@ -114,6 +116,6 @@ def show(place: str) -> int:
             ("Credentials", file.credentials),
         ]
         exits.echo("\n".join(f"{name:<12} {text}" for name, text in rows))
-    if state is not None:
-        exits.echo("\n".join(f"{name:<12} {text}" for name, text in describe_bucket(state)))
+    for name, text in describe_bucket(state["bucket"], hot_bytes=state["hot_bytes"]):
+        exits.echo(f"{name:<12} {text}")
     return exits.DONE

@@ -53,7 +53,7 @@ def describe(shown: dict[str, Any]) -> str:
         ("Committed", _when(shown["epoch"]["last_ns"])),
         ("Cache", f"{format_size(shown['cache']['ram_bytes'])} of {format_size(shown['cache']['ram_bytes_max'])}"),
         *(("Disk", _disk(disk)) for disk in shown["disks"]),
-        *describe_bucket(shown.get("bucket")),
+        *describe_bucket(shown.get("bucket"), hot_bytes=shown["hot_bytes"]),
         *(("Failing", f"{task['name']}: {task['error']}") for task in shown["tasks"] if task["error"]),
         ("Scrubbed", _scrubbed(shown)),
         ("Health", _health(shown)),
@@ -95,8 +95,8 @@ def _disk(disk: dict[str, Any]) -> str:
     return f"{disk['path']}: {format_size(disk['stored_bytes'])} stored, {free} of {total} free"
 
 
-def describe_bucket(bucket: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """Rows of the screen; none without a bucket."""
+def describe_bucket(bucket: dict[str, Any] | None, *, hot_bytes: int) -> list[tuple[str, str]]:
+    """Rows of the screen; none without a bucket. `hot_bytes` are not sealed yet."""
     if bucket is None:
         return []
     backlog, traffic, cache = bucket["backlog"], bucket["traffic"], bucket["cache"]
@@ -105,6 +105,8 @@ def describe_bucket(bucket: dict[str, Any] | None) -> list[tuple[str, str]]:
         ("Uploaded", f"{format_size(bucket['object_bytes'])}, of that {format_size(bucket['cold_bytes'])} there only"),
         ("Published", _metadata(bucket["metadata"])),
     ]
+    at_risk = f"{format_size(hot_bytes)} not sealed and about {format_size(bucket['unsent_bytes'])} not uploaded"
+    rows.append(("At risk", f"{at_risk}: lost if this machine is"))
     if backlog is not None:
         rows.append(("Backlog", _backlog(backlog)))
     if traffic["up_bytes"] or traffic["down_bytes"]:

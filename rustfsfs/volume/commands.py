@@ -164,7 +164,7 @@ async def bucket_attach(volume: Volume, args: dict[str, Any], progress: Progress
         "demote_after_s": None if config.demote.after_s == math.inf else config.demote.after_s,
         "cache_bytes": config.cache.disk_bytes,
         "hot_bytes": running.hot_bytes,
-        "waiting_bytes": max(0, running.pack_bytes - running.object_bytes),
+        "unsent_bytes": max(0, running.pack_bytes - running.object_bytes),
     }
 
 

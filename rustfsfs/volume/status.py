@@ -115,6 +115,9 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
         },
         "object_bytes": running.object_bytes,
         "cold_bytes": running.cold_bytes,
+        "unsent_bytes": max(
+            0, running.pack_bytes - running.object_bytes
+        ),  # about: objects have their ends beside frames
         "backlog": {  # None where nobody uploads: the volume is not mounted
             "packs": tier.backlog.packs,
             "bytes": tier.backlog.bytes,

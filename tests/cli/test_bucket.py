@@ -232,6 +232,7 @@ SHOWN: dict[str, Any] = {
     "requests": {"answered": 0, "failed": 0, "refused": 0},
     "object_bytes": 3 << 30,
     "cold_bytes": 1 << 30,
+    "unsent_bytes": 2 << 20,
     "backlog": {"packs": 0, "bytes": 0, "since_ns": None},
     "metadata": {
         "copies": 3,
@@ -271,6 +272,7 @@ SHOWN: dict[str, Any] = {
             id="an outage",
         ),
         pytest.param({}, "Uploaded", "3.0 GiB, of that 1.0 GiB there only", id="what is there"),
+        pytest.param({}, "At risk", "100 B not sealed and about 2.0 MiB not uploaded", id="what would be lost"),
         pytest.param({}, "Backlog", "nothing waits", id="no backlog"),
         pytest.param(
             {"backlog": {"packs": 2, "bytes": 1 << 25, "since_ns": 10**18}},
@@ -300,20 +302,22 @@ SHOWN: dict[str, Any] = {
     ],
 )
 def test_the_screen_says_how_the_bucket_is(changed: dict[str, Any], row: str, says: str) -> None:
-    assert says in dict(describe_bucket(SHOWN | changed))[row]
+    assert says in dict(describe_bucket(SHOWN | changed, hot_bytes=100))[row]
 
 
 def test_the_screen_leaves_out_what_nobody_knows_or_did() -> None:
     idle = dict.fromkeys(SHOWN["traffic"], 0)
-    assert [row for row, _text in describe_bucket(SHOWN | {"backlog": None, "traffic": idle})] == [
+    assert [row for row, _text in describe_bucket(SHOWN | {"backlog": None, "traffic": idle}, hot_bytes=0)] == [
         "Bucket",
         "Uploaded",
+        "Published",
+        "At risk",
         "Cache disk",
     ]
 
 
 def test_without_a_bucket_the_screen_says_nothing_of_one() -> None:
-    assert describe_bucket(None) == []
+    assert describe_bucket(None, hot_bytes=0) == []
 
 
 def test_without_protection_the_bucket_is_said_to_have_only_what_is_demoted() -> None:
@@ -327,7 +331,7 @@ def test_without_protection_the_bucket_is_said_to_have_only_what_is_demoted() ->
         "demote_after_s": 30 * 86400.0,
         "cache_bytes": 1 << 30,
         "hot_bytes": 0,
-        "waiting_bytes": 0,
+        "unsent_bytes": 0,
     }
     told = describe(done, "/srv/volume", "ecs")
     assert (
