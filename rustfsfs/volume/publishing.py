@@ -138,10 +138,11 @@ def _go_behind(volume: Volume, newest_epoch: int) -> None:
     if newest_epoch <= running.epoch:
         return
     if not running.restored:
-        raise CloudRefused(
+        volume.tier.fenced = (
             f"the bucket has metadata of epoch {newest_epoch}, this volume is at {running.epoch}: another host goes on"
-            " with it, or the metadata was rolled back; nothing more is published from here"
+            " with it, or the metadata was rolled back; nothing more is written to the bucket from here"
         )
+        raise CloudRefused(volume.tier.fenced)
     running.epoch = newest_epoch
 
 

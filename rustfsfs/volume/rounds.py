@@ -85,6 +85,8 @@ async def run_round(volume: Volume) -> bool:
     """
     async with volume.tier.lock:
         tiering.door_of(volume)
+        if volume.tier.fenced is not None:
+            raise CloudRefused(volume.tier.fenced)
         facts, plan = await plan_round(volume)
         _note_backlog(volume, plan.uploads)
         await tiering.close_packs(volume, plan.uploads.close)

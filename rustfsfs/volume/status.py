@@ -152,6 +152,8 @@ def metadata_in_bucket(volume: Volume) -> dict[str, Any]:
 def bucket_trouble(volume: Volume) -> str | None:
     """Why a person has to do something about the bucket. An outage is no such reason: it ends by itself."""
     door = volume.tier.door
+    if volume.tier.fenced is not None:
+        return volume.tier.fenced
     if door is not None and (facts := door.breaker.facts()).refused:
         return facts.last_error
     return volume.tier.trouble

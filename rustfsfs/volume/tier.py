@@ -79,6 +79,7 @@ class Tier:
 
     door: Door | None = None
     trouble: str | None = None  # why there is no door although the volume has a bucket
+    fenced: str | None = None  # why nothing is written to the bucket any more: another host goes on with it
     files: PieceFiles | None = None
     pieces: PieceIndex = field(default_factory=lambda: PieceIndex(0))
     flights: dict[PackKey, dict[Piece, Flight]] = field(default_factory=dict)

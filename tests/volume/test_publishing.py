@@ -19,7 +19,7 @@ from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import HEADER, pack_key
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.units import KIB
-from rustfsfs.volume import collecting, epochs, names, publishing, reaping, snapshots, tiering
+from rustfsfs.volume import collecting, epochs, names, publishing, reaping, rounds, snapshots, tiering
 from rustfsfs.volume.keys import add_slot
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
@@ -251,6 +251,8 @@ async def test_newer_metadata_in_the_bucket_is_not_gone_behind_unless_a_person_r
         with pytest.raises(CloudRefused, match="10000"):
             await publishing.publish(volume)
         assert set(keys) <= set(bucket.objects)
+        with pytest.raises(CloudRefused, match="another host"):
+            await rounds.run_round(volume)  # the mover leaves it alone, too
         volume.metadata.running.restored = 2
         await publishing.publish(volume)
         assert max(epochs_published(volume)) > 10_000
