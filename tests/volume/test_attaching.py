@@ -26,6 +26,7 @@ from rustfsfs.store.address import parse_address
 from rustfsfs.store.cold import pack_key
 from rustfsfs.volume import attaching, collecting, commands, recording
 from rustfsfs.volume.bucketfile import BucketFile, read_bucket_file
+from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
@@ -82,7 +83,9 @@ def version(oss: OssServer) -> None:
 async def test_a_bucket_is_attached_and_there_when_the_volume_is_opened_again(path: Path, oss: OssServer) -> None:
     file = bucket_file(path, oss)
     async with opened(path) as volume:
+        wish = volume.wishes.tier
         done = await attaching.attach(volume, file)
+        assert wish.is_set() and volume.activity.committed_seq == volume.metadata.running.last_seq
         assert done == attaching.Attached(name="oss://packs/vol", is_new=True, warnings=[])
         assert volume.metadata.is_tiered and volume.tier.door is not None and volume.tier.files is not None
         assert read_bucket_file(volume.world.files, volume.path) == file
@@ -103,7 +106,7 @@ async def test_the_header_in_the_bucket_follows_the_volumes_keys(path: Path, oss
     bucket_of(oss).put_object("vol/meta/header", bytes(spoilt))
     async with opened(path) as volume:
         await attaching.attach(volume, bucket_file(path, oss))
-    assert oss.path_of("vol/meta/header").read_bytes() == (path / "header").read_bytes()
+        assert oss.path_of("vol/meta/header").read_bytes() == (path / "header").read_bytes()
 
 
 def put(key: str) -> Callable[[OssServer], None]:
@@ -227,6 +230,23 @@ async def test_the_volumes_packs_are_looked_for_before_it_takes_another_bucket(p
         bucket_of(oss, "copy").put_object(f"vol/{key}", body)
         await attaching.attach(volume, bucket_file(path, oss, url="oss://copy/vol"))
         assert volume.tier.door.name == "oss://copy/vol"
+
+
+async def test_packs_that_are_uploaded_meanwhile_keep_the_volume_where_they_are(path: Path, oss: OssServer) -> None:
+    oss.create_bucket("other")
+    async with opened(path) as volume:
+        await write_file(volume, b"f", b"some text " * 1000)
+        await commands.seal(volume, {}, collecting.no_progress)
+        await attaching.attach(volume, bucket_file(path, oss))
+        (pack,) = chunks.packs(volume.metadata)
+        with pytest.raises(InUse, match="meanwhile; try again"), ungrouped():
+            async with trio.open_nursery() as nursery, volume.tier.lock:
+                nursery.start_soon(attaching.attach, volume, bucket_file(path, oss, url="oss://other/vol"))
+                while not volume.tier.lock.statistics().tasks_waiting:
+                    await trio.sleep(0.001)
+                recording.record(volume, uploaded(pack.pack, pack.disk, 1))
+        assert volume.tier.door is not None and volume.tier.door.name == "oss://packs/vol"
+        assert "oss://packs/vol" in (path / "bucket.toml").read_text()
 
 
 def uploaded(pack: int, disk: int, size_bytes: int) -> ops.Uploaded:
