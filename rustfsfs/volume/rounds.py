@@ -87,6 +87,7 @@ async def run_round(volume: Volume) -> bool:
         tiering.door_of(volume)
         if volume.tier.fenced is not None:
             raise CloudRefused(volume.tier.fenced)
+        volume.tier.round_no += 1
         facts, plan = await plan_round(volume)
         _note_backlog(volume, plan.uploads)
         await tiering.close_packs(volume, plan.uploads.close)
@@ -96,6 +97,8 @@ async def run_round(volume: Volume) -> bool:
         done += await _rewrite(volume, [one.key for one in plan.rewrites])
         done += await _cool(volume, plan.cooling)
         done += await tiering.delete_objects(volume)
+        if not done:
+            volume.tier.idle_round_no = volume.tier.round_no
         return done > 0
 
 

@@ -97,6 +97,8 @@ class Tier:
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)
     waiting: int = 0  # cold reads
+    round_no: int = 0  # of the mover's last look at everything
+    idle_round_no: int = 0  # of the last one that found nothing to do
     workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(THREADS))
     lock: trio.Lock = field(default_factory=trio.Lock)  # one round of the mover at a time
     traffic: Traffic = field(default_factory=Traffic)

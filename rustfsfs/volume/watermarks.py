@@ -37,13 +37,13 @@ async def wait_below(volume: Volume, size_bytes: int, *, with_margin: bool = Fal
     """Return once there is room below the high watermark, or when the mover cannot make any."""
     if volume.tier.door is None:
         return
-    seen, since_s = _progress(volume), trio.current_time()
+    round_no, seen, since_s = volume.tier.round_no, _progress(volume), trio.current_time()
     while mover_works(volume) and is_above(volume, size_bytes, with_margin=with_margin):
         volume.wishes.tier.set()
         if _progress(volume) != seen:
             seen, since_s = _progress(volume), trio.current_time()
-        if trio.current_time() - since_s > NO_PROGRESS_S_MAX:
-            return
+        if trio.current_time() - since_s > NO_PROGRESS_S_MAX or volume.tier.idle_round_no > round_no:
+            break  # there is nothing to demote: the disk is full of something else, say
         await trio.sleep(0.05)
     await volume.gate.opened()
 
