@@ -88,6 +88,7 @@ class Tier:
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)
     waiting: int = 0  # cold reads
+    told_s: float = -1e9  # when the log was last told that readers cannot reach the bucket
     workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(THREADS))
     lock: trio.Lock = field(default_factory=trio.Lock)  # one round of the mover at a time
     traffic: Traffic = field(default_factory=Traffic)
