@@ -116,8 +116,8 @@ def check(scale: float) -> str:
     ratio = statistics.median(ratios)
     said = (
         f"local throughput {', '.join(f'{one:.2f}' for one in ratios)} times that without, the median {ratio:.2f}"
-        f" (at least {RATIO_MIN}); {LONG_S * scale:.0f} s at {long_rate:.0f} MiB/s, a backlog of {backlog / MIB:.0f} MiB"
-        f" was gone {drained_s:.0f} s later"
+        f" (at least {RATIO_MIN}); {LONG_S * scale:.0f} s at {long_rate:.0f} MiB/s, {backlog / MIB:.0f} MiB to upload"
+        f" were gone {drained_s:.0f} s later"
     )
     assert ratio >= RATIO_MIN, said
     return said
