@@ -12,7 +12,7 @@ from rustfsfs.cache.pieces import Piece
 from rustfsfs.config import WhenFrozen
 from rustfsfs.content import codec
 from rustfsfs.content.aead import Buffer
-from rustfsfs.errors import CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing, StoreError
+from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing, StoreError
 from rustfsfs.meta import chunks
 from rustfsfs.store.bucket import Bucket, Restore
 from rustfsfs.store.cold import pack_key
@@ -27,6 +27,7 @@ from rustfsfs.volume.volume import Volume, log
 
 POLICY = FetchPolicy()
 RESTORE_DAYS = 3
+TOLD_EVERY_S = 60.0
 RESTORE_ASKED_EVERY_S = 60.0  # how often a frozen pack is asked for again, whoever reads it
 
 
@@ -45,10 +46,20 @@ async def load_frame(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Pla
         try:
             return await _load(volume, row, place)
         except (DamagedData, StoreError) as exc:
-            log.warning("chunk %d, pack %d of the bucket: %s", row.chunk, place.pack, exc)
+            _tell(volume, row, place, exc)
             trouble = exc
     assert trouble is not None
     raise trouble
+
+
+def _tell(volume: Volume, row: chunks.Chunk, place: ops.Place, exc: Exception) -> None:
+    """What is wrong with the bucket as a whole meets every reader, in an outage thousands a second: now and then."""
+    if isinstance(exc, CloudUnavailable | CloudRefused):
+        now_s = trio.current_time()
+        if now_s - volume.tier.told_s < TOLD_EVERY_S:
+            return
+        volume.tier.told_s = now_s
+    log.warning("chunk %d, pack %d of the bucket: %s", row.chunk, place.pack, exc)
 
 
 async def _load(volume: Volume, row: chunks.Chunk, place: ops.Place) -> tuple[Buffer, bytes]:

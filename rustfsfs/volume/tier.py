@@ -99,6 +99,7 @@ class Tier:
     waiting: int = 0  # cold reads
     round_no: int = 0  # of the mover's last look at everything
     idle_round_no: int = 0  # of the last one that found nothing to do
+    told_s: float = -1e9  # when the log was last told that readers cannot reach the bucket
     workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(THREADS))
     lock: trio.Lock = field(default_factory=trio.Lock)  # one round of the mover at a time
     traffic: Traffic = field(default_factory=Traffic)

@@ -80,6 +80,18 @@ async def test_without_its_bucket_cold_data_is_an_error_and_the_rest_is_not(tmp_
             await contents(volume, cold)
 
 
+async def test_an_outage_does_not_fill_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        await all_demoted(volume)
+        volume.tier.door = None
+        for _ in range(5):
+            with pytest.raises(CloudUnavailable):
+                await contents(volume, inode)
+    assert sum("pack" in line and "chunk" in line for line in caplog.text.splitlines()) == 1
+
+
 async def test_a_recalled_pack_lies_on_its_disk_as_it_did(tmp_path: Path) -> None:
     bucket = MemBucket()
     async with opened_with(format_in(tmp_path / "v"), bucket) as volume:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from tests.conftest import can_mount
-from tests.long.cold import kills, script, small, speed, watermark, whole
+from tests.long.cold import hour, kills, outages, script, secrecy, small, speed, watermark, whole
 from tests.long.results import Suite, run
 
 PARTS: dict[str, Callable[[float], str]] = {
@@ -21,6 +21,9 @@ PARTS: dict[str, Callable[[float], str]] = {
     "demoting": script.check_demoting,
     "reading": script.check_reading,
     "kills": kills.check,
+    "hour": hour.check,
+    "outages": outages.check,
+    "secrecy": secrecy.check,
 }
 
 
