@@ -107,10 +107,10 @@ def doom(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:
         _doom(metadata, pack, disk, seq, found.size_bytes)
 
 
-def doomed(metadata: Metadata, limit: int) -> list[tuple[int, int, int]]:
-    """(pack, disk, seq)."""
-    sql = "SELECT pack, disk, seq FROM doomed_objects ORDER BY pack, disk LIMIT ?"
-    return [(pack, disk, seq) for pack, disk, seq in metadata.rows(sql, (limit,))]
+def doomed(metadata: Metadata, limit: int, *, until_seq: int = 1 << 62) -> list[tuple[int, int, int]]:
+    """(pack, disk, seq) of those that were dropped at `until_seq` or before, at most `limit`."""
+    sql = "SELECT pack, disk, seq FROM doomed_objects WHERE seq <= ? ORDER BY pack, disk LIMIT ?"
+    return [(pack, disk, seq) for pack, disk, seq in metadata.rows(sql, (until_seq, limit))]
 
 
 def forget_doomed(metadata: Metadata, packs: Iterable[tuple[int, int]]) -> None:

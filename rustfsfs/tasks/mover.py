@@ -28,10 +28,10 @@ async def run_mover(volume: Volume, *, task_status: trio.TaskStatus[None] = trio
         pause_s = ROUND_S
         if volume.tier.door is None or volume.health.read_only_reason is not None:
             continue
-        if trio.current_time() - recorded_s > RECORD_READS_S:
-            await tiering.record_reads(volume)
-            recorded_s = trio.current_time()
         try:
+            if trio.current_time() - recorded_s > RECORD_READS_S:
+                await tiering.record_reads(volume)
+                recorded_s = trio.current_time()
             if await rounds.run_round(volume):
                 pause_s = AGAIN_S
             elif trio.current_time() > sweep_s:

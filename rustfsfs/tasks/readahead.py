@@ -38,7 +38,10 @@ async def run_readahead(volume: Volume, *, task_status: trio.TaskStatus[None] = 
             while volume.ahead.wanted:
                 inode, wanted = volume.ahead.wanted.popleft()
                 if inode in volume.tier.readers:
-                    await windows.acquire()
+                    try:
+                        windows.acquire_nowait()
+                    except trio.WouldBlock:
+                        continue  # the network is slower than the readers: they ask by themselves
                     nursery.start_soon(window, inode, wanted.start, wanted.end)
                     continue
                 for start in range(wanted.start, wanted.end, STEP):

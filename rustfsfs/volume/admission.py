@@ -13,6 +13,7 @@ from rustfsfs.volume.volume import Volume
 UNSYNCED_MAX = 64 * MIB  # DESIGN.md §2, Barriers
 LOOK_EVERY_S = 0.25  # how old a look at the disks' free space may be
 NO_PROGRESS_S_MAX = 30.0
+CONTENTS_MIN = 4096  # bytes; what is smaller is metadata, which never waits for a bucket
 WAITING_MAX = 250  # half of max_tasks: the rest must stay able to read and free
 FREEING_BYTES_EXTRA = 64 * MIB  # freeing ops go on this far past the limit; DESIGN.md §2, Backpressure
 UNCOMMITTED_ROWS_MAX = 50_000  # while COMMITs fail, the open transaction stays in RAM: 200 MiB of pages at the most
@@ -28,7 +29,7 @@ def must_wait(volume: Volume, size_bytes: int) -> bool:
         or volume.journal.used_bytes > backpressure.SLOW_FROM * volume.journal_limit_bytes
         or volume.activity.uncommitted_rows > UNCOMMITTED_ROWS_MAX
         or trio.current_time() - volume.room.looked_s > LOOK_EVERY_S
-        or volume.room.is_above_high
+        or (volume.room.is_above_high and size_bytes >= CONTENTS_MIN)
         or not fits(volume, size_bytes)
     )
 
@@ -63,7 +64,7 @@ async def admit(volume: Volume, size_bytes: int) -> None:
     await volume.gate.opened()
     if trio.current_time() - volume.room.looked_s > LOOK_EVERY_S:
         look(volume)
-    if volume.room.is_above_high and volume.room.waiting < WAITING_MAX:
+    if volume.room.is_above_high and size_bytes >= CONTENTS_MIN and volume.room.waiting < WAITING_MAX:
         await _wait_for_mover(volume)
     if not fits(volume, size_bytes):
         await _make_room(volume, size_bytes)

@@ -54,6 +54,7 @@ async def attach(
     progress(1, 2, "waiting for uploads that are under way")
     door = await trio.to_thread.run_sync(connecting.door_to, file, source, volume.config)
     async with volume.tier.lock:  # nothing is uploaded while the door changes
+        await volume.gate.opened()
         if not known and known_objects(volume):
             raise InUse(f"{volume.path} put packs into its bucket meanwhile; try again")
         is_new = not volume.metadata.is_tiered

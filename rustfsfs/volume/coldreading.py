@@ -12,7 +12,7 @@ from rustfsfs.cache.pieces import Piece
 from rustfsfs.config import WhenFrozen
 from rustfsfs.content import codec
 from rustfsfs.content.aead import Buffer
-from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing, StoreError
+from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectFrozen, StoreError
 from rustfsfs.meta import chunks
 from rustfsfs.store.bucket import Bucket, Restore
 from rustfsfs.store.cold import pack_key
@@ -64,12 +64,11 @@ def _tell(volume: Volume, row: chunks.Chunk, place: ops.Place, exc: Exception) -
 
 async def _load(volume: Volume, row: chunks.Chunk, place: ops.Place) -> tuple[Buffer, bytes]:
     wanted = Piece(place.pack, place.disk, place.offset, place.stored_bytes)
-    with volume.tier.place_to_wait():
-        try:
-            return await _opened(volume, row, wanted)
-        except DamagedData as exc:
-            log.warning("chunk %d, pack %d of the bucket: %s; it is fetched again", row.chunk, place.pack, exc)
-        return await _opened(volume, row, wanted, fresh=True)
+    try:
+        return await _opened(volume, row, wanted)
+    except DamagedData as exc:
+        log.warning("chunk %d, pack %d of the bucket: %s; it is fetched again", row.chunk, place.pack, exc)
+    return await _opened(volume, row, wanted, fresh=True)
 
 
 async def _opened(volume: Volume, row: chunks.Chunk, wanted: Piece, *, fresh: bool = False) -> tuple[Buffer, bytes]:
@@ -128,9 +127,9 @@ async def _landed(volume: Volume, piece: Piece, flight: Flight) -> bytes | None:
         await flight.landed.wait()
     if flight.error is not None:
         raise flight.error
-    if not flight.landed.is_set():
+    if not flight.landed.is_set() and (piece.pack, piece.disk) not in volume.tier.restores:
         raise _too_late(volume)
-    return flight.data
+    return flight.data  # while it waits for a restore: None, and who waits with it asks by itself
 
 
 def _too_late(volume: Volume) -> CloudUnavailable:
@@ -216,7 +215,7 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
                     key,
                     piece.offset,
                     piece.size_bytes,
-                    limiter=volume.tier.workers,
+                    limiter=volume.tier.fetchers,
                     abandon_on_cancel=True,
                 )
         except trio.TooSlowError:
@@ -225,9 +224,6 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
             await ask_for_restore(volume, door.reads, (piece.pack, piece.disk), exc)
             if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
                 raise
-        except ObjectMissing as exc:
-            log.error("pack %d is lost: %s", piece.pack, exc)
-            raise
         await trio.sleep(RESTORE_ASKED_EVERY_S)
 
 
@@ -242,7 +238,7 @@ async def ask_for_restore(volume: Volume, bucket: Bucket, key: PackKey, exc: Obj
         lambda: bucket.restore(pack_key(*key), days=RESTORE_DAYS), limiter=volume.tier.workers, abandon_on_cancel=True
     )
     if state is Restore.READY:
-        del volume.tier.restores[key]
+        volume.tier.restores.pop(key, None)
 
 
 def _note(volume: Volume, key: PackKey, size_bytes: int) -> None:
@@ -277,10 +273,10 @@ def plan_window(
     volume: Volume, reader: Reader | None, start: int, end: int, *, size: int
 ) -> tuple[Reader, Range | None]:
     """As `tiers.ahead.plan_ahead`, for a file that was found to be cold."""
-    config = volume.config
-    window_max = fetching.window_bytes(
-        connections=config.bucket.concurrency, policy=POLICY, bytes_max=config.cache.disk_bytes // 4
-    )
+    config, bytes_max = volume.config, volume.config.cache.disk_bytes // 4
+    if config.bucket.download_bytes_s:  # what is asked for at once has to come before its deadline
+        bytes_max = min(bytes_max, int(config.bucket.download_bytes_s * config.cold.read_deadline_s / 8))
+    window_max = fetching.window_bytes(connections=config.bucket.concurrency, policy=POLICY, bytes_max=bytes_max)
     return fetching.plan_window(reader, start, end, size=size, window_max=window_max, policy=POLICY)
 
 

@@ -65,11 +65,11 @@ async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
         door = door_of(volume)
         await _in_worker(partial(_put_header, volume, door), volume)
         await volume.gate.opened()
-        if volume.health.read_only_reason is not None or not is_due(volume):
+        if volume.health.read_only_reason is not None:
             return False
-        newest_epoch = await _in_worker(partial(newest_epoch_in, door.reads), volume)
-        await volume.gate.opened()
-        _go_behind(volume, newest_epoch)
+        await _look(volume, door)
+        if not is_due(volume):
+            return False
         try:
             made = await _copy(volume)
             whole = await _upload(volume, door, made, part_bytes)
@@ -127,6 +127,25 @@ def copies_in(bucket: Bucket) -> dict[str, list[str]]:
 def newest_epoch_in(bucket: Bucket) -> int:
     """Of the whole copies; 0 if there is none. Blocking."""
     return max((layout.epoch_of(name) for name, keys in copies_in(bucket).items() if layout.is_whole(keys)), default=0)
+
+
+async def ensure_ours(volume: Volume) -> None:
+    """Before anything of this life is written there, and ever after: does nobody else go on with the bucket?
+
+    Raises CloudRefused, CloudUnavailable.
+    """
+    tier, door = volume.tier, door_of(volume)
+    if tier.fenced is not None:
+        raise CloudRefused(tier.fenced)
+    if not tier.is_looked:
+        await _look(volume, door)
+
+
+async def _look(volume: Volume, door: Door) -> None:
+    newest_epoch = await _in_worker(partial(newest_epoch_in, door.reads), volume)
+    await volume.gate.opened()
+    _go_behind(volume, newest_epoch)
+    volume.tier.is_looked = True
 
 
 def _go_behind(volume: Volume, newest_epoch: int) -> None:

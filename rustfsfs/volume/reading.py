@@ -4,7 +4,7 @@ No byte leaves before its tag was verified (I12): the journal and the codec see 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import NamedTuple
 
 import trio
@@ -17,7 +17,7 @@ from rustfsfs.errors import DamagedData, IsDirectory, PackMissing, RustfsfsError
 from rustfsfs.meta import chunks, extents, inodes, objects
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.store.base import PackStore
-from rustfsfs.tiers.ahead import WINDOW_MAX, plan_ahead
+from rustfsfs.tiers.ahead import WINDOW_MAX, Range, plan_ahead
 from rustfsfs.units import KIB, MIB
 from rustfsfs.volume import coldreading, warming
 from rustfsfs.volume.attributes import touch
@@ -156,7 +156,7 @@ async def fetch(volume: Volume, parts: Sequence[Extent]) -> list[Buffer]:
 
     Called in the turn in which `parts` were looked up: their segments and packs are pinned from here on.
     """
-    with ungrouped(), pinned(volume, parts) as located:
+    with ungrouped(), pinned(volume, parts) as located, _place_to_wait(volume, located):
         if len(parts) == 1:  # a nursery and its task take 20 us and more
             return [await _fetch(volume, parts[0], located)]
         found: list[Buffer] = [b""] * len(parts)
@@ -168,6 +168,11 @@ async def fetch(volume: Volume, parts: Sequence[Extent]) -> list[Buffer]:
             for index, part in enumerate(parts):
                 nursery.start_soon(fetch_one, index, part)
         return found
+
+
+def _place_to_wait(volume: Volume, located: Mapping[int, Located]) -> AbstractContextManager[None]:
+    """One for each request that needs the network."""
+    return volume.tier.place_to_wait() if _cold(located.values()) else nullcontext()
 
 
 async def _fetch(volume: Volume, part: Extent, located: Mapping[int, Located]) -> Buffer:
@@ -338,10 +343,11 @@ async def load_ahead(volume: Volume, inode: int, start: int, end: int, workers: 
         parts = {part.base: part for part in found if not part.segment and _is_wanted(volume, part.base)}
         if parts:
             with pinned(volume, list(parts.values())) as located:
-                if cold := _cold(located.values()):
-                    volume.tier.readers[inode] = None  # from its next read on it is fetched for, far ahead
+                if _cold(located.values()):
+                    volume.tier.readers[inode] = None  # it is fetched for from now on, far ahead, and not by a worker
                     remember(volume.tier.readers)
-                    await coldreading.fetch_ahead(volume, cold)
+                    volume.ahead.wanted.append((inode, Range(start, end)))
+                    volume.wishes.ahead.set()
                     return
                 packed = [one for one in located.values() if not _is_raw(one)]
                 if not packed and (reader := volume.ahead.readers.get(inode)) is not None:

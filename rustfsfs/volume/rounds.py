@@ -15,11 +15,12 @@ from rustfsfs.tiers.placing import plan_cooling
 from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
 from rustfsfs.units import MIB
-from rustfsfs.volume import collecting, tiering
+from rustfsfs.volume import collecting, publishing, tiering
 from rustfsfs.volume.tiering import Facts
 from rustfsfs.volume.volume import Volume, log
 
 REWRITTEN_PER_ROUND = 64 * MIB
+RETRY_S = 3600.0  # of a pack that could not be brought back: each try may cost a whole pack's traffic
 UPLOADS_PER_ROUND = 64  # then everything is looked at anew: what is full now comes first
 DEMOTIONS_AT_ONCE = 20  # with one barrier
 COOLED_PER_ROUND = 64  # three or four requests each: a terabyte takes a thousand rounds, which is no hurry
@@ -37,13 +38,13 @@ class Plan(NamedTuple):
 async def plan_round(volume: Volume) -> tuple[Facts, Plan]:
     """What is due now. Changes nothing."""
     facts = await tiering.gather(volume)
-    return facts, await trio.to_thread.run_sync(_plan, volume, facts)
+    return facts, await trio.to_thread.run_sync(_plan, volume, facts, trio.current_time())
 
 
-def _plan(volume: Volume, facts: Facts) -> Plan:
+def _plan(volume: Volume, facts: Facts, now_s: float) -> Plan:
     """Blocking: seconds for hundreds of thousands of packs. `volume.tier` is only looked at."""
-    config, tier = volume.config, volume.tier
-    demotions = plan_demotion(facts.packs, facts.disks, config.demote, now_s=facts.now_s, asked=frozenset(tier.asked))
+    config, tier, unreadable = volume.config, volume.tier, {*volume.room.unreadable_packs, *volume.tier.lost}
+    demotions = plan_demotion(facts.packs, facts.disks, config.demote, now_s=facts.now_s)
     uploads = plan_uploads(
         facts.packs,
         config.protect,
@@ -58,10 +59,10 @@ def _plan(volume: Volume, facts: Facts) -> Plan:
         config.demote,
         now_s=facts.now_s,
         room_bytes=max(0, config.bucket.in_flight_bytes - sum(tier.recalling.values())),
-        under_way=set(tier.recalling),
+        under_way={*tier.recalling, *(key for key, at_s in tier.retry_s.items() if at_s > now_s)},
     )
     collections = plan_cold_collection(
-        [pack for pack in facts.packs if pack.object is not None and not pack.is_local],
+        [pack for pack in facts.packs if pack.object is not None and not pack.is_local and pack.key not in unreadable],
         ColdCollectPolicy(live_share=config.collect.live_share),
         now_s=facts.now_s,
         moved_bytes_max=REWRITTEN_PER_ROUND,
@@ -84,9 +85,7 @@ async def run_round(volume: Volume) -> bool:
     Raises CloudUnavailable, CloudRefused: the bucket is to be left alone for a while. What was done stays done.
     """
     async with volume.tier.lock:
-        tiering.door_of(volume)
-        if volume.tier.fenced is not None:
-            raise CloudRefused(volume.tier.fenced)
+        await publishing.ensure_ours(volume)
         volume.tier.round_no += 1
         facts, plan = await plan_round(volume)
         _note_backlog(volume, plan.uploads)
@@ -94,10 +93,12 @@ async def run_round(volume: Volume) -> bool:
         done = await _demote(volume, plan.demotions)
         done += await _upload(volume, facts, plan.uploads.upload[:UPLOADS_PER_ROUND])
         done += await _recall(volume, [one.key for one in plan.recalls])
-        done += await _rewrite(volume, [one.key for one in plan.rewrites])
-        done += await _cool(volume, plan.cooling)
         done += await tiering.delete_objects(volume)
-        if not done:
+        done += await _cool(volume, plan.cooling)
+        done += await _rewrite(volume, [one.key for one in plan.rewrites])
+        if done:
+            volume.tier.is_stuck = False
+        else:
             volume.tier.idle_round_no = volume.tier.round_no
         return done > 0
 
@@ -109,9 +110,11 @@ async def _rewrite(volume: Volume, keys: Sequence[PackKey]) -> int:
         async with volume.collect_lock:
             try:
                 done += await collecting.empty_pack(volume, pack, disk)
-            except NoSpace as exc:
-                log.warning("pack %d is not rewritten now: %s", pack, exc)
-                break
+            except (CloudUnavailable, CloudRefused):
+                raise
+            except (DamagedData, StoreError, NoSpace) as exc:
+                log.warning("pack %d is not rewritten: %s", pack, exc)
+                volume.room.unreadable_packs.add((pack, disk))
     return done
 
 
@@ -121,10 +124,10 @@ def _note_backlog(volume: Volume, plan: UploadPlan) -> None:
 
 
 async def _demote(volume: Volume, demotions: Sequence[Demotion]) -> int:
-    keys = [one.key for one in demotions if one.action is Action.DROP]
+    keys, before = [one.key for one in demotions if one.action is Action.DROP], volume.tier.traffic.demoted_packs
     for start in range(0, len(keys), DEMOTIONS_AT_ONCE):
         await tiering.demote(volume, keys[start : start + DEMOTIONS_AT_ONCE])
-    return len(keys)
+    return volume.tier.traffic.demoted_packs - before
 
 
 async def _upload(volume: Volume, facts: Facts, keys: Sequence[PackKey]) -> int:
@@ -166,6 +169,7 @@ async def _several(
             trouble.append(exc)
         except (DamagedData, StoreError, NoSpace) as exc:
             log.error("pack %d of disk %d could not be moved: %s", *key, exc)
+            volume.tier.retry_s[key] = trio.current_time() + RETRY_S
             volume.tier.traffic.failures += 1
             volume.tier.traffic.last_error = str(exc)
         finally:

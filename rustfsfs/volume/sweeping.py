@@ -14,7 +14,7 @@ from rustfsfs.store.base import PackStore
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import PACKS, Door, pack_key, parse_pack_key
 from rustfsfs.tiers.packs import PackKey
-from rustfsfs.volume import epochs, paths, tiering
+from rustfsfs.volume import epochs, paths, publishing, tiering
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
@@ -36,6 +36,7 @@ async def sweep(volume: Volume) -> Swept:
     Of a volume whose metadata was restored nothing is deleted: newer metadata may name what this one does not.
     """
     door = tiering.door_of(volume)
+    await publishing.ensure_ours(volume)
     await epochs.commit(volume)
     found = await trio.to_thread.run_sync(_compare, volume, door.reads, tiering.wall_s(volume))
     await volume.gate.opened()

@@ -18,6 +18,7 @@ from rustfsfs.units import MIB
 WAITING_MAX = 250  # cold reads; half of max_tasks: the others are left for what needs no network (DESIGN.md §4)
 KNOWN_MAX = 4096  # packs of which misses and busyness are remembered, readers of cold files
 RECENT_BYTES = 96 * MIB  # a window, and what is still read of the one before
+FETCHERS = 32
 THREADS = 48  # for requests; they wait, and the gates inside the buckets say how many go at once
 
 
@@ -89,17 +90,23 @@ class Tier:
     reads_s: dict[PackKey, int] = field(default_factory=dict)  # pack -> when it was read, not recorded yet
     busy: OrderedDict[PackKey, Busy] = field(default_factory=OrderedDict)  # bytes read from the bucket of late
     restores: dict[PackKey, float] = field(default_factory=dict)  # frozen packs that were asked for, and when
-    opened_s: dict[PackKey, float] = field(default_factory=dict)  # packs that take frames -> first seen, wall clock
+    first_seen_s: dict[PackKey, float] = field(default_factory=dict)  # packs the bucket has not -> when, wall clock
     unfit: dict[PackKey, str] = field(default_factory=dict)  # packs that are damaged on their disks
     lost: dict[PackKey, str] = field(default_factory=dict)  # cold packs the bucket has lost, and whose they are
     others: dict[PackKey, Known] = field(default_factory=dict)  # local packs that may lie in the bucket by others
-    asked: set[PackKey] = field(default_factory=set)  # packs that a person wants demoted
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)
+    demoting: set[PackKey] = field(default_factory=set)  # until their files are gone
+    retry_s: dict[PackKey, float] = field(
+        default_factory=dict
+    )  # cold packs that could not be had -> when to try, trio's
+    is_looked: bool = False  # whether another host goes on with the bucket, in this life
+    is_stuck: bool = False  # a waiter found that the mover makes no room; until it does
     waiting: int = 0  # cold reads
     round_no: int = 0  # of the mover's last look at everything
     idle_round_no: int = 0  # of the last one that found nothing to do
     told_s: float = -1e9  # when the log was last told that readers cannot reach the bucket
+    fetchers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(FETCHERS))  # for readers
     workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(THREADS))
     lock: trio.Lock = field(default_factory=trio.Lock)  # one round of the mover at a time
     traffic: Traffic = field(default_factory=Traffic)

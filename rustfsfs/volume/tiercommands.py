@@ -10,7 +10,17 @@ import trio
 
 from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.errors import CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing, StoreError, UsageError
+from rustfsfs.errors import (
+    CloudRefused,
+    CloudUnavailable,
+    DamagedData,
+    NoSpace,
+    ObjectFrozen,
+    ObjectMissing,
+    StoreError,
+    StoreUnavailable,
+    UsageError,
+)
 from rustfsfs.meta import entries, inodes, objects
 from rustfsfs.meta.chunks import COLD
 from rustfsfs.meta.database import Metadata
@@ -19,8 +29,8 @@ from rustfsfs.tiers import twice
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, kept
 from rustfsfs.tiers.packs import Pack, PackKey
-from rustfsfs.units import ROOT
-from rustfsfs.volume import coldreading, commands, epochs, paths, rounds, tiering
+from rustfsfs.units import ROOT, format_size
+from rustfsfs.volume import coldreading, commands, epochs, paths, rounds, tiering, watermarks
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import ensure_writable, record
@@ -258,12 +268,18 @@ async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> 
     done = 0
     for pack in packs:
         progress(done, total, "bringing packs back")
+        await volume.gate.opened()
+        if watermarks.is_above(volume, pack.size_bytes, with_margin=False):
+            raise NoSpace(
+                f"the disks would pass demote.high: {format_size(done)} of {format_size(total)} came back,"
+                " the rest stays in the bucket"
+            )
         try:
             await tiering.recall(volume, pack.key)
         except ObjectFrozen as exc:
             frozen.append(pack)
             await coldreading.ask_for_restore(volume, tiering.door_of(volume).reads, pack.key, exc)
-        except CloudUnavailable:
+        except (CloudUnavailable, CloudRefused, StoreUnavailable):
             raise
         except (ObjectMissing, DamagedData, StoreError):
             missing.append(pack.key)

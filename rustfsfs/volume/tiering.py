@@ -112,11 +112,18 @@ def _pack(volume: Volume, row: objects.PackRow, now_s: float, is_pinned: bool) -
         is_local=not row.is_cold and row.disk in volume.disks,
         object=there,
         has_holes=False,
-        sealed_s=tier.opened_s.setdefault(key, now_s) if not row.is_closed else tier.opened_s.pop(key, noted_s),
+        sealed_s=_first_seen_s(volume, key, now_s if not row.is_closed else noted_s, is_sent=there is not None),
         last_read_s=noted_s,
         is_pinned=is_pinned,
         busy=tier.busy.get(key),
     )
+
+
+def _first_seen_s(volume: Volume, key: PackKey, seen_s: float, *, is_sent: bool) -> float:
+    """Since when a pack waits for its upload: reading it changes nothing of that."""
+    if is_sent:
+        return volume.tier.first_seen_s.pop(key, seen_s)
+    return volume.tier.first_seen_s.setdefault(key, seen_s)
 
 
 def _disks(volume: Volume) -> list[Disk]:
@@ -155,7 +162,9 @@ async def record_reads(volume: Volume) -> None:
     while tier.reads_s:
         await volume.gate.opened()
         keys = list(tier.reads_s)[:READS_PER_OP]
-        record(volume, ops.PacksRead(reads=[(pack, disk, tier.reads_s.pop((pack, disk))) for pack, disk in keys]))
+        record(volume, ops.PacksRead(reads=[(pack, disk, tier.reads_s[pack, disk]) for pack, disk in keys]))
+        for key in keys:
+            del tier.reads_s[key]
         await trio.lowlevel.checkpoint()
 
 
@@ -173,8 +182,9 @@ async def upload(volume: Volume, pack: Pack) -> bool:
     placement = placement_of(pack, volume.config.bucket, now_s=wall_s(volume))
     tier.uploading[pack.key] = pack.size_bytes
     try:
+        data = await trio.to_thread.run_sync(_read_verified, volume, store, pack.key, limiter=tier.workers)
         facts = await trio.to_thread.run_sync(
-            _upload, volume, door.writes, store, pack.key, placement, limiter=tier.workers
+            _put, door.writes, data, pack.key, placement, limiter=tier.workers, abandon_on_cancel=True
         )
     except (PackMissing, StoreUnavailable) as exc:
         log.warning("pack %d on disk %d was not uploaded: %s", pack.pack, pack.disk, exc)
@@ -207,15 +217,19 @@ class DamagedPack(Exception):
     """What lies on the disk is not what was sealed: it must not take the place of anything."""
 
 
-def _upload(volume: Volume, bucket: Bucket, store: PackStore, key: PackKey, placement: Placement) -> ObjectFacts:
+def _read_verified(volume: Volume, store: PackStore, key: PackKey) -> bytes:
     """Blocking."""
-    pack, disk = key
     try:
-        data = store.read(pack, 0, store.pack_size(pack))
-        _verify(volume, store, pack, data)
+        data = store.read(key[0], 0, store.pack_size(key[0]))
+        _verify(volume, store, key[0], data)
     except DamagedData as exc:
         raise DamagedPack(str(exc)) from exc
-    name = pack_key(pack, disk)
+    return data
+
+
+def _put(bucket: Bucket, data: bytes, key: PackKey, placement: Placement) -> ObjectFacts:
+    """Blocking. Given up in the middle, the next life finds what arrived by its name."""
+    pack, name = key[0], pack_key(*key)
     try:
         return bucket.put(name, data, placement=placement)
     except ObjectExists:
@@ -263,6 +277,23 @@ async def demote(volume: Volume, keys: Iterable[PackKey]) -> int:
 
 
 async def _demote(volume: Volume, door: Door, there: list[objects.Object]) -> int:
+    """Nobody brings a pack back while it goes: its file would go after all."""
+    tier = volume.tier
+    await volume.gate.opened()
+    there = [
+        found
+        for found in there
+        if not objects.is_cold(volume.metadata, found.pack, found.disk)
+        and (found.pack, found.disk) not in {*tier.recalling, *tier.demoting}
+    ]
+    tier.demoting |= (held := {(found.pack, found.disk) for found in there})
+    try:
+        return await _demote_held(volume, door, there)
+    finally:
+        tier.demoting -= held
+
+
+async def _demote_held(volume: Volume, door: Door, there: list[objects.Object]) -> int:
     there = [found for found in there if await _is_there(volume, door, found)]
     if not there:
         return 0
@@ -281,7 +312,7 @@ def _note_demoted(volume: Volume, keys: Iterable[PackKey]) -> None:
     volume.room.looked_s = -1e9
     for key in keys:
         volume.tier.traffic.demoted_packs += 1
-        volume.tier.asked.discard(key)
+        volume.tier.first_seen_s.pop(key, None)
         volume.tier.busy.pop(key, None)
 
 
@@ -306,8 +337,18 @@ async def _drop_all(volume: Volume, door: Door, keys: Iterable[PackKey]) -> int:
 
 
 async def _is_there(volume: Volume, door: Door, found: objects.Object) -> bool:
-    """Somebody may have deleted it since: then it is put there again by a later round."""
-    return await _proved(volume, found, partial(door.writes.head, pack_key(found.pack, found.disk))) is not None
+    """And can it be read at once? Somebody may have deleted it since: then a later round puts it there again. Or a rule
+    of the bucket's owner may have frozen it: that is recorded, and its local copy stays.
+    """
+    facts = await _proved(volume, found, partial(door.writes.head, pack_key(found.pack, found.disk)))
+    if facts is None:
+        return False
+    if facts.placement.value != found.placement:
+        log.warning("pack %d of disk %d was moved to %s by the bucket", found.pack, found.disk, facts.placement.value)
+        await volume.gate.opened()
+        placement, put_s = facts.placement.value, int(facts.modified_s)
+        record(volume, ops.Reclassed(pack=found.pack, disk=found.disk, placement=placement, put_s=put_s))
+    return facts.readable
 
 
 async def _proved(volume: Volume, found: objects.Object, request: Callable[[], ObjectFacts]) -> ObjectFacts | None:
@@ -316,7 +357,7 @@ async def _proved(volume: Volume, found: objects.Object, request: Callable[[], O
     Raises CloudUnavailable, CloudRefused, ObjectFrozen.
     """
     try:
-        facts = await trio.to_thread.run_sync(request, limiter=volume.tier.workers)
+        facts = await trio.to_thread.run_sync(request, limiter=volume.tier.workers, abandon_on_cancel=True)
         if (facts.size_bytes, facts.crc64) == (found.size_bytes, int.from_bytes(found.crc64)):
             return facts
         why = "it is not what was put there"
@@ -387,7 +428,13 @@ async def recall(volume: Volume, key: PackKey) -> bool:
     door, tier = door_of(volume), volume.tier
     await volume.gate.opened()
     found, store = objects.find(volume.metadata, *key), volume.disks.get(key[1])
-    if found is None or store is None or key in tier.recalling or not objects.is_cold(volume.metadata, *key):
+    if (
+        found is None
+        or store is None
+        or key in tier.recalling
+        or key in tier.demoting
+        or not objects.is_cold(volume.metadata, *key)
+    ):
         return False
     tier.recalling[key] = found.size_bytes
     try:
@@ -428,7 +475,7 @@ async def delete_objects(volume: Volume) -> int:
     door, deleted = door_of(volume), 0
     while keys := await _free_to_go(volume):
         names = [pack_key(*key) for key in keys]
-        await trio.to_thread.run_sync(door.writes.delete, names, limiter=volume.tier.workers)
+        await trio.to_thread.run_sync(door.writes.delete, names, limiter=volume.tier.workers, abandon_on_cancel=True)
         await volume.gate.opened()
         record(volume, ops.ObjectsDeleted(packs=keys))
         deleted += len(keys)
@@ -444,8 +491,8 @@ async def _free_to_go(volume: Volume) -> list[PackKey]:
     oldest_seq = min([*seqs, volume.pins.snapshot_seq, volume.pins.published_seq, volume.activity.committed_seq])
     return [
         (pack, disk)
-        for pack, disk, seq in objects.doomed(volume.metadata, OBJECTS_AT_ONCE)
-        if seq <= oldest_seq and (pack, disk) not in volume.pins.packs and (pack, disk) not in volume.tier.uploading
+        for pack, disk, _seq in objects.doomed(volume.metadata, OBJECTS_AT_ONCE, until_seq=oldest_seq)
+        if (pack, disk) not in volume.pins.packs and (pack, disk) not in volume.tier.uploading
     ]
 
 

@@ -35,7 +35,7 @@ def mover_works(volume: Volume) -> bool:
 
 async def wait_below(volume: Volume, size_bytes: int, *, with_margin: bool = False) -> None:
     """Return once there is room below the high watermark, or when the mover cannot make any."""
-    if volume.tier.door is None:
+    if volume.tier.door is None or volume.tier.is_stuck:
         return
     round_no, seen, since_s = volume.tier.round_no, _progress(volume), trio.current_time()
     while mover_works(volume) and is_above(volume, size_bytes, with_margin=with_margin):
@@ -43,7 +43,8 @@ async def wait_below(volume: Volume, size_bytes: int, *, with_margin: bool = Fal
         if _progress(volume) != seen:
             seen, since_s = _progress(volume), trio.current_time()
         if trio.current_time() - since_s > NO_PROGRESS_S_MAX or volume.tier.idle_round_no > round_no:
-            break  # there is nothing to demote: the disk is full of something else, say
+            volume.tier.is_stuck = True  # the disk is full of something else, say: nobody waits until that changes
+            break
         await trio.sleep(0.05)
     await volume.gate.opened()
 

@@ -264,15 +264,19 @@ async def test_what_lives_of_a_cold_pack_is_written_to_a_disk_and_its_object_goe
         assert findings(volume) == []
 
 
-async def test_on_a_disk_that_is_full_of_something_else_nobody_waits_long(tmp_path: Path) -> None:
+async def test_on_a_disk_that_is_full_of_something_else_nobody_waits_long(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
     full = Config(demote=DemotePolicy(high=0.00002, low=0.00001))
     async with opened_with(format_in(tmp_path / "v"), MemBucket(), config=full) as volume:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run_mover, volume)
-            assert watermarks.is_above(volume, 0, with_margin=False)
-            with trio.fail_after(10):
-                await watermarks.wait_below(volume, 0)
-            nursery.cancel_scope.cancel()
+        await nursery.start(run_mover, volume)
+        assert watermarks.is_above(volume, 0, with_margin=False)
+        with trio.fail_after(10):
+            await watermarks.wait_below(volume, 0)
+        assert volume.tier.is_stuck
+        with trio.fail_after(0.02):
+            await watermarks.wait_below(volume, 0)
+        nursery.cancel_scope.cancel()
 
 
 async def test_when_the_bucket_does_not_answer_nobody_waits_for_it(tmp_path: Path) -> None:
@@ -282,3 +286,41 @@ async def test_when_the_bucket_does_not_answer_nobody_waits_for_it(tmp_path: Pat
         volume.tier.door.breaker.leave(Verdict.FAILED, was_probe=False, error="cut")
         with trio.fail_after(1):
             await watermarks.wait_below(volume, 0)
+
+
+async def test_a_pack_that_its_owner_froze_keeps_its_local_copy(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        await rounds.run_round(volume)
+        for key, found in bucket.objects.items():
+            bucket.objects[key] = replace(found, placement=Placement.ARCHIVE)
+        keys = [pack.key for pack in (await tiering.gather(volume)).packs]
+        assert await tiering.demote(volume, keys) == 0
+        assert packs_in(volume)
+        known = objects.find(volume.metadata, *keys[0])
+        assert known is not None and known.placement == "Archive"
+        assert await contents(volume, inode) == DATA
+
+
+async def test_while_a_pack_goes_nobody_brings_it_back(tmp_path: Path) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        await sealed(volume, b"f", DATA)
+        (key,) = await all_demoted(volume)
+        volume.tier.demoting.add(key)
+        assert not await tiering.recall(volume, key)
+        volume.tier.demoting.clear()
+        assert await tiering.recall(volume, key)
+        volume.tier.recalling[key] = 1
+        assert await tiering.demote(volume, [key]) == 0
+
+
+async def test_an_unreadable_pack_does_not_end_a_round(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        (key,) = await all_demoted(volume)
+        for name, found in bucket.objects.items():
+            bucket.objects[name] = replace(found, placement=Placement.ARCHIVE)
+        assert await rounds._rewrite(volume, [key]) == 0
+        assert key in volume.room.unreadable_packs
