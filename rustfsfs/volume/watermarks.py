@@ -3,6 +3,8 @@
 When the bucket does not answer nobody waits: local work goes on as without one, up to the last free byte.
 """
 
+from collections.abc import Callable
+
 import trio
 
 from rustfsfs.units import MIB
@@ -35,10 +37,15 @@ def mover_works(volume: Volume) -> bool:
 
 async def wait_below(volume: Volume, size_bytes: int, *, with_margin: bool = False) -> None:
     """Return once there is room below the high watermark, or when the mover cannot make any."""
+    await wait_while(volume, lambda: is_above(volume, size_bytes, with_margin=with_margin))
+
+
+async def wait_while(volume: Volume, is_full: Callable[[], bool]) -> None:
+    """Return once that is over, or when the mover cannot change it."""
     if volume.tier.door is None:
         return
     seen, since_s = _progress(volume), trio.current_time()
-    while mover_works(volume) and is_above(volume, size_bytes, with_margin=with_margin):
+    while mover_works(volume) and is_full():
         volume.wishes.tier.set()
         if _progress(volume) != seen:
             seen, since_s = _progress(volume), trio.current_time()
@@ -48,5 +55,6 @@ async def wait_below(volume: Volume, size_bytes: int, *, with_margin: bool = Fal
     await volume.gate.opened()
 
 
-def _progress(volume: Volume) -> tuple[int, int]:
-    return volume.tier.traffic.uploaded_packs, volume.tier.traffic.demoted_packs
+def _progress(volume: Volume) -> tuple[int, int, int]:
+    traffic = volume.tier.traffic
+    return traffic.uploaded_packs, traffic.demoted_packs, volume.activity.sealed_bytes
