@@ -9,20 +9,29 @@ import trio
 
 from rustfsfs.units import MIB
 from rustfsfs.volume.volume import Volume
+from rustfsfs.world import Space
 
 MARGIN_MAX = 128 * MIB  # journal segments come in pieces of 64 MiB
-MARGIN_SHARE = 0.05
+MARGIN_SHARE = 0.1  # of a tiny disk
 NO_PROGRESS_S_MAX = 30.0
+
+
+def margin_bytes(space: Space) -> int:
+    """Left below the watermark, for what journal and database take before anybody looks again.
+
+    The mover keeps it free too: or writers would wait there for somebody who has nothing to do.
+    """
+    return min(MARGIN_MAX, int(space.usable_bytes * MARGIN_SHARE))
 
 
 def is_above(volume: Volume, size_bytes: int, *, with_margin: bool) -> bool:
     """Would every disk be above its high watermark with so many bytes more?
 
-    with_margin   for what the journal takes before anybody looks again
+    with_margin   of writers; the sealer, who ends what they wait for, goes on further
     """
     for disk in volume.disks.values():
         space = disk.space()
-        margin = min(MARGIN_MAX, int(space.usable_bytes * MARGIN_SHARE)) if with_margin else 0
+        margin = margin_bytes(space) // (1 if with_margin else 4)
         limit_bytes = int(space.usable_bytes * volume.config.demote.high) - margin
         if space.used_bytes + size_bytes <= limit_bytes:
             return False
