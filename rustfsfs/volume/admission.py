@@ -66,6 +66,8 @@ async def admit(volume: Volume, size_bytes: int) -> None:
         look(volume)
     if volume.room.is_above_high and size_bytes >= CONTENTS_MIN and volume.room.waiting < WAITING_MAX:
         await _wait_for_mover(volume)
+    if not fits(volume, size_bytes) and volume.room.waiting < WAITING_MAX:
+        await _wait_until_it_fits(volume, size_bytes)
     if not fits(volume, size_bytes):
         await _make_room(volume, size_bytes)
 
@@ -94,6 +96,22 @@ async def _wait_for_mover(volume: Volume) -> None:
     finally:
         volume.room.waiting -= 1
     look(volume)
+
+
+async def _wait_until_it_fits(volume: Volume, size_bytes: int) -> None:
+    """What is hot counts as if it were in packs already, and may be more than a disk at its watermark has left."""
+
+    def is_full() -> bool:
+        if trio.current_time() - volume.room.looked_s > LOOK_EVERY_S:
+            look(volume)
+        return not fits(volume, size_bytes)
+
+    volume.wishes.seal.set()
+    volume.room.waiting += 1
+    try:
+        await watermarks.wait_while(volume, is_full)
+    finally:
+        volume.room.waiting -= 1
 
 
 async def _wait_for_commit(volume: Volume) -> None:

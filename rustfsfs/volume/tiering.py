@@ -37,7 +37,7 @@ from rustfsfs.tiers import twice
 from rustfsfs.tiers.packs import BucketObject, Disk, Pack, PackKey
 from rustfsfs.tiers.placing import placement_of
 from rustfsfs.units import MIB, PackNo
-from rustfsfs.volume import elsewhere, packing, paths
+from rustfsfs.volume import elsewhere, packing, paths, watermarks
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
@@ -127,13 +127,14 @@ def _first_seen_s(volume: Volume, key: PackKey, seen_s: float, *, is_sent: bool)
 
 
 def _disks(volume: Volume) -> list[Disk]:
-    """What is still to be sealed will lie on them, and what comes back."""
+    """What is still to be sealed will lie on them, what comes back, and what nobody looks after."""
     found = []
     hot_bytes = volume.metadata.running.hot_bytes * volume.header.copies
     for number, disk in volume.disks.items():
         space = disk.space()
         growing_bytes = sum(size for key, size in volume.tier.recalling.items() if key[1] == number)
-        found.append(Disk(number, space.usable_bytes, space.used_bytes, growing_bytes + hot_bytes // len(volume.disks)))
+        growing_bytes += hot_bytes // len(volume.disks) + watermarks.margin_bytes(space)
+        found.append(Disk(number, space.usable_bytes, space.used_bytes, growing_bytes))
     return found
 
 

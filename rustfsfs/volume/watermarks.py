@@ -3,24 +3,35 @@
 When the bucket does not answer nobody waits: local work goes on as without one, up to the last free byte.
 """
 
+from collections.abc import Callable
+
 import trio
 
 from rustfsfs.units import MIB
 from rustfsfs.volume.volume import Volume
+from rustfsfs.world import Space
 
 MARGIN_MAX = 128 * MIB  # journal segments come in pieces of 64 MiB
-MARGIN_SHARE = 0.05
+MARGIN_SHARE = 0.1  # of a tiny disk
 NO_PROGRESS_S_MAX = 30.0
+
+
+def margin_bytes(space: Space) -> int:
+    """Left below the watermark, for what journal and database take before anybody looks again.
+
+    The mover keeps it free too: or writers would wait there for somebody who has nothing to do.
+    """
+    return min(MARGIN_MAX, int(space.usable_bytes * MARGIN_SHARE))
 
 
 def is_above(volume: Volume, size_bytes: int, *, with_margin: bool) -> bool:
     """Would every disk be above its high watermark with so many bytes more?
 
-    with_margin   for what the journal takes before anybody looks again
+    with_margin   of writers; the sealer, who ends what they wait for, goes on further
     """
     for disk in volume.disks.values():
         space = disk.space()
-        margin = min(MARGIN_MAX, int(space.usable_bytes * MARGIN_SHARE)) if with_margin else 0
+        margin = margin_bytes(space) // (1 if with_margin else 4)
         limit_bytes = int(space.usable_bytes * volume.config.demote.high) - margin
         if space.used_bytes + size_bytes <= limit_bytes:
             return False
@@ -35,19 +46,26 @@ def mover_works(volume: Volume) -> bool:
 
 async def wait_below(volume: Volume, size_bytes: int, *, with_margin: bool = False) -> None:
     """Return once there is room below the high watermark, or when the mover cannot make any."""
+    await wait_while(volume, lambda: is_above(volume, size_bytes, with_margin=with_margin))
+
+
+async def wait_while(volume: Volume, is_full: Callable[[], bool]) -> None:
+    """Return once that is over, or when the mover cannot change it."""
     if volume.tier.door is None or volume.tier.is_stuck:
         return
     round_no, seen, since_s = volume.tier.round_no, _progress(volume), trio.current_time()
-    while mover_works(volume) and is_above(volume, size_bytes, with_margin=with_margin):
+    while mover_works(volume) and is_full():
         volume.wishes.tier.set()
         if _progress(volume) != seen:
             seen, since_s = _progress(volume), trio.current_time()
-        if trio.current_time() - since_s > NO_PROGRESS_S_MAX or volume.tier.idle_round_no > round_no:
+        is_idle = volume.tier.idle_round_no > round_no and not volume.metadata.running.hot_bytes  # nothing comes either
+        if is_idle or trio.current_time() - since_s > NO_PROGRESS_S_MAX:
             volume.tier.is_stuck = True  # the disk is full of something else, say: nobody waits until that changes
             break
         await trio.sleep(0.05)
     await volume.gate.opened()
 
 
-def _progress(volume: Volume) -> tuple[int, int]:
-    return volume.tier.traffic.uploaded_packs, volume.tier.traffic.demoted_packs
+def _progress(volume: Volume) -> tuple[int, int, int]:
+    traffic = volume.tier.traffic
+    return traffic.uploaded_packs, traffic.demoted_packs, volume.activity.sealed_bytes

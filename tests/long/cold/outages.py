@@ -14,7 +14,7 @@ from tests.long.cold.place import ColdVolume, Server, cold_volume, folder, wait_
 
 PAIRS, LEG_S, LONG_S = 5, 20.0, 120.0
 RATIO_MIN = 0.85
-FILE_SIZE, KEPT = 8 * MIB, 24
+FILE_SIZE, KEPT, STAYS_EVERY = 8 * MIB, 24, 40
 DRAINED_S_MAX = 300.0
 CONFIG = """
 [seal]
@@ -25,7 +25,7 @@ within = "2s"
 
 
 class Load:
-    """Writes files with fsync, reads others back that are on the disks, and deletes the oldest."""
+    """Writes files with fsync, reads others back that are on the disks, and deletes the oldest, but for a few."""
 
     def __init__(self, volume: ColdVolume) -> None:
         self._volume = volume
@@ -52,7 +52,9 @@ class Load:
         finally:
             os.close(fd)
         self._files.append((name, data))
-        if len(self._files) > KEPT:
+        if self._count % STAYS_EVERY == 0:
+            self._files.pop()
+        elif len(self._files) > KEPT:
             (self._volume.point / self._files.pop(0)[0]).unlink()
 
     def _read(self) -> None:
@@ -89,7 +91,7 @@ def drained(volume: ColdVolume) -> bool:
 
 def check(scale: float) -> str:
     leg_s, ratios = max(4.0, LEG_S * scale), list[float]()
-    with folder(need_bytes=1500 * MIB) as base:
+    with folder(need_bytes=int(4000 * MIB * scale)) as base:
         server = Server(base / "oss")
         try:
             with cold_volume(base, server, config=CONFIG) as volume:

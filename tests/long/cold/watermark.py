@@ -4,12 +4,13 @@ import os
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rustfsfs.units import GIB, MIB
 from tests.long.cold.place import cold_volume, folder
 from tests.mounted import small_disk
-from tests.oss_server import Kind, serving
+from tests.oss_server import Kind, Network, serving
 
 DISK = 2 * GIB
 TIMES = 3
@@ -17,6 +18,8 @@ HIGH, LOW = 0.9, 0.8
 SAMPLE_EVERY_S = 0.005
 PIECE = MIB
 STALL_S_MAX = 30.0
+WRITERS = 3
+NETWORK = Network(latency_s=0.030, total_bytes_s=60e6)  # less than three writers bring: they have to slow down
 
 
 class Watch(threading.Thread):
@@ -45,6 +48,10 @@ def sizes(total_bytes: int) -> list[int]:
     while sum(found) < total_bytes:
         found.append(int(draw.expovariate(1 / draw.choice([20_000, 500_000, 20_000_000]))) + 1)
     return found
+
+
+def path_of(root: Path, number: int) -> Path:
+    return root / f"d{number // 200}" / f"f{number}"
 
 
 def write(path: Path, number: int, size: int) -> float:
@@ -76,21 +83,22 @@ def check(scale: float) -> str:
         serving(base / "oss") as oss,
         cold_volume(disk, oss, config=f'[demote]\nhigh = {HIGH}\nlow = {LOW}\n[cache]\ndisk = "64MiB"\n') as volume,
     ):
-        watch, wanted, slowest_s = Watch(disk), sizes(TIMES * disk_bytes), 0.0
+        watch, wanted = Watch(disk), sizes(TIMES * disk_bytes)
+        oss.network = NETWORK
         watch.start()
         began_s = time.monotonic()
         try:
-            for number, size in enumerate(wanted):
-                if number % 200 == 0:
-                    (volume.point / f"d{number // 200}").mkdir()
-                slowest_s = max(slowest_s, write(volume.point / f"d{number // 200}" / f"f{number}", number, size))
+            for number in range(0, len(wanted), 200):
+                (volume.point / f"d{number // 200}").mkdir()
+            with ThreadPoolExecutor(WRITERS) as pool:
+                slowest_s = max(pool.map(lambda one: write(path_of(volume.point, one[0]), *one), enumerate(wanted)))
             took_s = time.monotonic() - began_s
             time.sleep(5)
             volume.seal()
             time.sleep(5)
             written = watch.highest
             for number, size in enumerate(wanted):
-                path = volume.point / f"d{number // 200}" / f"f{number}"
+                path = path_of(volume.point, number)
                 assert same(path, number, size), f"{path} is not what was written"
         finally:
             watch.end()

@@ -1,0 +1,79 @@
+"""Writers and the mover agree on when a disk is full, and who waits for the mover hears no ENOSPC."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from rustfsfs import ops
+from rustfsfs.errors import NoSpace
+from rustfsfs.store.breaker import Breaker, BreakerPolicy
+from rustfsfs.store.cold import Door
+from rustfsfs.units import MIB
+from rustfsfs.volume import admission, tiering, watermarks
+from rustfsfs.volume.recording import record
+from rustfsfs.volume.volume import Volume
+from rustfsfs.world import Space
+from tests.crash.disk import CrashFiles
+from tests.store.membucket import MemBucket
+from tests.volume.in_memory import new_volume
+
+DISK = 256 * MIB
+
+
+class Filled(CrashFiles):
+    """A disk that is as full as a test says."""
+
+    free_bytes = DISK // 2
+
+    def space(self, path: str) -> Space:
+        return Space(DISK, self.free_bytes, 1 << 20, 1 << 19, read_only=False)
+
+
+def with_bucket(volume: Volume) -> None:
+    record(volume, ops.AttachBucket())
+    mem, breaker = MemBucket(), Breaker(policy=BreakerPolicy(), clock_s=trio.current_time)
+    volume.tier.door = Door(reads=mem, writes=mem, breaker=breaker)
+
+
+@pytest.mark.parametrize("free_mib", [10, 25, 26, 30, 40, 50, 52, 60])
+async def test_where_writers_wait_the_mover_has_something_to_do(tmp_path: Path, free_mib: int) -> None:
+    files = Filled()
+    async with new_volume(tmp_path, files) as volume:
+        with_bucket(volume)
+        files.free_bytes = free_mib * MIB
+        (disk,) = (await tiering.gather(volume)).disks
+        waits = watermarks.is_above(volume, 0, with_margin=True)
+        assert waits == (disk.above_bytes(volume.config.demote.high) > 0)
+        assert waits == (free_mib < 52)  # a fifth: the watermark, and as much again
+
+
+async def test_what_does_not_fit_yet_waits_for_the_mover(tmp_path: Path, autojump_clock: MockClock) -> None:
+    files = Filled()
+    async with new_volume(tmp_path, files) as volume:
+        with_bucket(volume)
+        files.free_bytes = 60 * MIB  # below the watermark, and yet
+
+        async def moves() -> None:
+            for _ in range(4):
+                await trio.sleep(20.0)
+                volume.tier.traffic.uploaded_packs += 1
+            files.free_bytes = 100 * MIB
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(moves)
+            began_s = trio.current_time()
+            await admission.admit(volume, 70 * MIB)
+            assert trio.current_time() - began_s == pytest.approx(80.0, abs=1.0)
+
+
+async def test_a_mover_that_can_do_nothing_is_not_waited_for(tmp_path: Path, autojump_clock: MockClock) -> None:
+    files = Filled()
+    async with new_volume(tmp_path, files) as volume:
+        with_bucket(volume)
+        files.free_bytes = 60 * MIB
+        began_s = trio.current_time()
+        with pytest.raises(NoSpace):
+            await admission.admit(volume, 70 * MIB)
+        assert trio.current_time() - began_s == pytest.approx(watermarks.NO_PROGRESS_S_MAX, abs=1.0)
