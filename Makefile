@@ -8,7 +8,7 @@ PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-c
 BENCH_PACKAGES := bindfs e2fsprogs git gocryptfs restic tar
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps apps-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop oss-server clean
+.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps apps-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop demo-oss oss-server clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -84,6 +84,9 @@ demo: setup  ## format, mount, fill, measure, remount and compare a volume in ./
 
 demo-stop:  ## unmount the demo
 	@if [ -x $(PY) ]; then $(PY) -m rustfsfs.demo stop demo; else echo "There is no demo."; fi
+
+demo-oss: setup  ## the cold tier on a server of its own: attach, copy, demote, read back; requests and bytes; cleans up
+	@$(PY) -m tests.oss_server.demo
 
 oss-server: setup  ## an OSS-compatible server on loopback, to try the cold tier without an account: DIR=, PORT=, ARGS= (Ctrl-C ends it)
 	@$(PY) -m tests.oss_server --dir $(or $(DIR),.results/oss) --port $(or $(PORT),0) $(ARGS)

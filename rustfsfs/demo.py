@@ -71,7 +71,7 @@ def remove(base: Path) -> None:
 
 def make(volume: Path, point: Path, key: Path) -> None:
     source = Path(sysconfig.get_path("stdlib"))
-    _write_key(key)
+    write_key(key)
     point.mkdir(exist_ok=True)
     print(f"1. Formatting {volume}")
     rustfsfs("format", str(volume), "--key-file", str(key), "--recovery-key-file", str(key.with_name("recovery-key")))
@@ -90,7 +90,7 @@ def make(volume: Path, point: Path, key: Path) -> None:
     print(f"   {count:,} files are the same, byte for byte.")
 
 
-def _write_key(key: Path) -> None:
+def write_key(key: Path) -> None:
     if not key.exists():
         fd = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "wb") as file:

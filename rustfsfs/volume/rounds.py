@@ -97,7 +97,7 @@ async def run_round(volume: Volume) -> bool:
         done += await _cool(volume, plan.cooling)
         done += await _rewrite(volume, [one.key for one in plan.rewrites])
         if done:
-            volume.tier.is_stuck = False
+            volume.room.gave_up_s = -1e9  # it is worth waiting for it again
         else:
             volume.tier.idle_round_no = volume.tier.round_no
         return done > 0

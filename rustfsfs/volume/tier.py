@@ -101,7 +101,6 @@ class Tier:
         default_factory=dict
     )  # cold packs that could not be had -> when to try, trio's
     is_looked: bool = False  # whether another host goes on with the bucket, in this life
-    is_stuck: bool = False  # a waiter found that the mover makes no room; until it does
     waiting: int = 0  # cold reads
     round_no: int = 0  # of the mover's last look at everything
     idle_round_no: int = 0  # of the last one that found nothing to do

@@ -88,6 +88,7 @@ class Room:
     made_s: float = -1e9  # when room was last made by collecting
     making: trio.Lock = field(default_factory=trio.Lock)  # held while it is
     waiting: int = 0  # requests held by backpressure
+    gave_up_s: float = -1e9  # when the mover was last waited for in vain
     is_above_high: bool = False  # all disks, when last looked at; of a volume with a bucket
     unreadable_packs: set[tuple[int, int]] = field(default_factory=set)  # (pack, disk): collecting them is no use
     ballast_bytes: int = 0  # of the file that is given up when the disk is full; 0: given up

@@ -14,6 +14,7 @@ from rustfsfs.world import Space
 MARGIN_MAX = 128 * MIB  # journal segments come in pieces of 64 MiB
 MARGIN_SHARE = 0.1  # of a tiny disk
 NO_PROGRESS_S_MAX = 30.0
+GIVEN_UP_S = 300.0
 
 
 def margin_bytes(space: Space) -> int:
@@ -28,14 +29,23 @@ def is_above(volume: Volume, size_bytes: int, *, with_margin: bool) -> bool:
     """Would every disk be above its high watermark with so many bytes more?
 
     with_margin   of writers; the sealer, who ends what they wait for, goes on further
+
+    A disk that others have filled is no reason to wait: with all of ours gone it would be above yet.
     """
+    ours_bytes = _movable_bytes(volume)
     for disk in volume.disks.values():
         space = disk.space()
         margin = margin_bytes(space) // (1 if with_margin else 4)
         limit_bytes = int(space.usable_bytes * volume.config.demote.high) - margin
-        if space.used_bytes + size_bytes <= limit_bytes:
+        if space.used_bytes + size_bytes <= limit_bytes or space.used_bytes - ours_bytes > limit_bytes:
             return False
     return bool(volume.disks)
+
+
+def _movable_bytes(volume: Volume) -> int:
+    """What could be in the bucket only, at the most: of all disks, so that with several somebody may wait in vain."""
+    running = volume.metadata.running
+    return running.pack_bytes - running.cold_bytes + volume.journal.used_bytes
 
 
 def mover_works(volume: Volume) -> bool:
@@ -45,13 +55,18 @@ def mover_works(volume: Volume) -> bool:
 
 
 async def wait_below(volume: Volume, size_bytes: int, *, with_margin: bool = False) -> None:
-    """Return once there is room below the high watermark, or when the mover cannot make any."""
+    """Return once there is room below the high watermark, or when the mover cannot make any.
+
+    Where it could not, as with much that is pinned, nobody waits for it again for a while.
+    """
+    if trio.current_time() - volume.room.gave_up_s < GIVEN_UP_S:
+        return
     await wait_while(volume, lambda: is_above(volume, size_bytes, with_margin=with_margin))
 
 
 async def wait_while(volume: Volume, is_full: Callable[[], bool]) -> None:
     """Return once that is over, or when the mover cannot change it."""
-    if volume.tier.door is None or volume.tier.is_stuck:
+    if volume.tier.door is None:
         return
     round_no, seen, since_s = volume.tier.round_no, _progress(volume), trio.current_time()
     while mover_works(volume) and is_full():
@@ -60,7 +75,7 @@ async def wait_while(volume: Volume, is_full: Callable[[], bool]) -> None:
             seen, since_s = _progress(volume), trio.current_time()
         is_idle = volume.tier.idle_round_no > round_no and not volume.metadata.running.hot_bytes  # nothing comes either
         if is_idle or trio.current_time() - since_s > NO_PROGRESS_S_MAX:
-            volume.tier.is_stuck = True  # the disk is full of something else, say: nobody waits until that changes
+            volume.room.gave_up_s = trio.current_time()
             break
         await trio.sleep(0.05)
     await volume.gate.opened()

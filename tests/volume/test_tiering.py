@@ -14,7 +14,6 @@ from rustfsfs.errors import CloudUnavailable, DamagedData
 from rustfsfs.meta import chunks, objects
 from rustfsfs.store.breaker import Verdict
 from rustfsfs.store.cold import pack_key
-from rustfsfs.tasks.mover import run_mover
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.volume import checking, collecting, names, rounds, scrubbing, tiering, watermarks
 from rustfsfs.volume.recording import record
@@ -262,21 +261,6 @@ async def test_what_lives_of_a_cold_pack_is_written_to_a_disk_and_its_object_goe
         assert bucket.objects == {}
         assert await contents(volume, inode) == DATA
         assert findings(volume) == []
-
-
-async def test_on_a_disk_that_is_full_of_something_else_nobody_waits_long(
-    tmp_path: Path, nursery: trio.Nursery
-) -> None:
-    full = Config(demote=DemotePolicy(high=0.00002, low=0.00001))
-    async with opened_with(format_in(tmp_path / "v"), MemBucket(), config=full) as volume:
-        await nursery.start(run_mover, volume)
-        assert watermarks.is_above(volume, 0, with_margin=False)
-        with trio.fail_after(10):
-            await watermarks.wait_below(volume, 0)
-        assert volume.tier.is_stuck
-        with trio.fail_after(0.02):
-            await watermarks.wait_below(volume, 0)
-        nursery.cancel_scope.cancel()
 
 
 async def test_when_the_bucket_does_not_answer_nobody_waits_for_it(tmp_path: Path) -> None:

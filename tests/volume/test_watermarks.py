@@ -43,6 +43,7 @@ async def test_where_writers_wait_the_mover_has_something_to_do(tmp_path: Path, 
     async with new_volume(tmp_path, files) as volume:
         with_bucket(volume)
         files.free_bytes = free_mib * MIB
+        volume.metadata.running.pack_bytes = DISK  # ours is what fills it
         (disk,) = (await tiering.gather(volume)).disks
         waits = watermarks.is_above(volume, 0, with_margin=True)
         assert waits == (disk.above_bytes(volume.config.demote.high) > 0)
@@ -77,3 +78,20 @@ async def test_a_mover_that_can_do_nothing_is_not_waited_for(tmp_path: Path, aut
         with pytest.raises(NoSpace):
             await admission.admit(volume, 70 * MIB)
         assert trio.current_time() - began_s == pytest.approx(watermarks.NO_PROGRESS_S_MAX, abs=1.0)
+
+
+@pytest.mark.parametrize("ours_mib", [0, 10, 200])
+async def test_nobody_waits_for_a_disk_that_others_have_filled(
+    tmp_path: Path, autojump_clock: MockClock, ours_mib: int
+) -> None:
+    files = Filled()
+    async with new_volume(tmp_path, files) as volume:
+        with_bucket(volume)
+        files.free_bytes = 10 * MIB
+        volume.metadata.running.pack_bytes = ours_mib * MIB
+        took_s = []
+        for _ in range(3):
+            began_s = trio.current_time()
+            await watermarks.wait_below(volume, 4096, with_margin=True)
+            took_s.append(round(trio.current_time() - began_s))
+        assert took_s == ([30, 0, 0] if ours_mib == 200 else [0, 0, 0])  # a mover that is stuck is waited for once

@@ -6,6 +6,7 @@ PARTS="whole speed" chooses some; SCALE=0.1 makes all of them smaller: quick, an
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 
 from tests.conftest import can_mount
@@ -48,9 +49,11 @@ def work(suite: Suite) -> None:
         try:
             said = PARTS[name](scale)
             suite.count(parts=1)
-        except AssertionError as exc:
+        except Exception as exc:  # the other parts have their turn
             failed.append(name)
             said = f"FAILED: {exc}"
+            if not isinstance(exc, AssertionError):
+                traceback.print_exc()
         print(f"{name} ({time.monotonic() - began_s:.0f} s): {said}", flush=True)
     assert not failed, f"{', '.join(failed)} of the parts"
 
