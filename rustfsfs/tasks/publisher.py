@@ -38,9 +38,10 @@ async def _publish(volume: Volume) -> float:
     try:
         await publishing.publish(volume)
     except (RustfsfsError, OSError) as exc:
-        if volume.tier.published.trouble != str(exc):
+        published, kind = volume.tier.published, type(exc).__name__  # its text differs each time: ids of requests
+        if published.trouble_kind != kind:
             log.error("the bucket has not got the newest metadata, it is tried again every minute: %s", exc)
-        volume.tier.published.trouble = str(exc)
+        published.trouble, published.trouble_kind = str(exc), kind
         return AGAIN_S
-    volume.tier.published.trouble = ""
+    volume.tier.published.trouble = volume.tier.published.trouble_kind = ""
     return volume.config.bucket.metadata_interval_s
