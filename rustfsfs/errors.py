@@ -183,3 +183,14 @@ class InUse(OpeningError):
 
 class MachineTrouble(OpeningError):
     exit_code = 6
+
+
+def without_frames(exc: BaseException) -> BaseException:
+    """The same error, to be kept: the frames of its tracebacks hold what was worked on, megabytes of it perhaps, and
+    form cycles with it that only a full collection would free.
+    """
+    link: BaseException | None = exc
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return exc

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 import trio
 
-from rustfsfs.errors import RustfsfsError
+from rustfsfs.errors import RustfsfsError, without_frames
 from rustfsfs.tasks.waiting import wait_for_wish
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
@@ -40,13 +40,14 @@ async def _first(volume: Volume) -> float:
 
 async def _publish(volume: Volume) -> float:
     """Seconds until the next attempt."""
-    published = volume.tier.published
     try:
         await publishing.publish(volume)
     except (RustfsfsError, OSError) as exc:
-        if published.trouble != str(exc):
+        published, kind = volume.tier.published, type(exc).__name__  # its text differs each time: ids of requests
+        if published.trouble_kind != kind:
             log.error("the bucket has not got the newest metadata, it is tried again every minute: %s", exc)
-        published.trouble = str(exc)
+        published.trouble, published.trouble_kind = str(exc), kind
+        without_frames(exc)  # they hold a part of the copy
         return AGAIN_S
-    volume.tier.published.trouble = ""
+    volume.tier.published.trouble = volume.tier.published.trouble_kind = ""
     return volume.config.bucket.metadata_interval_s

@@ -6,7 +6,15 @@ from typing import NamedTuple
 import trio
 
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, NoSpace, RustfsfsError, StoreError
+from rustfsfs.errors import (
+    CloudRefused,
+    CloudUnavailable,
+    DamagedData,
+    NoSpace,
+    RustfsfsError,
+    StoreError,
+    without_frames,
+)
 from rustfsfs.tiers import cold_collect
 from rustfsfs.tiers.cold_collect import ColdCollectPolicy, Collection, plan_cold_collection
 from rustfsfs.tiers.demote import Action, Demotion, plan_demotion
@@ -166,8 +174,10 @@ async def _several(
         try:
             done += bool(await work(key))
         except (CloudUnavailable, CloudRefused) as exc:
+            without_frames(exc)  # they hold a pack
             trouble.append(exc)
         except (DamagedData, StoreError, NoSpace) as exc:
+            without_frames(exc)
             log.error("pack %d of disk %d could not be moved: %s", *key, exc)
             volume.tier.retry_s[key] = trio.current_time() + RETRY_S
             volume.tier.traffic.failures += 1

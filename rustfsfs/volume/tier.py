@@ -72,6 +72,7 @@ class Published:
     local_packs: int = 0
     local_bytes: int = 0
     trouble: str = ""  # why it is late
+    trouble_kind: str = ""  # of what the log has been told
 
 
 @dataclass(slots=True)

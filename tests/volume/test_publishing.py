@@ -18,6 +18,7 @@ from rustfsfs.store import manifest as layout
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import HEADER, pack_key
 from rustfsfs.store.wrapper import WrappedBucket
+from rustfsfs.tasks.publisher import run_publisher
 from rustfsfs.units import KIB
 from rustfsfs.volume import collecting, epochs, names, publishing, reaping, rounds, snapshots, tiering
 from rustfsfs.volume.keys import add_slot
@@ -277,6 +278,28 @@ class Hanging(WrappedBucket):
     def _request(self, send: Callable[[], T], *, up_bytes: int = 0, down_bytes: int = 0) -> T:
         assert self.go.wait(30)
         raise CloudUnavailable("too late")
+
+
+async def test_an_outage_is_told_once_however_its_errors_differ(
+    tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        through(volume, failing := Failing(MemBucket()))
+        with trio.move_on_after(600):
+            await run_publisher(volume)
+        volume.tier.door = None
+    assert failing.count > 5
+    assert caplog.text.count("tried again every minute") == 1
+
+
+class Failing(WrappedBucket):
+    """Each time with another request id."""
+
+    count = 0
+
+    def _request(self, send: Callable[[], T], *, up_bytes: int = 0, down_bytes: int = 0) -> T:
+        self.count += 1
+        raise CloudUnavailable(f"cannot answer now, request {self.count}")
 
 
 async def test_at_unmount_what_changed_is_published(tmp_path: Path) -> None:

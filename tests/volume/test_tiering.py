@@ -1,5 +1,7 @@
 """Packs go to the bucket and come back; at any step a cut, a fault or a rotten copy loses nothing."""
 
+import gc
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from rustfsfs.config import Config
 from rustfsfs.errors import CloudUnavailable, DamagedData
 from rustfsfs.meta import chunks, objects
 from rustfsfs.store.breaker import Verdict
+from rustfsfs.store.bucket import ObjectFacts
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.volume import checking, collecting, names, rounds, scrubbing, tiering, watermarks
@@ -308,3 +311,29 @@ async def test_an_unreadable_pack_does_not_end_a_round(tmp_path: Path) -> None:
             bucket.objects[name] = replace(found, placement=Placement.ARCHIVE)
         assert await rounds._rewrite(volume, [key]) == 0
         assert key in volume.room.unreadable_packs
+
+
+async def test_uploads_that_fail_again_and_again_hold_no_memory(tmp_path: Path) -> None:
+    """The frames of an error held its pack, and formed a cycle: 1.6 GB in an outage of two minutes."""
+
+    class Down(MemBucket):
+        def put(self, key: str, body: bytes | memoryview, *, placement: Placement) -> ObjectFacts:
+            try:
+                raise OSError("no route")
+            except OSError:
+                raise CloudUnavailable("no answer") from None
+
+    async with opened_with(format_in(tmp_path / "v"), Down()) as volume:
+        await sealed(volume, b"f", DATA)
+        packs = (await tiering.gather(volume)).packs
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _round in range(8):
+                with pytest.raises(CloudUnavailable):
+                    await rounds.upload_all(volume, packs)
+            assert tracemalloc.get_traced_memory()[0] < 2 * len(DATA)
+        finally:
+            tracemalloc.stop()
+            gc.enable()
