@@ -368,11 +368,13 @@ async def fetch_far_ahead(volume: Volume, inode: int, start: int, end: int) -> N
     while at < end:
         await trio.lowlevel.checkpoint()
         await volume.gate.opened()
-        with suppress(RustfsfsError):
+        try:
             row = inodes.find(volume.metadata, inode)
             found = extents.first_overlapping(volume.metadata, row.fork, at, end, EXTENTS_AT_ONCE) if row else []
             places += _cold({part.base: locate(volume, part.base) for part in found if not part.segment}.values())
-            at = found[-1].end if len(found) == EXTENTS_AT_ONCE else end
+        except RustfsfsError:
+            break  # it is for who reads there to meet
+        at = found[-1].end if len(found) == EXTENTS_AT_ONCE else end
     if places:
         await coldreading.fetch_ahead(volume, places)
     else:

@@ -65,7 +65,7 @@ async def wait_below(volume: Volume, size_bytes: int, *, with_margin: bool = Fal
 
 
 async def wait_while(volume: Volume, is_full: Callable[[], bool]) -> None:
-    """Return once that is over, or when the mover cannot change it."""
+    """Return once that is over, or when the mover cannot change it. `is_full` is asked while the gate is open."""
     if volume.tier.door is None:
         return
     round_no, seen, since_s = volume.tier.round_no, _progress(volume), trio.current_time()
@@ -78,6 +78,7 @@ async def wait_while(volume: Volume, is_full: Callable[[], bool]) -> None:
             volume.room.gave_up_s = trio.current_time()
             break
         await trio.sleep(0.05)
+        await volume.gate.opened()  # `is_full` may ask the database
     await volume.gate.opened()
 
 

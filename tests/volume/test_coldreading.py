@@ -194,3 +194,13 @@ async def test_what_came_wrong_once_is_right_the_second_time(tmp_path: Path) -> 
         volume.tier.pieces.remove_pack(*(await all_demoted(volume))[0])
         with pytest.raises(DamagedData):
             await contents(volume, inode)
+
+
+async def test_fetching_ahead_ends_where_the_metadata_cannot_be_read(tmp_path: Path) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        inode = await cold_file(volume)
+        volume.metadata.lost = "its disk fails"
+        with trio.fail_after(5):
+            await reading.fetch_far_ahead(volume, inode, 0, len(DATA))
+        volume.metadata.lost = None
+        assert await contents(volume, inode) == DATA

@@ -18,6 +18,8 @@ from rustfsfs.world import Space
 from tests.crash.disk import CrashFiles
 from tests.store.membucket import MemBucket
 from tests.volume.in_memory import new_volume
+from tests.volume.on_bucket import opened_with
+from tests.volume.on_disk import format_in
 
 DISK = 256 * MIB
 
@@ -95,3 +97,24 @@ async def test_nobody_waits_for_a_disk_that_others_have_filled(
             await watermarks.wait_below(volume, 4096, with_margin=True)
             took_s.append(round(trio.current_time() - began_s))
         assert took_s == ([30, 0, 0] if ours_mib == 200 else [0, 0, 0])  # a mover that is stuck is waited for once
+
+
+async def test_nobody_looks_at_the_disks_while_a_commit_has_the_database(tmp_path: Path) -> None:
+    """`look` reads the table of disks."""
+    looked = 0
+
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+
+        def is_full() -> bool:
+            nonlocal looked
+            assert not volume.gate.shut
+            looked += 1
+            return looked < 3
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watermarks.wait_while, volume, is_full)
+            while not looked:
+                await trio.sleep(0.001)
+            async with volume.gate.closed():
+                await trio.sleep(0.15)
+        assert looked == 3
