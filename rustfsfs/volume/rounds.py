@@ -32,7 +32,6 @@ RETRY_S = 3600.0  # of a pack that could not be brought back: each try may cost 
 UPLOADS_PER_ROUND = 64  # then everything is looked at anew: what is full now comes first
 DEMOTIONS_AT_ONCE = 20  # with one barrier
 COOLED_PER_ROUND = 64  # three or four requests each: a terabyte takes a thousand rounds, which is no hurry
-Progress = Callable[[int, int, str], None]
 
 
 class Plan(NamedTuple):
@@ -100,7 +99,7 @@ async def run_round(volume: Volume) -> bool:
         await tiering.close_packs(volume, plan.uploads.close)
         done = await _demote(volume, plan.demotions)
         done += await _upload(volume, facts, plan.uploads.upload[:UPLOADS_PER_ROUND])
-        done += await _recall(volume, [one.key for one in plan.recalls])
+        done += await _recall(volume, plan.recalls)
         done += await tiering.delete_objects(volume)
         done += await _cool(volume, plan.cooling)
         done += await _rewrite(volume, [one.key for one in plan.rewrites])
@@ -151,8 +150,9 @@ async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
     return await _several(volume, list(sizes), sizes, lambda key: tiering.upload(volume, by_key[key]))
 
 
-async def _recall(volume: Volume, keys: Sequence[PackKey]) -> int:
-    return await _several(volume, keys, dict.fromkeys(keys, 16 << 20), lambda key: tiering.recall(volume, key))
+async def _recall(volume: Volume, recalls: Sequence[Recall]) -> int:
+    sizes = {one.key: one.size_bytes for one in recalls}
+    return await _several(volume, list(sizes), sizes, lambda key: tiering.recall(volume, key))
 
 
 async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:
