@@ -81,7 +81,7 @@ def test_clocks_may_differ_by_15_minutes(oss: OssServer, auth: Auth, skew_s: flo
 
 def test_time_of_the_objects_is_not_that_of_signatures(oss: OssServer) -> None:
     oss.clock.advance(days=1000)
-    bucket_of(oss).put_object("key", b"")
+    assert bucket_of(oss).put_object("key", b"").status == 200
 
 
 @pytest.mark.parametrize("auth", VERSIONS)
