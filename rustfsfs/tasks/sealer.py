@@ -70,16 +70,13 @@ async def _recut(volume: Volume) -> None:
     """Cut anew where small dirty runs were sealed by themselves and nothing was written for `seal.recut_quiet`."""
     await volume.gate.opened()
     before_ns = volume.world.now_ns() - int(volume.config.seal.recut_quiet_s * SECOND_NS)
-    rows = volume.metadata.rows(
-        "SELECT fork FROM overlaid WHERE since_ns <= ? ORDER BY since_ns, fork LIMIT 100", (before_ns,)
-    )
+    overlaid = "SELECT fork FROM overlaid WHERE since_ns <= ? ORDER BY since_ns, fork LIMIT 100"
+    forks = [fork for (fork,) in volume.metadata.rows(overlaid, (before_ns,))]
     await sealing.seal_forks(
-        volume,
-        [fork for (fork,) in rows],
-        is_busy=lambda _fork: False,
-        recut=True,
-        after_batch=_Throttle(volume).after_batch,
+        volume, forks, is_busy=lambda _fork: False, recut=True, after_batch=_Throttle(volume).after_batch
     )
+    await volume.gate.opened()
+    sealing.leave(volume, sorted({fork for (fork,) in volume.metadata.rows(overlaid, (before_ns,))} & {*forks}))
 
 
 class _Throttle:

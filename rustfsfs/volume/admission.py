@@ -13,7 +13,7 @@ from rustfsfs.volume.volume import Volume
 UNSYNCED_MAX = 64 * MIB  # DESIGN.md §2, Barriers
 LOOK_EVERY_S = 0.25  # how old a look at the disks' free space may be
 NO_PROGRESS_S_MAX = 30.0
-CONTENTS_MIN = 4096  # bytes; what is smaller is metadata, which never waits for a bucket
+CONTENTS_MIN = 4096  # bytes; what is smaller is metadata, which never waits for a bucket (promise 4)
 WAITING_MAX = 250  # half of max_tasks: the rest must stay able to read and free
 FREEING_BYTES_EXTRA = 64 * MIB  # freeing ops go on this far past the limit; DESIGN.md §2, Backpressure
 UNCOMMITTED_ROWS_MAX = 50_000  # while COMMITs fail, the open transaction stays in RAM: 200 MiB of pages at the most
@@ -35,8 +35,10 @@ def must_wait(volume: Volume, size_bytes: int) -> bool:
 
 
 def fits(volume: Volume, size_bytes: int) -> bool:
-    """Hot bytes count uncompressed against what the disks can still take."""
-    return volume.metadata.running.hot_bytes + size_bytes <= volume.room.free_bytes
+    """Hot bytes count uncompressed against what the disks can still take; metadata goes on into its reserve."""
+    room = volume.room
+    limit_bytes = room.free_bytes + (room.reserve_bytes if size_bytes < CONTENTS_MIN else 0)
+    return volume.metadata.running.hot_bytes + size_bytes <= limit_bytes
 
 
 def look(volume: Volume) -> None:
@@ -45,12 +47,17 @@ def look(volume: Volume) -> None:
     With fewer disks there than copies (`--degraded`), as many copies are made as there are disks.
     """
     draining = {row.disk for row in disks.all_(volume.metadata) if row.draining}
-    free: list[int] = []
+    free: list[int] = []  # for contents
+    whole: list[int] = []  # for metadata: half of the reserve; the rest is what COMMITs need
     for number, disk in volume.disks.items():
         if number not in draining:
             space = disk.space()
-            free.append(max(0, space.free_bytes - min(RESERVE_MAX, int(space.total_bytes * RESERVE_SHARE))))
-    volume.room.free_bytes = usable_bytes(free, copies=min(volume.header.copies, max(1, len(free))))
+            reserve_bytes = min(RESERVE_MAX, int(space.total_bytes * RESERVE_SHARE))
+            free.append(max(0, space.free_bytes - reserve_bytes))
+            whole.append(max(0, space.free_bytes - reserve_bytes // 2))
+    copies = min(volume.header.copies, max(1, len(free)))
+    volume.room.free_bytes = usable_bytes(free, copies=copies)
+    volume.room.reserve_bytes = usable_bytes(whole, copies=copies) - volume.room.free_bytes
     volume.room.is_above_high = volume.tier.door is not None and watermarks.is_above(volume, 0, with_margin=True)
     volume.room.looked_s = trio.current_time()
 
@@ -66,7 +73,7 @@ async def admit(volume: Volume, size_bytes: int) -> None:
         look(volume)
     if volume.room.is_above_high and size_bytes >= CONTENTS_MIN and volume.room.waiting < WAITING_MAX:
         await _wait_for_mover(volume)
-    if not fits(volume, size_bytes) and volume.room.waiting < WAITING_MAX:
+    if not fits(volume, size_bytes) and size_bytes >= CONTENTS_MIN and volume.room.waiting < WAITING_MAX:
         await _wait_until_it_fits(volume, size_bytes)
     if not fits(volume, size_bytes):
         await _make_room(volume, size_bytes)

@@ -110,6 +110,17 @@ async def _seal_forks(
         await line.put(batch)
 
 
+def leave(volume: Volume, forks: Sequence[int]) -> None:
+    """These had nothing to cut anew, or could not be read: they stand before no others any more.
+
+    While the bucket does not answer they wait at the end of the line, for what is around their patches may be there.
+    """
+    if not forks or volume.health.read_only_reason is not None:
+        return
+    later = list(forks) if volume.metadata.is_tiered and not watermarks.mover_works(volume) else []
+    record(volume, ops.Seal(packs=[], chunks=[], ranges=[], overlaid=later, recut=list(forks), now_ns=now(volume)))
+
+
 def foreground_is_busy(volume: Volume) -> bool:
     return trio.current_time() - volume.activity.last_request_s < BUSY_S
 
@@ -182,6 +193,8 @@ class _Line:
         if len(apart) > 1:
             for alone in apart:
                 await self.put(alone)
+        elif self._recut:
+            log.warning("a file that was changed in many places is not cut anew: %s", trouble)
         elif await _are_current(self._volume, batch.windows):  # else overwritten since: the next round plans it anew
             log.error("a file with hot data cannot be sealed and stays in the journal: %s", trouble)
 

@@ -84,6 +84,7 @@ class Room:
     """What admission knows of free space, and who waits for some."""
 
     free_bytes: int = 0  # on all disks, when last looked at
+    reserve_bytes: int = 0  # beyond those, for metadata
     looked_s: float = -1e9  # trio's clock
     made_s: float = -1e9  # when room was last made by collecting
     making: trio.Lock = field(default_factory=trio.Lock)  # held while it is

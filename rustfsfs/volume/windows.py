@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rustfsfs.content.ranges import Extent, between, clip
-from rustfsfs.meta import chunks, disks
+from rustfsfs.meta import chunks, disks, objects
 from rustfsfs.tiers import seal as policy
 from rustfsfs.units import MIB
+from rustfsfs.volume import watermarks
 from rustfsfs.volume.volume import Volume
 
 BATCH_BYTES_MAX = 16 * MIB  # plain bytes of a batch; in RAM twice, with its frames
@@ -91,8 +92,12 @@ def plan_fork(
     if first is None or volume.metadata.row("SELECT 1 FROM dead_forks WHERE fork = ?", (fork,)):
         return [], None
     found, more = _stretch(volume, fork, first)
-    plan = policy.plan_recut if recut else policy.plan_cuts
-    cuts = plan(found, _chunk_sizes(volume, found), chunk_avg=volume.header.chunk_avg)
+    sizes, cold, chunk_avg = _chunk_sizes(volume, found), _cold(volume, found), volume.header.chunk_avg
+    if recut:
+        may_fetch = watermarks.mover_works(volume)
+        cuts = policy.plan_recut(found, sizes, chunk_avg=chunk_avg, cold=cold, may_fetch=may_fetch)
+    else:
+        cuts = policy.plan_cuts(found, sizes, chunk_avg=chunk_avg, cold=cold)
     windows: list[Window] = []
     for cut in cuts:
         if cut.end <= start:
@@ -137,6 +142,13 @@ def _next_hot(volume: Volume, fork: int, start: int) -> int | None:
         behind = volume.metadata.row(f"SELECT offset {where} AND offset >= ? ORDER BY offset LIMIT 1", key)
         offsets += behind or ()
     return min(offsets, default=None)
+
+
+def _cold(volume: Volume, found: Sequence[Extent]) -> set[int]:
+    """The chunks of those that lie in the bucket only."""
+    if not volume.metadata.is_tiered:
+        return set()
+    return objects.in_bucket_only(volume.metadata, {extent.base for extent in found if not extent.segment})
 
 
 def _chunk_sizes(volume: Volume, found: Sequence[Extent]) -> dict[int, int]:

@@ -82,6 +82,22 @@ async def test_a_mover_that_can_do_nothing_is_not_waited_for(tmp_path: Path, aut
         assert trio.current_time() - began_s == pytest.approx(watermarks.NO_PROGRESS_S_MAX, abs=1.0)
 
 
+async def test_metadata_never_waits_for_the_mover_and_has_a_reserve(tmp_path: Path, autojump_clock: MockClock) -> None:
+    files = Filled()
+    async with new_volume(tmp_path, files) as volume:
+        with_bucket(volume)
+        volume.metadata.running.pack_bytes = DISK
+        reserve_bytes = int(DISK * admission.RESERVE_SHARE)
+        files.free_bytes = reserve_bytes * 3 // 4  # for contents there is nothing, for metadata half of the reserve
+        began_s = trio.current_time()
+        await admission.admit(volume, 1024)
+        files.free_bytes = reserve_bytes // 2
+        await trio.sleep(2 * admission.LOOK_EVERY_S)
+        with pytest.raises(NoSpace):
+            await admission.admit(volume, 1024)
+        assert trio.current_time() - began_s < 1.0
+
+
 @pytest.mark.parametrize("ours_mib", [0, 10, 200])
 async def test_nobody_waits_for_a_disk_that_others_have_filled(
     tmp_path: Path, autojump_clock: MockClock, ours_mib: int
