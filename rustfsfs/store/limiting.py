@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from rustfsfs.errors import CloudThrottled
+from rustfsfs.errors import CloudThrottled, StoreError
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.world import Timing
@@ -55,6 +55,12 @@ class Bandwidth:
             self._bucket, wait_s = take(self._bucket, size, now_s=self._timing.clock_s())
         if wait_s:
             self._timing.sleep(wait_s)
+
+    def give_back(self, size: int) -> None:
+        """What was taken and did not travel. Who sleeps already is not woken for it."""
+        with self._lock:
+            tokens = min(self._bucket.burst_bytes, self._bucket.tokens + size)
+            self._bucket = replace(self._bucket, tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +122,11 @@ class Gate:
 
 
 class LimitedBucket(WrappedBucket):
-    """`up` and `down` None: as fast as it goes."""
+    """`up` and `down` None: as fast as it goes.
+
+    A request that fails pays for what has passed of its body: else an outage, in which nothing does, would be paid for
+    long after it ended. Who gave up waiting for an answer pays for all, since the request goes on and its bytes come.
+    """
 
     def __init__(
         self, inner: Bucket, *, gate: Gate, up: Bandwidth | None = None, down: Bandwidth | None = None
@@ -127,8 +137,14 @@ class LimitedBucket(WrappedBucket):
         self._down = down
 
     def _request(self, send: Callable[[], T], *, up_bytes: int = 0, down_bytes: int = 0) -> T:
-        for bandwidth, size in ((self._up, up_bytes), (self._down, down_bytes)):
-            if bandwidth is not None:
-                bandwidth.take(size)
-        with self._gate.place():
-            return send()
+        taken = [(way, size) for way, size in ((self._up, up_bytes), (self._down, down_bytes)) if way is not None]
+        for way, size in taken:
+            way.take(size)
+        try:
+            with self._gate.place():
+                return send()
+        except StoreError as exc:
+            if exc.passed_bytes is not None:
+                for way, size in taken:
+                    way.give_back(max(0, size - exc.passed_bytes))
+            raise

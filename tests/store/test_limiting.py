@@ -61,6 +61,35 @@ def test_each_way_has_its_own() -> None:
     assert time.slept == pytest.approx([9.0])
 
 
+@pytest.mark.parametrize(
+    ("passed_bytes", "owed_s"),
+    [
+        pytest.param(0, 0.0, id="nothing went over the line"),
+        pytest.param(600, 5.0, id="a part did"),
+        pytest.param(None, 9.0, id="nobody knows"),
+    ],
+)
+def test_a_request_that_fails_pays_for_what_has_passed(passed_bytes: int | None, owed_s: float) -> None:
+    time, memory, error = FakeTime(), MemBucket(), CloudUnavailable("cut")
+    memory.put("k", BODY, placement=Placement.IA)
+    error.passed_bytes = passed_bytes
+    bandwidth = Bandwidth(100.0, timing=time.timing)
+    bucket = LimitedBucket(FailsFirst(memory, error), gate=Gate(1), down=bandwidth)
+    with pytest.raises(CloudUnavailable):
+        bucket.get("k", 0, 1000)
+    bucket.get("k", 0, 1)
+    assert sum(time.slept) == pytest.approx(owed_s)
+
+
+def test_what_is_given_back_saves_up_no_more_than_an_idle_while() -> None:
+    time = FakeTime()
+    bandwidth = Bandwidth(100.0, timing=time.timing)
+    bandwidth.give_back(10_000)
+    bandwidth.take(200)
+    bandwidth.take(1)
+    assert time.slept == pytest.approx([1.0])
+
+
 @given(st.lists(st.booleans(), max_size=200), st.integers(1, 64))
 def test_a_window_stays_within_its_bounds(throttled: list[bool], size_max: int) -> None:
     window = Window(size=float(size_max), size_max=size_max)
