@@ -10,6 +10,7 @@ from rustfsfs.cli import exits, places
 from rustfsfs.cli.secrets import open_options, read_secret
 from rustfsfs.service.client import call
 from rustfsfs.units import format_size
+from rustfsfs.volume.leftalone import Why
 
 
 @click.command("status")
@@ -54,6 +55,7 @@ def describe(shown: dict[str, Any]) -> str:
         ("Cache", f"{format_size(shown['cache']['ram_bytes'])} of {format_size(shown['cache']['ram_bytes_max'])}"),
         *(("Disk", _disk(disk)) for disk in shown["disks"]),
         *describe_bucket(shown.get("bucket"), hot_bytes=shown["hot_bytes"]),
+        *describe_left_alone(shown.get("left_alone", {})),
         *(("Failing", f"{task['name']}: {task['error']}") for task in shown["tasks"] if task["error"]),
         ("Scrubbed", _scrubbed(shown)),
         ("Health", _health(shown)),
@@ -117,6 +119,13 @@ def describe_bucket(bucket: dict[str, Any] | None, *, hot_bytes: int) -> list[tu
     hits = f", {cache['hits'] / asked:.0%} of {asked:,} reads of cold data found there" if asked else ""
     cached = f"{format_size(cache['bytes'])} of {format_size(cache['bytes_max'])}{hits}"
     return [*rows, ("Cache disk", cached)]
+
+
+def describe_left_alone(counts: dict[str, int]) -> list[tuple[str, str]]:
+    """Packs, by why they are."""
+    return [
+        ("Left alone", f"{_count(count, 'pack', 'packs')} {Why[why.upper()].value}") for why, count in counts.items()
+    ]
 
 
 def _bucket(bucket: dict[str, Any]) -> str:

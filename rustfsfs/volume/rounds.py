@@ -1,6 +1,6 @@
 """One round of the mover: look at all packs, plan, carry it out. The policies are `tiers`', the steps `tiering`'s."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import trio
@@ -24,11 +24,11 @@ from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
 from rustfsfs.units import MIB
 from rustfsfs.volume import collecting, publishing, tiering
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.tiering import Facts
 from rustfsfs.volume.volume import Volume, log
 
 REWRITTEN_PER_ROUND = 64 * MIB
-RETRY_S = 3600.0  # of a pack that could not be brought back: each try may cost a whole pack's traffic
 UPLOADS_PER_ROUND = 64  # then everything is looked at anew: what is full now comes first
 DEMOTIONS_AT_ONCE = 20  # with one barrier
 COOLED_PER_ROUND = 64  # three or four requests each: a terabyte takes a thousand rounds, which is no hurry
@@ -45,12 +45,14 @@ class Plan(NamedTuple):
 async def plan_round(volume: Volume) -> tuple[Facts, Plan]:
     """What is due now. Changes nothing."""
     facts = await tiering.gather(volume)
-    return facts, await trio.to_thread.run_sync(_plan, volume, facts, trio.current_time())
+    left_alone, now_s = volume.health.left_alone, trio.current_time()
+    alone = {why: frozenset(left_alone.packs(why, now_s=now_s)) for why in Why}
+    return facts, await trio.to_thread.run_sync(_plan, volume, facts, alone)
 
 
-def _plan(volume: Volume, facts: Facts, now_s: float) -> Plan:
+def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]]) -> Plan:
     """Blocking: seconds for hundreds of thousands of packs. `volume.tier` is only looked at."""
-    config, tier, unreadable = volume.config, volume.tier, {*volume.room.unreadable_packs, *volume.tier.lost}
+    config, tier = volume.config, volume.tier
     demotions = plan_demotion(facts.packs, facts.disks, config.demote, now_s=facts.now_s)
     uploads = plan_uploads(
         facts.packs,
@@ -58,7 +60,7 @@ def _plan(volume: Volume, facts: Facts, now_s: float) -> Plan:
         now_s=facts.now_s,
         room_bytes=1 << 62,
         first=[one.key for one in demotions if one.action is Action.UPLOAD],
-        under_way={*tier.uploading, *tier.unfit, *facts.unknown},
+        under_way={*tier.uploading, *facts.unknown, *alone[Why.DAMAGED], *alone[Why.UNMOVED]},
     )
     recalls = plan_recall(
         facts.packs,
@@ -66,8 +68,9 @@ def _plan(volume: Volume, facts: Facts, now_s: float) -> Plan:
         config.demote,
         now_s=facts.now_s,
         room_bytes=max(0, config.bucket.in_flight_bytes - sum(tier.recalling.values())),
-        under_way={*tier.recalling, *(key for key, at_s in tier.retry_s.items() if at_s > now_s)},
+        under_way={*tier.recalling, *alone[Why.UNMOVED]},
     )
+    lost, unreadable = alone[Why.LOST], alone[Why.LOST] | alone[Why.UNREADABLE]
     collections = plan_cold_collection(
         [pack for pack in facts.packs if pack.object is not None and not pack.is_local and pack.key not in unreadable],
         ColdCollectPolicy(live_share=config.collect.live_share),
@@ -77,7 +80,7 @@ def _plan(volume: Volume, facts: Facts, now_s: float) -> Plan:
     )
     rewrites = [one for one in collections if one.action is cold_collect.Action.REWRITE]
     cooling = plan_cooling(
-        [pack for pack in facts.packs if pack.key not in tier.lost],
+        [pack for pack in facts.packs if pack.key not in lost and pack.key not in alone[Why.UNMOVED]],
         config.bucket,
         now_s=facts.now_s,
         live_share=config.collect.live_share,
@@ -121,7 +124,7 @@ async def _rewrite(volume: Volume, keys: Sequence[PackKey]) -> int:
                 raise
             except (DamagedData, StoreError, NoSpace) as exc:
                 log.warning("pack %d is not rewritten: %s", pack, exc)
-                volume.room.unreadable_packs.add((pack, disk))
+                volume.health.left_alone.leave((pack, disk), Why.UNREADABLE, str(exc), now_s=trio.current_time())
     return done
 
 
@@ -179,7 +182,7 @@ async def _several(
         except (DamagedData, StoreError, NoSpace) as exc:
             without_frames(exc)
             log.error("pack %d of disk %d could not be moved: %s", *key, exc)
-            volume.tier.retry_s[key] = trio.current_time() + RETRY_S
+            volume.health.left_alone.leave(key, Why.UNMOVED, str(exc), now_s=trio.current_time())
             volume.tier.traffic.failures += 1
             volume.tier.traffic.last_error = str(exc)
         finally:

@@ -15,6 +15,7 @@ from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import PACKS, Door, pack_key, parse_pack_key
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.volume import epochs, paths, publishing, tiering
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
@@ -108,7 +109,7 @@ def _compare(volume: Volume, bucket: Bucket, now_s: float) -> Swept:
 
 async def _deal_with_lost(volume: Volume, lost: list[PackKey]) -> None:
     """What lies on a disk too is put there again by the next round; the files of the rest are named."""
-    volume.tier.lost.clear()
+    volume.health.left_alone.forget(Why.LOST)
     for pack, disk in lost:
         await volume.gate.opened()
         if objects.find(volume.metadata, pack, disk) is None:
@@ -121,7 +122,7 @@ async def _deal_with_lost(volume: Volume, lost: list[PackKey]) -> None:
         text = (
             f"{pack_key(pack, disk)} is lost in the bucket: {', '.join(named[:PATHS_MAX]) or 'no file'} cannot be read"
         )
-        volume.tier.lost[pack, disk] = text
+        volume.health.left_alone.leave((pack, disk), Why.LOST, text, now_s=trio.current_time())
         log.error("%s", text)
 
 

@@ -92,15 +92,10 @@ class Tier:
     busy: OrderedDict[PackKey, Busy] = field(default_factory=OrderedDict)  # bytes read from the bucket of late
     restores: dict[PackKey, float] = field(default_factory=dict)  # frozen packs that were asked for, and when
     first_seen_s: dict[PackKey, float] = field(default_factory=dict)  # packs the bucket has not -> when, wall clock
-    unfit: dict[PackKey, str] = field(default_factory=dict)  # packs that are damaged on their disks
-    lost: dict[PackKey, str] = field(default_factory=dict)  # cold packs the bucket has lost, and whose they are
     others: dict[PackKey, Known] = field(default_factory=dict)  # local packs that may lie in the bucket by others
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)
     demoting: set[PackKey] = field(default_factory=set)  # until their files are gone
-    retry_s: dict[PackKey, float] = field(
-        default_factory=dict
-    )  # cold packs that could not be had -> when to try, trio's
     is_looked: bool = False  # whether another host goes on with the bucket, in this life
     waiting: int = 0  # cold reads
     round_no: int = 0  # of the mover's last look at everything

@@ -39,6 +39,7 @@ from rustfsfs.tiers.placing import placement_of
 from rustfsfs.units import MIB, PackNo
 from rustfsfs.volume import elsewhere, packing, paths, watermarks
 from rustfsfs.volume.durability import barrier
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
@@ -85,7 +86,8 @@ async def gather(volume: Volume) -> Facts:
     unknown = set[PackKey]()
     if volume.header.copies > 1:
         found, unknown = await elsewhere.with_others(volume, found)
-        found = await trio.to_thread.run_sync(partial(twice.covered, found, lost=set(volume.tier.lost)))
+        lost = set(volume.health.left_alone.packs(Why.LOST, now_s=trio.current_time()))
+        found = await trio.to_thread.run_sync(partial(twice.covered, found, lost=lost))
         await volume.gate.opened()
     return Facts(found, _disks(volume), now_s, unknown)
 
@@ -192,7 +194,7 @@ async def upload(volume: Volume, pack: Pack) -> bool:
         return False
     except DamagedPack as exc:
         log.error("pack %d on disk %d is damaged and was not uploaded: %s; scrub --repair helps", *pack.key, exc)
-        tier.unfit[pack.key] = str(exc)
+        volume.health.left_alone.leave(pack.key, Why.DAMAGED, str(exc), now_s=trio.current_time())
         return False
     finally:
         del tier.uploading[pack.key]
@@ -373,7 +375,7 @@ async def _proved(volume: Volume, found: objects.Object, request: Callable[[], O
     log.error("%s", text)
     record(volume, ops.ObjectLost(pack=found.pack, disk=found.disk))
     if objects.is_cold(volume.metadata, found.pack, found.disk):
-        volume.tier.lost.setdefault((found.pack, found.disk), text)
+        volume.health.left_alone.leave((found.pack, found.disk), Why.LOST, text, now_s=trio.current_time())
     return None
 
 

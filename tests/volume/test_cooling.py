@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.config import Bucket as BucketConfig
@@ -18,6 +19,7 @@ from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.volume import rounds, tiercommands, tiering
 from rustfsfs.volume.collecting import no_progress
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.volume import Volume
 from tests.store.faultbuckets import LosesAnswers
 from tests.store.membucket import MemBucket
@@ -120,7 +122,7 @@ async def test_an_object_that_is_gone_is_told_and_not_asked_for_in_every_round(t
     async with in_bucket(tmp_path / "v", bucket) as (volume, _inode, key):
         bucket.objects.clear()
         assert not await rounds.run_round(volume)
-        assert list(volume.tier.lost) == [key]
+        assert list(volume.health.left_alone.packs(Why.LOST, now_s=trio.current_time())) == [key]
         assert (await rounds.plan_round(volume))[1].cooling == []
 
 

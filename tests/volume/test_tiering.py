@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
@@ -19,6 +20,7 @@ from rustfsfs.store.bucket import ObjectFacts
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.volume import checking, collecting, names, rounds, scrubbing, tiering, watermarks
+from rustfsfs.volume.leftalone import AGAIN_S, Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
 from tests.store.membucket import MemBucket
@@ -310,7 +312,27 @@ async def test_an_unreadable_pack_does_not_end_a_round(tmp_path: Path) -> None:
         for name, found in bucket.objects.items():
             bucket.objects[name] = replace(found, placement=Placement.ARCHIVE)
         assert await rounds._rewrite(volume, [key]) == 0
-        assert key in volume.room.unreadable_packs
+        assert key in volume.health.left_alone.packs(Why.UNREADABLE, now_s=trio.current_time())
+
+
+async def test_a_pack_that_is_damaged_on_its_disk_is_looked_at_again_after_a_while(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        file = next(path.rglob("*.pack"))
+        good = file.read_bytes()
+        file.write_bytes(good[:9000] + bytes(100) + good[9100:])
+        volume.tier.is_looked = True
+        await rounds.run_round(volume)
+        assert volume.health.left_alone.counts(now_s=trio.current_time()) == {Why.DAMAGED: 1}
+        file.write_bytes(good)
+        assert not await rounds.run_round(volume)
+        mock_clock.jump(AGAIN_S[Why.DAMAGED])
+        assert await rounds.run_round(volume)
+        assert [stored.body for stored in bucket.objects.values()] == [good]
+        assert volume.health.left_alone.counts(now_s=trio.current_time()) == {}
 
 
 async def test_uploads_that_fail_again_and_again_hold_no_memory(tmp_path: Path) -> None:
