@@ -3,7 +3,8 @@
 Every frame is verified by whoever opens it (I12), wherever it came from. One that does not open is fetched once more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import trio
 
@@ -14,8 +15,8 @@ from rustfsfs.content import codec
 from rustfsfs.content.aead import Buffer
 from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectFrozen, StoreError
 from rustfsfs.meta import chunks
-from rustfsfs.store.bucket import Bucket, Restore
-from rustfsfs.store.cold import pack_key
+from rustfsfs.store.bucket import Restore
+from rustfsfs.store.cold import Door, pack_key
 from rustfsfs.tiers import busy
 from rustfsfs.tiers import fetch as fetching
 from rustfsfs.tiers.ahead import Range, Reader
@@ -26,15 +27,32 @@ from rustfsfs.volume.tier import Flight, Tier, remember
 from rustfsfs.volume.volume import Volume, log
 
 POLICY = FetchPolicy()
+T = TypeVar("T")
 RESTORE_DAYS = 3
 TOLD_EVERY_S = 60.0
 RESTORE_ASKED_EVERY_S = 60.0  # how often a frozen pack is asked for again, whoever reads it
 
 
+async def patiently(volume: Volume, work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` gives, for a request of an application: where `cold.frozen` says so it waits for the restore.
+
+    Nobody else does: who seals or moves holds locks, and is answered at once. Raises as `work`.
+    """
+    give_up_s = trio.current_time() + volume.config.cold.frozen_wait_s
+    while True:
+        try:
+            return await work()
+        except ObjectFrozen:
+            if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
+                raise
+        await trio.sleep(RESTORE_ASKED_EVERY_S)
+
+
 async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> bytes:
     """The plain bytes of a chunk that the bucket has at `places`: from the first that gives it.
 
-    Raises DamagedData, ObjectFrozen, ObjectMissing, StoreError: CloudUnavailable after `cold.read_deadline`.
+    Raises DamagedData, ObjectMissing, StoreError: CloudUnavailable after `cold.read_deadline`, ObjectFrozen if any of
+    them can be had by and by; its restore is asked for.
     """
     return (await load_frame(volume, row, places))[1]
 
@@ -47,7 +65,7 @@ async def load_frame(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Pla
             return await _load(volume, row, place)
         except (DamagedData, StoreError) as exc:
             _tell(volume, row, place, exc)
-            trouble = exc
+            trouble = trouble if isinstance(trouble, ObjectFrozen) else exc
     assert trouble is not None
     raise trouble
 
@@ -110,7 +128,7 @@ async def _frame(volume: Volume, wanted: Piece, *, fresh: bool) -> Buffer:
                 return kept
             under_way = tier.covering(wanted)
         if under_way is not None:
-            data = await _landed(volume, *under_way)
+            data = await _landed(volume, under_way[1])
             if data is not None:
                 return _part(data, under_way[0], wanted)
     piece = wanted if fresh else await _with_surroundings(volume, wanted)
@@ -121,15 +139,15 @@ def _part(data: bytes, piece: Piece, wanted: Piece) -> memoryview:
     return memoryview(data)[wanted.offset - piece.offset : wanted.end - piece.offset]
 
 
-async def _landed(volume: Volume, piece: Piece, flight: Flight) -> bytes | None:
+async def _landed(volume: Volume, flight: Flight) -> bytes | None:
     """What another's GET brings; None if it was given up. Raises its error, CloudUnavailable past the deadline."""
     with trio.move_on_after(volume.config.cold.read_deadline_s):
         await flight.landed.wait()
     if flight.error is not None:
         raise flight.error
-    if not flight.landed.is_set() and (piece.pack, piece.disk) not in volume.tier.restores:
+    if not flight.landed.is_set():
         raise _too_late(volume)
-    return flight.data  # while it waits for a restore: None, and who waits with it asks by itself
+    return flight.data
 
 
 def _too_late(volume: Volume) -> CloudUnavailable:
@@ -206,39 +224,41 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
     door, key = volume.tier.door, pack_key(piece.pack, piece.disk)
     if door is None:
         raise CloudUnavailable(volume.tier.trouble or "the volume has no bucket, and this data is in one")
-    give_up_s = trio.current_time() + volume.config.cold.frozen_wait_s
-    while True:
-        try:
-            with trio.fail_after(volume.config.cold.read_deadline_s):
-                return await trio.to_thread.run_sync(
-                    door.reads.get,
-                    key,
-                    piece.offset,
-                    piece.size_bytes,
-                    limiter=volume.tier.fetchers,
-                    abandon_on_cancel=True,
-                )
-        except trio.TooSlowError:
-            raise _too_late(volume) from None
-        except ObjectFrozen as exc:
-            await ask_for_restore(volume, door.reads, (piece.pack, piece.disk), exc)
-            if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
-                raise
-        await trio.sleep(RESTORE_ASKED_EVERY_S)
+    try:
+        with trio.fail_after(volume.config.cold.read_deadline_s):
+            data = await trio.to_thread.run_sync(
+                door.front.get,
+                key,
+                piece.offset,
+                piece.size_bytes,
+                limiter=volume.tier.fetchers,
+                abandon_on_cancel=True,
+            )
+    except trio.TooSlowError:
+        raise _too_late(volume) from None
+    except ObjectFrozen as exc:
+        await ask_for_restore(volume, door, (piece.pack, piece.disk), exc)
+        raise
+    volume.tier.restores.pop((piece.pack, piece.disk), None)
+    return data
 
 
-async def ask_for_restore(volume: Volume, bucket: Bucket, key: PackKey, exc: ObjectFrozen) -> None:
+async def ask_for_restore(volume: Volume, door: Door, key: PackKey, exc: ObjectFrozen) -> None:
     """Once a minute at the most, whoever reads it."""
-    now_s = trio.current_time()
-    if now_s - volume.tier.restores.get(key, -1e9) < RESTORE_ASKED_EVERY_S:
+    restores, now_s = volume.tier.restores, trio.current_time()
+    if now_s - restores.pop(key, -1e9) < RESTORE_ASKED_EVERY_S:
+        restores[key] = now_s
         return
-    volume.tier.restores[key] = now_s
+    restores[key] = now_s
+    remember(restores)
     log.warning("%s; its restore is asked for", exc)
     state = await trio.to_thread.run_sync(
-        lambda: bucket.restore(pack_key(*key), days=RESTORE_DAYS), limiter=volume.tier.workers, abandon_on_cancel=True
+        lambda: door.front.restore(pack_key(*key), days=RESTORE_DAYS),
+        limiter=volume.tier.fetchers,
+        abandon_on_cancel=True,
     )
     if state is Restore.READY:
-        volume.tier.restores.pop(key, None)
+        restores.pop(key, None)
 
 
 def _note(volume: Volume, key: PackKey, size_bytes: int) -> None:

@@ -31,6 +31,7 @@ from rustfsfs.volume.volume import Volume, log
 REWRITTEN_PER_ROUND = 64 * MIB
 UPLOADS_PER_ROUND = 64  # then everything is looked at anew: what is full now comes first
 DEMOTIONS_AT_ONCE = 20  # with one barrier
+COOLED_AT_ONCE = 4  # half of `tier.WORKERS`, so that a publication finds one
 COOLED_PER_ROUND = 64  # three or four requests each: a terabyte takes a thousand rounds, which is no hurry
 
 
@@ -150,32 +151,44 @@ async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
     """Returns how many were. Raises the first CloudUnavailable, CloudRefused; what had begun is finished first."""
     sizes = {pack.key: pack.size_bytes for pack in packs}
     by_key = {pack.key: pack for pack in packs}
-    return await _several(volume, list(sizes), sizes, lambda key: tiering.upload(volume, by_key[key]))
+    at_once = volume.config.bucket.in_flight_bytes
+    return await _several(volume, list(sizes), sizes, lambda key: tiering.upload(volume, by_key[key]), at_once=at_once)
 
 
 async def _recall(volume: Volume, recalls: Sequence[Recall]) -> int:
     sizes = {one.key: one.size_bytes for one in recalls}
-    return await _several(volume, list(sizes), sizes, lambda key: tiering.recall(volume, key))
+    at_once = volume.config.bucket.in_flight_bytes
+    return await _several(volume, list(sizes), sizes, lambda key: tiering.recall(volume, key), at_once=at_once)
 
 
 async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:
-    """Last: nothing waits for it, and it moves no bytes. Each at its own pace, within the limits on requests."""
+    """Last: nothing waits for it, and it moves no bytes. A few at once, since others need the same threads."""
     return await _several(
-        volume, keys, dict.fromkeys(keys, 0), lambda key: tiering.reclass(volume, key, placement=Placement.IA)
+        volume,
+        keys,
+        dict.fromkeys(keys, 1),
+        lambda key: tiering.reclass(volume, key, placement=Placement.IA),
+        at_once=COOLED_AT_ONCE,
     )
 
 
 async def _several(
-    volume: Volume, keys: Sequence[PackKey], sizes: dict[PackKey, int], work: Callable[[PackKey], Awaitable[bool]]
+    volume: Volume,
+    keys: Sequence[PackKey],
+    sizes: dict[PackKey, int],
+    work: Callable[[PackKey], Awaitable[bool]],
+    *,
+    at_once: int,
 ) -> int:
-    """Work on packs side by side, while their bytes fit into `bucket.in_flight`; returns how many it was true for."""
-    bound, in_flight, done = volume.config.bucket.in_flight_bytes, 0, 0
+    """Work on packs side by side, while the sum of their sizes is within `at_once`; returns how many were done."""
+    in_flight, done = 0, 0
     changed, trouble = trio.Condition(), list[RustfsfsError]()
 
     async def one(key: PackKey) -> None:
         nonlocal in_flight, done
         try:
-            done += bool(await work(key))
+            was_done = await work(key)
+            done += was_done  # not in one line: it would add to what `done` was before the work
         except (CloudUnavailable, CloudRefused) as exc:
             without_frames(exc)  # they hold a pack
             trouble.append(exc)
@@ -193,7 +206,7 @@ async def _several(
     async with trio.open_nursery() as nursery:
         for key in keys:
             async with changed:
-                while in_flight and in_flight + sizes[key] > bound:
+                while in_flight and in_flight + sizes[key] > at_once:
                     await changed.wait()
             if trouble:
                 break

@@ -39,7 +39,9 @@ async def sweep(volume: Volume) -> Swept:
     door = tiering.door_of(volume)
     await publishing.ensure_ours(volume)
     await epochs.commit(volume)
-    found = await trio.to_thread.run_sync(_compare, volume, door.reads, tiering.wall_s(volume))
+    found = await trio.to_thread.run_sync(
+        _compare, volume, door.reads, tiering.wall_s(volume), limiter=volume.tier.workers
+    )
     await volume.gate.opened()
     if found.leftovers and not volume.metadata.running.restored:
         log.info("%d objects of packs that were never recorded are deleted from %s", len(found.leftovers), door.name)

@@ -18,8 +18,12 @@ from rustfsfs.units import MIB
 WAITING_MAX = 250  # cold reads; half of max_tasks: the others are left for what needs no network (DESIGN.md §4)
 KNOWN_MAX = 4096  # packs of which misses and busyness are remembered, readers of cold files
 RECENT_BYTES = 96 * MIB  # a window, and what is still read of the one before
-FETCHERS = 32
-THREADS = 48  # for requests; they wait, and the gates inside the buckets say how many go at once
+# Threads that wait for the bucket; how many requests go at once say the gates of the `Door`. Each work has its own, so
+# that none stands before another.
+FETCHERS = 32  # reads of applications, and what is fetched ahead of them: two for each of the gate's places by default
+UPLOADERS = 32  # the same; `bucket.in_flight` is less, by default: 8 packs
+RECALLERS = 8  # each GETs a part at a time; 8 connections give 187 MB/s of 200
+WORKERS = 8  # the rest: sweeps, publications, deletions, changes of class (4 at once), a HEAD now and then
 
 
 class Known(NamedTuple):
@@ -90,7 +94,9 @@ class Tier:
     readers: OrderedDict[int, None] = field(default_factory=OrderedDict)  # inodes whose data was found to be cold
     reads_s: dict[PackKey, int] = field(default_factory=dict)  # pack -> when it was read, not recorded yet
     busy: OrderedDict[PackKey, Busy] = field(default_factory=OrderedDict)  # bytes read from the bucket of late
-    restores: dict[PackKey, float] = field(default_factory=dict)  # frozen packs that were asked for, and when
+    restores: OrderedDict[PackKey, float] = field(
+        default_factory=OrderedDict
+    )  # asked for and frozen yet -> when, trio's
     first_seen_s: dict[PackKey, float] = field(default_factory=dict)  # packs the bucket has not -> when, wall clock
     others: dict[PackKey, Known] = field(default_factory=dict)  # local packs that may lie in the bucket by others
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
@@ -101,8 +107,10 @@ class Tier:
     round_no: int = 0  # of the mover's last look at everything
     idle_round_no: int = 0  # of the last one that found nothing to do
     told_s: float = -1e9  # when the log was last told that readers cannot reach the bucket
-    fetchers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(FETCHERS))  # for readers
-    workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(THREADS))
+    fetchers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(FETCHERS))
+    uploaders: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(UPLOADERS))
+    recallers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(RECALLERS))
+    workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(WORKERS))
     lock: trio.Lock = field(default_factory=trio.Lock)  # one round of the mover at a time
     traffic: Traffic = field(default_factory=Traffic)
     backlog: Backlog = field(default_factory=Backlog)

@@ -278,7 +278,7 @@ async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> 
             await tiering.recall(volume, pack.key)
         except ObjectFrozen as exc:
             frozen.append(pack)
-            await coldreading.ask_for_restore(volume, tiering.door_of(volume).reads, pack.key, exc)
+            await coldreading.ask_for_restore(volume, tiering.door_of(volume), pack.key, exc)
         except (CloudUnavailable, CloudRefused, StoreUnavailable):
             raise
         except (ObjectMissing, DamagedData, StoreError):

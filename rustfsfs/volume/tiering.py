@@ -36,7 +36,7 @@ from rustfsfs.store.crc64 import crc64
 from rustfsfs.tiers import twice
 from rustfsfs.tiers.packs import BucketObject, Disk, Pack, PackKey
 from rustfsfs.tiers.placing import placement_of
-from rustfsfs.units import MIB, PackNo
+from rustfsfs.units import KIB, MIB, PackNo
 from rustfsfs.volume import elsewhere, packing, paths, watermarks
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.leftalone import Why
@@ -46,7 +46,7 @@ from rustfsfs.volume.volume import Volume, log
 ROWS_AT_ONCE = 200  # about 1 ms
 READS_PER_OP = 1000
 FRAMES_SAMPLED = 64  # of a pack, before its local copy may go; each takes 0.1 ms
-GET_SIZE = 4 * MIB
+GET_SIZE, GET_SIZE_MIN = 4 * MIB, 256 * KIB
 OBJECTS_AT_ONCE = 1000  # deleted with one request; OSS.md
 
 
@@ -185,9 +185,9 @@ async def upload(volume: Volume, pack: Pack) -> bool:
     placement = placement_of(pack, volume.config.bucket, now_s=wall_s(volume))
     tier.uploading[pack.key] = pack.size_bytes
     try:
-        data = await trio.to_thread.run_sync(_read_verified, volume, store, pack.key, limiter=tier.workers)
+        data = await trio.to_thread.run_sync(_read_verified, volume, store, pack.key, limiter=tier.uploaders)
         facts = await trio.to_thread.run_sync(
-            _put, door.writes, data, pack.key, placement, limiter=tier.workers, abandon_on_cancel=True
+            _put, door.uploads, data, pack.key, placement, limiter=tier.uploaders, abandon_on_cancel=True
         )
     except (PackMissing, StoreUnavailable) as exc:
         log.warning("pack %d on disk %d was not uploaded: %s", pack.pack, pack.disk, exc)
@@ -441,7 +441,8 @@ async def recall(volume: Volume, key: PackKey) -> bool:
         return False
     tier.recalling[key] = found.size_bytes
     try:
-        await trio.to_thread.run_sync(_recall, door.reads, store, found, limiter=tier.workers)
+        part_bytes = recall_part_bytes(volume.config.bucket.download_bytes_s)
+        await trio.to_thread.run_sync(_recall, door.reads, store, found, part_bytes, limiter=tier.recallers)
     finally:
         del tier.recalling[key]
     await volume.gate.opened()
@@ -449,18 +450,24 @@ async def recall(volume: Volume, key: PackKey) -> bool:
     tier.traffic.recalled_packs += 1
     tier.traffic.down_bytes += found.size_bytes
     tier.reads_s[key] = int(wall_s(volume))
+    tier.restores.pop(key, None)
     gone = tier.pieces.remove_pack(*key)
     if gone and tier.files is not None:
         await trio.to_thread.run_sync(tier.files.delete, gone)
     return True
 
 
-def _recall(bucket: Bucket, store: PackStore, found: objects.Object) -> None:
+def recall_part_bytes(rate_bytes_s: int) -> int:
+    """How much to GET at once: on a slow line about a second's worth, since a reader may have to wait for one."""
+    return min(GET_SIZE, max(GET_SIZE_MIN, rate_bytes_s)) if rate_bytes_s else GET_SIZE
+
+
+def _recall(bucket: Bucket, store: PackStore, found: objects.Object, part_bytes: int) -> None:
     """Blocking."""
     name = pack_key(found.pack, found.disk)
     parts = [
-        bucket.get(name, start, min(GET_SIZE, found.size_bytes - start))
-        for start in range(0, found.size_bytes, GET_SIZE)
+        bucket.get(name, start, min(part_bytes, found.size_bytes - start))
+        for start in range(0, found.size_bytes, part_bytes)
     ]
     crc = 0
     for part in parts:

@@ -46,7 +46,7 @@ def attach(volume: Volume, bucket: Bucket, *, cache_bytes: int = 64 * MIB) -> No
     if not volume.metadata.is_tiered:
         record(volume, ops.AttachBucket())
     breaker = Breaker(policy=BreakerPolicy(), clock_s=trio.current_time)
-    volume.tier.door = Door(reads=bucket, writes=bucket, breaker=breaker)
+    volume.tier.door = Door(front=bucket, uploads=bucket, reads=bucket, writes=bucket, breaker=breaker)
     volume.tier.files = PieceFiles(volume.world.files, volume.path)
     volume.tier.pieces = PieceIndex(cache_bytes)
     for piece in volume.tier.files.begin():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.config import Bucket as BucketConfig
@@ -69,6 +70,23 @@ async def test_what_nobody_read_for_long_goes_to_ia_and_reads_as_before(tmp_path
         assert (facts.placement, facts.modified_s) == (Placement.IA, clock.now_s)
         assert not await rounds.run_round(volume)
         assert await contents(volume, inode) == DATA
+
+
+async def test_a_few_are_changed_at_once_and_not_all_of_a_round(tmp_path: Path) -> None:
+    inside, most = 0, 0
+
+    async def work(_key: PackKey) -> bool:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await wait_all_tasks_blocked()
+        inside -= 1
+        return True
+
+    keys = [(number, 0) for number in range(20)]
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        done = await rounds._several(volume, keys, dict.fromkeys(keys, 1), work, at_once=rounds.COOLED_AT_ONCE)
+    assert (done, most) == (20, rounds.COOLED_AT_ONCE)
 
 
 async def test_what_is_read_stays(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rustfsfs.store.breaker import Verdict
 from rustfsfs.store.bucket import ObjectFacts
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers.demote import DemotePolicy
+from rustfsfs.units import KIB, MIB
 from rustfsfs.volume import checking, collecting, names, rounds, scrubbing, tiering, watermarks
 from rustfsfs.volume.leftalone import AGAIN_S, Why
 from rustfsfs.volume.recording import record
@@ -106,6 +107,19 @@ async def test_a_recalled_pack_lies_on_its_disk_as_it_did(tmp_path: Path) -> Non
         bucket.objects.clear()
         assert await contents(volume, inode) == DATA
         assert findings(volume) == []
+
+
+@pytest.mark.parametrize(
+    ("rate_bytes_s", "want"),
+    [
+        pytest.param(0, 4 * MIB, id="no limit"),
+        pytest.param(10**9, 4 * MIB, id="a fast line"),
+        pytest.param(10**6, 10**6, id="a second's worth"),
+        pytest.param(1000, 256 * KIB, id="a crawl"),
+    ],
+)
+def test_a_recall_asks_for_little_at_once_where_a_reader_would_wait_for_it(rate_bytes_s: int, want: int) -> None:
+    assert tiering.recall_part_bytes(rate_bytes_s) == want
 
 
 async def test_a_dedup_hit_on_cold_data_stores_it_on_a_disk_again(tmp_path: Path) -> None:
