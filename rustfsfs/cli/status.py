@@ -157,9 +157,15 @@ def _backlog(backlog: dict[str, Any]) -> str:
     return f"{_count(backlog['packs'], 'pack waits', 'packs wait')}, {format_size(backlog['bytes'])}{since}"
 
 
+def describe_rates(shown: dict[str, Any]) -> str:
+    """Of the last minute."""
+    return f"up {format_size(shown['up_bytes_s'])}/s, down {format_size(shown['down_bytes_s'])}/s in the last minute"
+
+
 def _traffic(traffic: dict[str, Any]) -> str:
     return (
-        f"{format_size(traffic['up_bytes'])} up, {format_size(traffic['down_bytes'])} down since the mount;"
+        f"{describe_rates(traffic)};"
+        f" {format_size(traffic['up_bytes'])} up, {format_size(traffic['down_bytes'])} down since the mount;"
         f" {_count(traffic['uploaded_packs'], 'pack', 'packs')} uploaded, {traffic['demoted_packs']:,} demoted,"
         f" {traffic['recalled_packs']:,} recalled"
     )

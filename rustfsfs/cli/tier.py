@@ -11,6 +11,7 @@ from rustfsfs.cli import exits, places
 from rustfsfs.cli.console import progress_bar
 from rustfsfs.cli.places import Place
 from rustfsfs.cli.secrets import open_options, read_secret
+from rustfsfs.cli.status import describe_rates
 from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.service import mounts
 from rustfsfs.service.client import call
@@ -173,6 +174,7 @@ def describe_status(shown: Shown) -> str:
         ("Both", f"{format_size(shown['both_bytes'])} on the disks and in the bucket"),
         ("Cold", f"{format_size(shown['cold_bytes'])} in the bucket only"),
         *([("Frozen", f"{format_size(shown['frozen_bytes'])} to be restored first")] if shown["frozen_bytes"] else []),
+        ("Traffic", describe_rates(shown)),
         ("Packs", f"{shown['packs']:,}"),
         ("Pinned", ", ".join(shown["pinned"]) or "nothing"),
     ]

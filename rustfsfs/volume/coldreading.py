@@ -268,7 +268,7 @@ def _note(volume: Volume, key: PackKey, size_bytes: int) -> None:
     remember(tier.busy)
     tier.reads_s[key] = int(now_s)
     tier.traffic.fetches += 1
-    tier.traffic.down_bytes += size_bytes
+    tier.note_down(size_bytes)
 
 
 async def _keep(tier: Tier, piece: Piece, data: bytes) -> None:

@@ -129,7 +129,7 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
             "since_ns": None if tier.backlog.since_s is None else int(tier.backlog.since_s * SECOND_NS),
         },
         "metadata": metadata_in_bucket(volume),
-        "traffic": asdict(tier.traffic),
+        "traffic": asdict(tier.traffic) | tier.rates(),
         "cache": {
             "bytes": tier.pieces.bytes,
             "bytes_max": volume.config.cache.disk_bytes,

@@ -14,6 +14,7 @@ from rustfsfs.errors import CloudUnavailable
 from rustfsfs.store.cold import Door
 from rustfsfs.tiers.packs import Busy, PackKey
 from rustfsfs.units import MIB
+from rustfsfs.volume.throughput import Throughput
 
 WAITING_MAX = 250  # cold reads; half of max_tasks: the others are left for what needs no network (DESIGN.md §4)
 KNOWN_MAX = 4096  # packs of which misses and busyness are remembered, readers of cold files
@@ -113,9 +114,24 @@ class Tier:
     workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(WORKERS))
     lock: trio.Lock = field(default_factory=trio.Lock)  # one round of the mover at a time
     traffic: Traffic = field(default_factory=Traffic)
+    up: Throughput = field(default_factory=Throughput)
+    down: Throughput = field(default_factory=Throughput)
     backlog: Backlog = field(default_factory=Backlog)
     published: Published = field(default_factory=Published)
     publish_lock: trio.Lock = field(default_factory=trio.Lock)  # one copy of the metadata at a time
+
+    def note_up(self, size_bytes: int) -> None:
+        self.traffic.up_bytes += size_bytes
+        self.up.add(size_bytes, now_s=trio.current_time())
+
+    def note_down(self, size_bytes: int) -> None:
+        self.traffic.down_bytes += size_bytes
+        self.down.add(size_bytes, now_s=trio.current_time())
+
+    def rates(self) -> dict[str, int]:
+        """Of the last minute, for status."""
+        now_s = trio.current_time()
+        return {"up_bytes_s": int(self.up.bytes_s(now_s=now_s)), "down_bytes_s": int(self.down.bytes_s(now_s=now_s))}
 
     def covering(self, wanted: Piece) -> tuple[Piece, Flight] | None:
         """A GET under way that brings a whole frame."""

@@ -99,7 +99,7 @@ async def tier_status(volume: Volume, args: dict[str, Any], progress: Progress) 
     _ensure_bucket(volume)
     if volume.health.read_only_reason is None:
         await epochs.commit(volume)
-    return await trio.to_thread.run_sync(_status, volume, found)
+    return await trio.to_thread.run_sync(_status, volume, found) | volume.tier.rates()
 
 
 def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:

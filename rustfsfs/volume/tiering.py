@@ -212,7 +212,7 @@ async def upload(volume: Volume, pack: Pack) -> bool:
         ),
     )
     tier.traffic.uploaded_packs += 1
-    tier.traffic.up_bytes += facts.size_bytes
+    tier.note_up(facts.size_bytes)
     return True
 
 
@@ -448,7 +448,7 @@ async def recall(volume: Volume, key: PackKey) -> bool:
     await volume.gate.opened()
     record(volume, ops.Recall(packs=[key]))
     tier.traffic.recalled_packs += 1
-    tier.traffic.down_bytes += found.size_bytes
+    tier.note_down(found.size_bytes)
     tier.reads_s[key] = int(wall_s(volume))
     tier.restores.pop(key, None)
     gone = tier.pieces.remove_pack(*key)

@@ -4,16 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from trio.testing import MockClock
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import NoSuchXattr, NotPermitted, UsageError
 from rustfsfs.store.cold import pack_key
-from rustfsfs.volume import names, tierattrs, tiercommands, tiering, xattrs
+from rustfsfs.volume import names, status, tierattrs, tiercommands, tiering, xattrs
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.commands import Command
 from rustfsfs.volume.volume import Volume
 from tests.store.membucket import MemBucket
-from tests.volume.on_bucket import NOISE, contents, opened_with, sealed
+from tests.volume.on_bucket import NOISE, all_demoted, contents, opened_with, sealed
 from tests.volume.on_disk import DIRECTORY, format_in, write_file
 
 ONE, OTHER = NOISE.randbytes(300_000), NOISE.randbytes(400_000)
@@ -59,6 +60,19 @@ async def test_a_pinned_tree_stays_and_says_why(tmp_path: Path) -> None:
         assert await tier(volume, inode) == b"local"
         assert (await tiercommands.tier_unpin(volume, {"paths": ["f"]}, no_progress))["pinned"] == []
         assert (await tiercommands.tier_demote(volume, {"paths": ["f"]}, no_progress))["packs"] == 1
+
+
+async def test_what_goes_up_and_down_is_told_as_a_rate(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        inode = await sealed(volume, b"f", ONE)
+        await all_demoted(volume)
+        mock_clock.jump(10.0)
+        shown = await tiercommands.tier_status(volume, {}, no_progress)
+        assert len(ONE) / 15 < shown["up_bytes_s"] < len(ONE) / 5 and shown["down_bytes_s"] == 0
+        await contents(volume, inode)
+        assert status.bucket(volume)["traffic"]["down_bytes_s"] > len(ONE) / 15  # type: ignore[index]
+        mock_clock.jump(61.0)
+        assert volume.tier.rates() == {"up_bytes_s": 0, "down_bytes_s": 0}
 
 
 async def test_a_plan_says_what_comes_next(tmp_path: Path) -> None:
