@@ -190,14 +190,22 @@ def describe_plan(shown: Shown) -> str:
         f"pack {step['pack']} of disk {step['disk']}: {step['action']} ({step['why']}), {format_size(step['bytes'])}"
         for step in shown["steps"]
     ]
-    return "\n".join([*(lines or ["Nothing is due."]), f"To be uploaded: {format_size(shown['backlog_bytes'])}"])
+    ends = [f"To be uploaded: {format_size(shown['backlog_bytes'])}"]
+    if shown["retained_bytes"]:
+        ends.append(f"To be deleted once no older metadata names it: {format_size(shown['retained_bytes'])}")
+    return "\n".join([*(lines or ["Nothing is due."]), *ends])
 
 
 def describe_demoted(shown: Shown, *, dry_run: bool) -> str:
     lines = [f"pack {one['pack']} stays: {one['why']}" for one in shown["kept"]]
     what = f"{_packs(shown['packs'])} ({format_size(shown['bytes'])})"
     if dry_run:
-        return "\n".join([*lines, f"{what} would go to the bucket."])
+        hot = (
+            f" {format_size(shown['hot_bytes'])} more is not sealed yet, and would be first."
+            if shown["hot_bytes"]
+            else ""
+        )
+        return "\n".join([*lines, f"{what} would go to the bucket.{hot}"])
     return "\n".join(
         [*lines, f"{what} in the bucket only now; {format_size(shown['freed_bytes'])} freed on the disks."]
     )

@@ -40,6 +40,7 @@ class Plan(NamedTuple):
     uploads: UploadPlan
     recalls: list[Recall]
     rewrites: list[Collection]  # of packs in the bucket that are mostly dead
+    dead: list[Collection]  # packs in which nothing lives: the collector drops them, whatever is planned here
     cooling: list[PackKey]  # of the Standard class, to IA
 
 
@@ -73,13 +74,14 @@ def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]])
     )
     lost, unreadable = alone[Why.LOST], alone[Why.LOST] | alone[Why.UNREADABLE]
     collections = plan_cold_collection(
-        [pack for pack in facts.packs if pack.object is not None and not pack.is_local and pack.key not in unreadable],
+        [pack for pack in facts.packs if pack.key not in unreadable and not (pack.is_local and pack.live_bytes)],
         ColdCollectPolicy(live_share=config.collect.live_share),
         now_s=facts.now_s,
         moved_bytes_max=REWRITTEN_PER_ROUND,
         rewritten_to=config.bucket.placement,
     )
     rewrites = [one for one in collections if one.action is cold_collect.Action.REWRITE]
+    dead = [one for one in collections if one.action is cold_collect.Action.DELETE]
     cooling = plan_cooling(
         [pack for pack in facts.packs if pack.key not in lost and pack.key not in alone[Why.UNMOVED]],
         config.bucket,
@@ -87,7 +89,7 @@ def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]])
         live_share=config.collect.live_share,
         count_max=COOLED_PER_ROUND,
     )
-    return Plan(demotions, uploads, recalls, rewrites, cooling)
+    return Plan(demotions, uploads, recalls, rewrites, dead, cooling)
 
 
 async def run_round(volume: Volume) -> bool:

@@ -25,7 +25,7 @@ from rustfsfs.meta import entries, inodes, objects
 from rustfsfs.meta.chunks import COLD
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store.cold import pack_key
-from rustfsfs.tiers import twice
+from rustfsfs.tiers import cold_collect, twice
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, kept
 from rustfsfs.tiers.packs import Pack, PackKey
@@ -40,6 +40,7 @@ from rustfsfs.volume.volume import Volume
 RESTORE_S = {Placement.ARCHIVE: 60.0, Placement.COLD_ARCHIVE: 5 * 3600.0, Placement.DEEP: 48 * 3600.0}
 LOOK_EVERY_S = 10.0
 DEMOTIONS_AT_ONCE = 20
+GONE = "its pack is no more, and no metadata that is kept names it"
 COOL = "change its class in the bucket to IA"
 TREE = (
     "WITH RECURSIVE t(inode) AS (VALUES (?1) UNION SELECT e.inode FROM entries e JOIN t ON e.parent = t.inode),"
@@ -151,41 +152,34 @@ def tree_of(metadata: Metadata, inode: int) -> Tree:
 
 
 async def tier_plan(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """What the next round of the mover would do, and why."""
+    """What the next round of the mover would do, and what the collector would in the bucket, and why.
+
+    retained_bytes   of objects that nobody needs now, and older metadata that is kept names
+    """
     _ensure_bucket(volume)
-    _facts, plan = await rounds.plan_round(volume)
+    facts, plan = await rounds.plan_round(volume)
+    sizes = {pack.key: pack.size_bytes for pack in facts.packs}
     planned = {one.key for one in plan.demotions}
-    steps = [
-        {
-            "pack": one.pack,
-            "disk": one.disk,
-            "action": one.action.value,
-            "why": one.reason.value,
-            "bytes": one.frees_bytes,
-        }
-        for one in plan.demotions
-    ]
-    sizes = {pack.key: pack.size_bytes for pack in _facts.packs}
+    going = await tiering.free_to_go(volume)
+    steps = [_step(one.key, one.action.value, one.reason.value, one.frees_bytes) for one in plan.demotions]
     steps += [
-        {"pack": key[0], "disk": key[1], "action": Action.UPLOAD.value, "why": "protect says so", "bytes": sizes[key]}
+        _step(key, Action.UPLOAD.value, "protect says so", sizes[key])
         for key in plan.uploads.upload
         if key not in planned
     ]
-    steps += [
-        {
-            "pack": one.pack,
-            "disk": one.disk,
-            "action": "bring it back",
-            "why": one.reason.value,
-            "bytes": one.size_bytes,
-        }
-        for one in plan.recalls
-    ]
-    steps += [
-        {"pack": key[0], "disk": key[1], "action": COOL, "why": "bucket.ia_after says so", "bytes": sizes[key]}
-        for key in plan.cooling
-    ]
-    return {"steps": steps, "backlog_bytes": plan.uploads.backlog_bytes}
+    steps += [_step(one.key, "bring it back", one.reason.value, one.size_bytes) for one in plan.recalls]
+    steps += [_step(one.key, one.action.value, one.why, one.frees_bytes) for one in (*plan.rewrites, *plan.dead)]
+    steps += [_step(key, cold_collect.Action.DELETE.value, GONE, size_bytes) for key, size_bytes in going.items()]
+    steps += [_step(key, COOL, "bucket.ia_after says so", sizes[key]) for key in plan.cooling]
+    return {
+        "steps": steps,
+        "backlog_bytes": plan.uploads.backlog_bytes,
+        "retained_bytes": volume.metadata.running.doomed_object_bytes - sum(going.values()),
+    }
+
+
+def _step(key: PackKey, action: str, why: str, size_bytes: int) -> dict[str, Any]:
+    return {"pack": key[0], "disk": key[1], "action": action, "why": why, "bytes": size_bytes}
 
 
 async def _packs_of(volume: Volume, args: dict[str, Any]) -> list[Pack]:
@@ -203,7 +197,7 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     _ensure_bucket(volume)
     ensure_writable(volume)
     dry_run = bool(args.get("dry_run"))
-    await _found(volume, args)
+    found = await _found(volume, args)
     if not dry_run:
         tiering.door_of(volume)
         await commands.seal(volume, {}, progress)
@@ -211,15 +205,30 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     now_s = tiering.wall_s(volume)
     stay = {pack.key: why for pack in packs if (why := kept(pack, now_s=now_s, busy_policy=BUSY, is_asked=True))}
     going = [pack for pack in packs if pack.key not in stay]
-    freed = 0
+    freed, hot_bytes = 0, await trio.to_thread.run_sync(_hot_bytes, volume, list(found.values()))
     if not dry_run:
         freed = await _demote(volume, going, progress)
     return {
         "packs": len(going),
         "bytes": sum(pack.size_bytes for pack in going),
         "freed_bytes": freed,
+        "hot_bytes": hot_bytes,
         "kept": [{"pack": key[0], "why": why.value} for key, why in stay.items()],
     }
+
+
+def _hot_bytes(volume: Volume, inodes_asked: Sequence[int]) -> int:
+    """Of trees, each file counted once, what is not sealed yet: as of the last COMMIT. No inode: of all. Blocking."""
+    sql = (
+        "WITH RECURSIVE t(inode) AS (SELECT value FROM json_each(?) UNION"
+        " SELECT e.inode FROM entries e JOIN t ON e.parent = t.inode),"
+        " f(fork) AS (SELECT DISTINCT fork FROM t JOIN inodes USING (inode) WHERE fork > 0)"
+        " SELECT coalesce(sum(e.length), 0) FROM f JOIN extents e USING (fork) WHERE e.segment > 0"
+    )
+    with paths.reading_apart(volume) as metadata:
+        if not inodes_asked or ROOT in inodes_asked:
+            return metadata.running.hot_bytes
+        return int(metadata.rows(sql, (str(list(inodes_asked)),))[0][0])
 
 
 async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> int:

@@ -483,7 +483,7 @@ def _recall(bucket: Bucket, store: PackStore, found: objects.Object, part_bytes:
 async def delete_objects(volume: Volume) -> int:
     """Delete doomed objects that no snapshot and no published metadata names (I5); returns how many."""
     door, deleted = door_of(volume), 0
-    while keys := await _free_to_go(volume):
+    while keys := list(await free_to_go(volume)):
         names = [pack_key(*key) for key in keys]
         await trio.to_thread.run_sync(door.writes.delete, names, limiter=volume.tier.workers, abandon_on_cancel=True)
         await volume.gate.opened()
@@ -492,18 +492,19 @@ async def delete_objects(volume: Volume) -> int:
     return deleted
 
 
-async def _free_to_go(volume: Volume) -> list[PackKey]:
+async def free_to_go(volume: Volume) -> dict[PackKey, int]:
+    """Doomed objects that may be deleted now, and their sizes in bytes; at most OBJECTS_AT_ONCE."""
     await volume.gate.opened()
     if volume.pins.snapshot_begins:
-        return []
+        return {}
     seqs = [snapshot.seq for snapshot in disks.snapshots(volume.metadata)]
     seqs += [seq for _epoch, seq in objects.published(volume.metadata)]
     oldest_seq = min([*seqs, volume.pins.snapshot_seq, volume.pins.published_seq, volume.activity.committed_seq])
-    return [
-        (pack, disk)
-        for pack, disk, _seq in objects.doomed(volume.metadata, OBJECTS_AT_ONCE, until_seq=oldest_seq)
+    return {
+        (pack, disk): size_bytes
+        for pack, disk, size_bytes in objects.doomed(volume.metadata, OBJECTS_AT_ONCE, until_seq=oldest_seq)
         if (pack, disk) not in volume.pins.packs and (pack, disk) not in volume.tier.uploading
-    ]
+    }
 
 
 async def close_packs(volume: Volume, keys: Iterable[PackKey]) -> None:

@@ -190,7 +190,7 @@ async def test_objects_that_a_copy_names_stay_from_its_first_page_on_until_it_go
         volume.handles.free.append(inode)
         await reaping.reap(volume)
         await collecting.collect(volume, live_share=0.5)
-        assert [pack for pack, _disk, _seq in objects.doomed(volume.metadata, 10)] == [key[0]]
+        assert [pack for pack, _disk, _size in objects.doomed(volume.metadata, 10)] == [key[0]]
         for number in range(publishing.KEPT):
             await snapshots.take(volume, keep=1)
             await tiering.delete_objects(volume)
