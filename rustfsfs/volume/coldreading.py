@@ -21,7 +21,7 @@ from rustfsfs.tiers import busy
 from rustfsfs.tiers import fetch as fetching
 from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.tiers.busy import BUSY
-from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, block_of, plan_fetches, surroundings
+from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, Get, block_of, in_turns, plan_fetches, surroundings
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.volume.tier import Flight, Tier, remember
 from rustfsfs.volume.volume import Volume, log
@@ -172,18 +172,18 @@ async def _kept(tier: Tier, wanted: Piece) -> bytes | None:
 
 async def _with_surroundings(volume: Volume, wanted: Piece) -> Piece:
     """What to GET for a frame that is missed: small files that were written together are read together."""
-    tier, key = volume.tier, (wanted.pack, wanted.disk)
+    tier, key, policy = volume.tier, (wanted.pack, wanted.disk), policy_of(volume)
     frame = Frame(wanted.offset, wanted.size_bytes)
-    if wanted.size_bytes > POLICY.small_bytes:
+    if wanted.size_bytes > policy.small_bytes:
         return wanted
     misses = tier.misses.pop(key, 0)
     tier.misses[key] = misses + 1
     remember(tier.misses)
-    block = block_of(wanted.offset, misses=misses, policy=POLICY)
+    block = block_of(wanted.offset, misses=misses, policy=policy)
     await volume.gate.opened()
     near = [Frame(*row) for row in chunks.frames_between(volume.metadata, *key, block.start, block.end)]
     missing = [one for one in near if not tier.pieces.holds(_piece(key, one))]
-    return _piece(key, surroundings(frame, missing, misses=misses, policy=POLICY))
+    return _piece(key, surroundings(frame, missing, misses=misses, policy=policy))
 
 
 def _piece(key: PackKey, found: Frame | Fetch) -> Piece:
@@ -224,6 +224,7 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
     door, key = volume.tier.door, pack_key(piece.pack, piece.disk)
     if door is None:
         raise CloudUnavailable(volume.tier.trouble or "the volume has no bucket, and this data is in one")
+    begin_s = trio.current_time()
     try:
         with trio.fail_after(volume.config.cold.read_deadline_s):
             data = await trio.to_thread.run_sync(
@@ -235,10 +236,13 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
                 abandon_on_cancel=True,
             )
     except trio.TooSlowError:
+        volume.tier.gets.append(Get(begin_s, trio.current_time(), 0))
         raise _too_late(volume) from None
     except ObjectFrozen as exc:
         await ask_for_restore(volume, door, (piece.pack, piece.disk), exc)
         raise
+    if len(data) >= POLICY.small_bytes:  # a shorter one tells of the round trip, not of the line
+        volume.tier.gets.append(Get(begin_s, trio.current_time(), len(data)))
     volume.tier.restores.pop((piece.pack, piece.disk), None)
     return data
 
@@ -293,16 +297,22 @@ def plan_window(
     volume: Volume, reader: Reader | None, start: int, end: int, *, size: int
 ) -> tuple[Reader, Range | None]:
     """As `tiers.ahead.plan_ahead`, for a file that was found to be cold."""
-    config, bytes_max = volume.config, volume.config.cache.disk_bytes // 4
-    if config.bucket.download_bytes_s:  # what is asked for at once has to come before its deadline
-        bytes_max = min(bytes_max, int(config.bucket.download_bytes_s * config.cold.read_deadline_s / 8))
-    window_max = fetching.window_bytes(connections=config.bucket.concurrency, policy=POLICY, bytes_max=bytes_max)
-    return fetching.plan_window(reader, start, end, size=size, window_max=window_max, policy=POLICY)
+    connections, bytes_max = volume.config.bucket.concurrency, volume.config.cache.disk_bytes // 4
+    policy = policy_of(volume)
+    window_max = fetching.window_bytes(connections=connections, policy=policy, bytes_max=bytes_max)
+    return fetching.plan_window(reader, start, end, size=size, window_max=window_max, policy=policy)
+
+
+def policy_of(volume: Volume) -> FetchPolicy:
+    """For the line as it is: as fast as the last GETs were, and as `bucket.download_rate` lets it be."""
+    known = [fetching.line_bytes_s(volume.tier.gets), volume.config.bucket.download_bytes_s or None]
+    bytes_s = min((rate for rate in known if rate is not None), default=None)
+    return fetching.fitted(POLICY, bytes_s=bytes_s, deadline_s=volume.config.cold.read_deadline_s)
 
 
 async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
     """Bring frames to the cache disk, over several connections. What cannot be had is left to who asks for it."""
-    tier = volume.tier
+    tier, policy = volume.tier, policy_of(volume)
     by_pack: dict[PackKey, list[Frame]] = {}
     total_bytes = 0
     for place in places:
@@ -311,10 +321,15 @@ async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
             by_pack.setdefault((place.pack, place.disk), []).append(Frame(place.offset, place.stored_bytes))
             total_bytes += place.stored_bytes
     connections = volume.config.bucket.concurrency
-    async with trio.open_nursery() as nursery:
-        for key, frames in by_pack.items():
-            for one in plan_fetches(frames, total_bytes=total_bytes, connections=connections, policy=POLICY):
-                nursery.start_soon(_fetch_quietly, volume, _piece(key, one))
+    pieces = [
+        _piece(key, one)
+        for key, frames in by_pack.items()
+        for one in plan_fetches(frames, total_bytes=total_bytes, connections=connections, policy=policy)
+    ]
+    for turn in in_turns(pieces, [piece.size_bytes for piece in pieces], policy=policy):
+        async with trio.open_nursery() as nursery:
+            for piece in turn:
+                nursery.start_soon(_fetch_quietly, volume, piece)
 
 
 async def _fetch_quietly(volume: Volume, piece: Piece) -> None:

@@ -1,6 +1,6 @@
 """What an open volume keeps beside its bucket. Without one `door` is None, and the rest is empty."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from rustfsfs.cache.piecefiles import PieceFiles
 from rustfsfs.cache.pieces import Piece, PieceIndex
 from rustfsfs.errors import CloudUnavailable
 from rustfsfs.store.cold import Door
+from rustfsfs.tiers.fetch import GETS_KNOWN, Get
 from rustfsfs.tiers.packs import Busy, PackKey
 from rustfsfs.units import MIB
 from rustfsfs.volume.throughput import Throughput
@@ -91,6 +92,7 @@ class Tier:
     pieces: PieceIndex = field(default_factory=lambda: PieceIndex(0))
     flights: dict[PackKey, dict[Piece, Flight]] = field(default_factory=dict)
     recent: OrderedDict[Piece, bytes] = field(default_factory=OrderedDict)  # in RAM: who reads in order wants them next
+    gets: deque[Get] = field(default_factory=lambda: deque(maxlen=GETS_KNOWN))  # of readers, the last ones
     misses: OrderedDict[PackKey, int] = field(default_factory=OrderedDict)  # of small frames, most recent last
     readers: OrderedDict[int, None] = field(default_factory=OrderedDict)  # inodes whose data was found to be cold
     reads_s: dict[PackKey, int] = field(default_factory=dict)  # pack -> when it was read, not recorded yet

@@ -11,8 +11,10 @@ import trio.testing
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.cache.pieces import PieceIndex
-from rustfsfs.config import Cold, Config, WhenFrozen
+from rustfsfs.config import Bucket, Cold, Config, WhenFrozen
 from rustfsfs.errors import CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing
+from rustfsfs.tiers.fetch import Get
+from rustfsfs.units import MIB
 from rustfsfs.volume import coldreading, commands, names, publishing, reading, rounds, tier, tiering, writing
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.volume import Volume
@@ -279,6 +281,69 @@ async def test_what_came_wrong_once_is_right_the_second_time(tmp_path: Path) -> 
         volume.tier.pieces.remove_pack(*(await all_demoted(volume))[0])
         with pytest.raises(DamagedData):
             await contents(volume, inode)
+
+
+async def test_on_a_slow_line_less_is_fetched_ahead(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket, config=settings(read_deadline_s=8.0)) as volume:
+        inode = await cold_file(volume)
+        assert coldreading.policy_of(volume).window_bytes_max == coldreading.POLICY.range_bytes_min, "nobody knows yet"
+        await contents(volume, inode)
+        (get, *_) = volume.tier.gets
+        assert get.size_bytes >= coldreading.POLICY.small_bytes and get.end_s > get.begin_s
+        volume.tier.gets.clear()
+        volume.tier.gets.append(Get(0.0, 10.0, 1_000_000))
+        assert coldreading.policy_of(volume).window_bytes_max == 100_000
+        _reader, wanted = coldreading.plan_window(volume, None, 0, MIB, size=64 * MIB)
+        assert wanted is not None and wanted.end - wanted.start == 100_000
+
+
+async def test_the_configured_rate_counts_too(tmp_path: Path) -> None:
+    config = Config(demote=ANY_DISK.demote, cold=Cold(read_deadline_s=8.0), bucket=Bucket(download_bytes_s=50_000))
+    async with opened_with(format_in(tmp_path / "v"), MemBucket(), config=config) as volume:
+        volume.tier.gets.append(Get(0.0, 1.0, 1_000_000))
+        assert coldreading.policy_of(volume).window_bytes_max == 50_000
+
+
+async def test_a_get_that_did_not_come_in_time_shows_a_slow_line(tmp_path: Path) -> None:
+    bucket = Slow()
+    async with opened_with(format_in(tmp_path / "v"), bucket, config=settings(read_deadline_s=0.05)) as volume:
+        inode = await cold_file(volume)
+        bucket.go.clear()
+        with pytest.raises(CloudUnavailable):
+            await reading.read(volume, inode, 0, 4096)
+        bucket.go.set()
+        assert [get.size_bytes for get in volume.tier.gets] == [0]
+
+
+async def test_what_is_more_than_a_window_is_fetched_in_turns(tmp_path: Path) -> None:
+    """A pack that is rewritten: all of it at once would miss its deadline."""
+
+    class Counting(MemBucket):
+        inside, most, lock = 0, 0, threading.Lock()
+
+        def get(self, key: str, offset: int, size: int) -> bytes:
+            with self.lock:
+                self.inside += 1
+                self.most = max(self.most, self.inside)
+            try:
+                return super().get(key, offset, size)
+            finally:
+                with self.lock:
+                    self.inside -= 1
+
+    bucket = Counting()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", NOISE.randbytes(3_000_000))
+        await all_demoted(volume)
+        places = [
+            one.in_bucket[0]
+            for (number,) in volume.metadata.rows("SELECT chunk FROM chunks ORDER BY chunk")
+            if (one := reading.locate(volume, int(number))).in_bucket
+        ]
+        volume.tier.gets.append(Get(0.0, 1000.0, 1))
+        await coldreading.fetch_ahead(volume, places)
+        assert bucket.most == 1 and volume.tier.traffic.fetches > 3
 
 
 async def test_fetching_ahead_ends_where_the_metadata_cannot_be_read(tmp_path: Path) -> None:
