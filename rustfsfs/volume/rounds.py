@@ -23,7 +23,7 @@ from rustfsfs.tiers.placing import plan_cooling
 from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
 from rustfsfs.units import MIB
-from rustfsfs.volume import collecting, publishing, tiering
+from rustfsfs.volume import collecting, deleting, demoting, proving, publishing, recalling, tiering, uploading
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.tiering import Facts
 from rustfsfs.volume.volume import Volume, log
@@ -102,11 +102,11 @@ async def run_round(volume: Volume) -> bool:
         volume.tier.round_no += 1
         facts, plan = await plan_round(volume)
         _note_backlog(volume, plan.uploads)
-        await tiering.close_packs(volume, plan.uploads.close)
+        await uploading.close_packs(volume, plan.uploads.close)
         done = await _demote(volume, plan.demotions)
         done += await _upload(volume, facts, plan.uploads.upload[:UPLOADS_PER_ROUND])
         done += await _recall(volume, plan.recalls)
-        done += await tiering.delete_objects(volume)
+        done += await deleting.delete_objects(volume)
         done += await _cool(volume, plan.cooling)
         done += await _rewrite(volume, [one.key for one in plan.rewrites])
         if done:
@@ -139,7 +139,7 @@ def _note_backlog(volume: Volume, plan: UploadPlan) -> None:
 async def _demote(volume: Volume, demotions: Sequence[Demotion]) -> int:
     keys, before = [one.key for one in demotions if one.action is Action.DROP], volume.tier.traffic.demoted_packs
     for start in range(0, len(keys), DEMOTIONS_AT_ONCE):
-        await tiering.demote(volume, keys[start : start + DEMOTIONS_AT_ONCE])
+        await demoting.demote(volume, keys[start : start + DEMOTIONS_AT_ONCE])
     return volume.tier.traffic.demoted_packs - before
 
 
@@ -154,13 +154,15 @@ async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
     sizes = {pack.key: pack.size_bytes for pack in packs}
     by_key = {pack.key: pack for pack in packs}
     at_once = volume.config.bucket.in_flight_bytes
-    return await _several(volume, list(sizes), sizes, lambda key: tiering.upload(volume, by_key[key]), at_once=at_once)
+    return await _several(
+        volume, list(sizes), sizes, lambda key: uploading.upload(volume, by_key[key]), at_once=at_once
+    )
 
 
 async def _recall(volume: Volume, recalls: Sequence[Recall]) -> int:
     sizes = {one.key: one.size_bytes for one in recalls}
     at_once = volume.config.bucket.in_flight_bytes
-    return await _several(volume, list(sizes), sizes, lambda key: tiering.recall(volume, key), at_once=at_once)
+    return await _several(volume, list(sizes), sizes, lambda key: recalling.recall(volume, key), at_once=at_once)
 
 
 async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:
@@ -169,7 +171,7 @@ async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:
         volume,
         keys,
         dict.fromkeys(keys, 1),
-        lambda key: tiering.reclass(volume, key, placement=Placement.IA),
+        lambda key: proving.reclass(volume, key, placement=Placement.IA),
         at_once=COOLED_AT_ONCE,
     )
 

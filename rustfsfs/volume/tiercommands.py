@@ -30,7 +30,18 @@ from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, kept
 from rustfsfs.tiers.packs import Pack, PackKey
 from rustfsfs.units import ROOT, format_size
-from rustfsfs.volume import coldreading, commands, epochs, paths, rounds, tiering, watermarks
+from rustfsfs.volume import (
+    coldreading,
+    commands,
+    deleting,
+    demoting,
+    epochs,
+    paths,
+    recalling,
+    rounds,
+    tiering,
+    watermarks,
+)
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import ensure_writable, record
@@ -160,7 +171,7 @@ async def tier_plan(volume: Volume, args: dict[str, Any], progress: Progress) ->
     facts, plan = await rounds.plan_round(volume)
     sizes = {pack.key: pack.size_bytes for pack in facts.packs}
     planned = {one.key for one in plan.demotions}
-    going = await tiering.free_to_go(volume)
+    going = await deleting.free_to_go(volume)
     steps = [_step(one.key, one.action.value, one.reason.value, one.frees_bytes) for one in plan.demotions]
     steps += [
         _step(key, Action.UPLOAD.value, "protect says so", sizes[key])
@@ -243,7 +254,7 @@ async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> 
             needed = twice.needed(missing)
             await rounds.upload_all(volume, needed)
             there |= {pack.key for pack in needed}
-            freed += await tiering.demote(volume, [pack.key for pack in group])
+            freed += await demoting.demote(volume, [pack.key for pack in group])
             done += sum(pack.size_bytes for pack in group)
     return freed
 
@@ -284,7 +295,7 @@ async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> 
                 " the rest stays in the bucket"
             )
         try:
-            await tiering.recall(volume, pack.key)
+            await recalling.recall(volume, pack.key)
         except ObjectFrozen as exc:
             frozen.append(pack)
             await coldreading.ask_for_restore(volume, tiering.door_of(volume), pack.key, exc)

@@ -17,7 +17,7 @@ from rustfsfs.store.cold import Door
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.units import MIB
-from rustfsfs.volume import commands, reading, rounds, tiering
+from rustfsfs.volume import commands, demoting, reading, rounds, tiering
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.recording import record
@@ -65,7 +65,7 @@ async def all_demoted(volume: Volume) -> list[PackKey]:
     facts = await tiering.gather(volume)
     await rounds.upload_all(volume, [pack for pack in facts.packs if pack.closed and pack.object is None])
     facts = await tiering.gather(volume)
-    await tiering.demote(volume, [pack.key for pack in facts.packs if pack.is_local])
+    await demoting.demote(volume, [pack.key for pack in facts.packs if pack.is_local])
     return [pack.key for pack in (await tiering.gather(volume)).packs if not pack.is_local]
 
 

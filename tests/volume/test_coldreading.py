@@ -15,7 +15,7 @@ from rustfsfs.config import Bucket, Cold, Config, WhenFrozen
 from rustfsfs.errors import CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing
 from rustfsfs.tiers.fetch import Get
 from rustfsfs.units import MIB
-from rustfsfs.volume import coldreading, commands, names, publishing, reading, rounds, tier, tiering, writing
+from rustfsfs.volume import coldreading, commands, names, publishing, reading, recalling, rounds, tier, tiering, writing
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.volume import Volume
 from tests.store.membucket import MemBucket
@@ -222,7 +222,7 @@ async def test_nor_before_one_another(tmp_path: Path) -> None:
             tier.uploaders.acquire_on_behalf_of_nowait(taken)
         with trio.fail_after(20):
             assert await publishing.publish(volume)
-            assert await tiering.recall(volume, key)
+            assert await recalling.recall(volume, key)
 
 
 async def test_a_pack_that_is_gone_is_an_error_of_its_file_only(tmp_path: Path) -> None:

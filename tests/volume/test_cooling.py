@@ -18,7 +18,7 @@ from rustfsfs.store.cold import pack_key
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
-from rustfsfs.volume import rounds, tiercommands, tiering
+from rustfsfs.volume import recalling, rounds, tiercommands
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.volume import Volume
@@ -147,7 +147,7 @@ async def test_an_object_that_is_gone_is_told_and_not_asked_for_in_every_round(t
 async def test_an_object_that_is_not_what_was_put_there_is_put_again_if_a_disk_has_it(tmp_path: Path) -> None:
     bucket = MemBucket()
     async with in_bucket(tmp_path / "v", bucket) as (volume, inode, key):
-        assert await tiering.recall(volume, key)
+        assert await recalling.recall(volume, key)
         good = bucket.objects[pack_key(*key)].body
         bucket.replace(pack_key(*key), good[::-1])
         volume.tier.reads_s[key] = 1
