@@ -108,9 +108,9 @@ def doom(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:
 
 
 def doomed(metadata: Metadata, limit: int, *, until_seq: int = 1 << 62) -> list[tuple[int, int, int]]:
-    """(pack, disk, seq) of those that were dropped at `until_seq` or before, at most `limit`."""
-    sql = "SELECT pack, disk, seq FROM doomed_objects WHERE seq <= ? ORDER BY pack, disk LIMIT ?"
-    return [(pack, disk, seq) for pack, disk, seq in metadata.rows(sql, (until_seq, limit))]
+    """(pack, disk, size in bytes) of those that were dropped at `until_seq` or before, at most `limit`."""
+    sql = "SELECT pack, disk, size_bytes FROM doomed_objects WHERE seq <= ? ORDER BY pack, disk LIMIT ?"
+    return [(pack, disk, size_bytes) for pack, disk, size_bytes in metadata.rows(sql, (until_seq, limit))]
 
 
 def forget_doomed(metadata: Metadata, packs: Iterable[tuple[int, int]]) -> None:

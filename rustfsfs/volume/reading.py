@@ -160,7 +160,7 @@ def open_at_once(volume: Volume, wanted: Extent, *, inflated_max: int = INFLATED
 
 
 async def fetch(volume: Volume, parts: Sequence[Extent]) -> list[Buffer]:
-    """Read extents in worker threads, at the same time.
+    """Read extents in worker threads, at the same time, for a request of an application.
 
     Called in the turn in which `parts` were looked up: their segments and packs are pinned from here on.
     """
@@ -189,7 +189,7 @@ async def _fetch(volume: Volume, part: Extent, located: Mapping[int, Located]) -
         return await trio.to_thread.run_sync(
             volume.journal.read, part.segment, part.base, part.total, part.skip, part.length, limiter=volume.readers
         )
-    plain = await chunk(volume, located[part.base])
+    plain = await coldreading.patiently(volume, lambda: chunk(volume, located[part.base]))
     return memoryview(plain)[part.skip : part.skip + part.length]
 
 

@@ -36,7 +36,7 @@ class Filled(CrashFiles):
 def with_bucket(volume: Volume) -> None:
     record(volume, ops.AttachBucket())
     mem, breaker = MemBucket(), Breaker(policy=BreakerPolicy(), clock_s=trio.current_time)
-    volume.tier.door = Door(reads=mem, writes=mem, breaker=breaker)
+    volume.tier.door = Door(front=mem, uploads=mem, reads=mem, writes=mem, breaker=breaker)
 
 
 @pytest.mark.parametrize("free_mib", [10, 25, 26, 30, 40, 50, 52, 60])
