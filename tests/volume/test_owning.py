@@ -3,7 +3,7 @@
 import itertools
 import shutil
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,13 @@ import pytest
 import trio
 
 from rustfsfs.bucketfacts import Placement
+from rustfsfs.cli.status import describe_bucket
+from rustfsfs.cli.tier import describe_status
 from rustfsfs.errors import CloudRefused, CloudUnavailable
 from rustfsfs.meta import objects
 from rustfsfs.store import manifest as layout
 from rustfsfs.store.bucket import ObjectFacts
-from rustfsfs.store.cold import pack_key
+from rustfsfs.store.cold import PACKS, pack_key
 from rustfsfs.store.terms import TERMS, term_key
 from rustfsfs.volume import (
     collecting,
@@ -33,11 +35,13 @@ from rustfsfs.volume import (
     watermarks,
 )
 from rustfsfs.volume.collecting import no_progress
+from rustfsfs.volume.from_bucket import rebuild_from_bucket
+from rustfsfs.volume.restoring import restore_metadata
 from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume
 from tests.store.membucket import MemBucket, Stored
 from tests.volume.on_bucket import NOISE, all_demoted, contents, opened_with, packs_there, sealed
-from tests.volume.on_disk import format_in, write_file
+from tests.volume.on_disk import Key, format_in, write_file
 from tests.volume.test_publishing import DiesAt, through
 
 DATA = NOISE.randbytes(300_000)
@@ -140,19 +144,12 @@ async def test_who_owns_the_bucket_works_there(tmp_path: Path, work: Callable[[V
 async def test_what_lies_under_a_packs_name_is_replaced_by_the_owner_only(tmp_path: Path) -> None:
     bucket = MemBucket()
 
-    class TakenMeanwhile(MemBucket):
-        """As `bucket`; when an object is found under a pack's name, the other host has the term, a moment ago."""
+    def taken() -> None:
+        bucket.objects[term_key(2)] = replace(bucket.objects[term_key(1)], modified_s=1.0)
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.objects = bucket.objects
-
-        def head(self, key: str) -> ObjectFacts:
-            if 2 not in terms_in(bucket):
-                bucket.objects[term_key(2)] = replace(bucket.objects[term_key(1)], modified_s=1.0)
-            return super().head(key)
-
-    async with opened_with(format_in(tmp_path / "v"), TakenMeanwhile()) as volume:
+    async with opened_with(
+        format_in(tmp_path / "v"), Meanwhile(bucket, lambda what, _key: what == "head", taken)
+    ) as volume:
         await sealed(volume, b"f", DATA)
         (pack,) = (await tiering.gather(volume)).packs
         bucket.put(pack_key(*pack.key), b"theirs", placement=Placement.STANDARD)
@@ -176,7 +173,8 @@ async def test_who_is_fenced_reads_and_works_locally_and_says_so(tmp_path: Path)
         shown = status(first, state="mounted", mount_point=None, pid=1)
         assert "another host" in shown["bucket"]["fenced"] and "README" in shown["bucket"]["fenced"]
         assert not shown["healthy"]
-        assert "another host" in (await tiercommands.tier_status(first, {}, no_progress))["fenced"]
+        assert describe_bucket(shown["bucket"], hot_bytes=0)[0][1].startswith("READ ONLY: another host")
+        assert "READ ONLY: another host" in describe_status(await tiercommands.tier_status(first, {}, no_progress))
         (key,) = [pack.key for pack in (await tiering.gather(first)).packs if not pack.is_local]
         assert await tiering.recall(first, key)
         with pytest.raises(CloudRefused, match="another host"):
@@ -354,12 +352,15 @@ async def test_a_copy_of_a_running_volume_that_published_since_is_too_old(tmp_pa
             killed(other)
 
 
+def is_manifest(what: str, key: str) -> bool:
+    return what == "put" and layout.is_manifest(key)
+
+
 async def test_a_copy_that_an_owner_before_us_was_late_with_is_gone_behind(tmp_path: Path) -> None:
     bucket, path = MemBucket(), tmp_path / "v"
     async with two_hosts(path, bucket) as (first, second):
         first.metadata.running.epoch += 1000
-        late = _LetsIn(bucket, lambda: trio.from_thread.run(owning.ensure_owner, second))
-        through(first, late)
+        through(first, Meanwhile(bucket, is_manifest, taken_by(second)))
         with pytest.raises(CloudRefused, match="another host"):
             await have_published(first)
         late_epoch = max(map(layout.epoch_of, layout.copies(bucket.objects)))
@@ -370,22 +371,84 @@ async def test_a_copy_that_an_owner_before_us_was_late_with_is_gone_behind(tmp_p
         assert late_epoch not in map(layout.epoch_of, found)
 
 
-class _LetsIn(MemBucket):
-    """As `inner`; before the first manifest is put, and after everybody has looked, something happens."""
+class Meanwhile(MemBucket):
+    """As `inner`; right before the first request that is `meant`, everybody having looked, `happens` does.
 
-    def __init__(self, inner: MemBucket, happens: Callable[[], object]) -> None:
+    Of that one request nobody can say more than that it was meant for a bucket that was ours (DESIGN.md §17).
+    """
+
+    def __init__(self, inner: MemBucket, meant: Callable[[str, str], bool], happens: Callable[[], object]) -> None:
         super().__init__()
         self.objects: dict[str, Stored] = inner.objects
-        self._happens: Callable[[], object] | None = happens
+        self.has_happened = False
+        self._meant, self._happens = meant, happens
+
+    def _look(self, what: str, key: str) -> None:
+        if not self.has_happened and self._meant(what, key):
+            self.has_happened = True
+            self._happens()
 
     def put(self, key: str, body: bytes | memoryview, *, placement: Placement) -> ObjectFacts:
-        if layout.is_manifest(key) and (happens := self._happens) is not None:
-            self._happens = None
-            happens()
+        self._look("put", key)
         return super().put(key, body, placement=placement)
 
-    def delete(self, keys: object) -> None:
-        raise AssertionError("who was overtaken deletes nothing")
+    def head(self, key: str) -> ObjectFacts:
+        self._look("head", key)
+        return super().head(key)
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectFacts]:
+        self._look("list", prefix)
+        return super().list(prefix, after=after)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        assert not self.has_happened, "who was overtaken deletes nothing"
+        super().delete(keys)
+
+
+def taken_by(volume: Volume) -> Callable[[], object]:
+    return lambda: trio.from_thread.run(owning.ensure_owner, volume)
+
+
+async def test_no_manifest_comes_when_the_bucket_was_taken_over_while_parts_were_uploaded(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with two_hosts(tmp_path / "v", bucket) as (first, second):
+        through(first, Meanwhile(bucket, lambda what, key: (what, key[-6:]) == ("put", "000000"), taken_by(second)))
+        with pytest.raises(CloudRefused, match="another host"):
+            await have_published(first)
+        found = layout.copies(bucket.objects).values()
+        assert sorted(map(layout.is_whole, found)) == [False, True]
+
+
+async def test_no_local_copy_goes_when_the_bucket_is_not_ours(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with two_hosts(tmp_path / "v", bucket) as (first, second):
+        await sealed(first, b"new", NOISE.randbytes(200_000))
+        packs = [pack for pack in (await tiering.gather(first)).packs if pack.is_local]
+        await rounds.upload_all(first, packs)
+        await owning.ensure_owner(second)
+        with pytest.raises(CloudRefused, match="another host"):
+            await tiering.demote(first, [pack.key for pack in packs])
+        assert [pack.is_local for pack in (await tiering.gather(first)).packs if pack.key == packs[0].key] == [True]
+
+
+async def test_a_sweep_deletes_nothing_when_the_bucket_was_taken_over_while_it_listed(tmp_path: Path) -> None:
+    bucket = MemBucket(now_s=lambda: 1_000_000_000.0)
+    async with two_hosts(tmp_path / "v", bucket) as (first, second):
+        bucket.put(pack_key(70, 0), b"a leftover, or not", placement=Placement.STANDARD)
+        through(first, Meanwhile(bucket, lambda what, key: (what, key) == ("list", PACKS), taken_by(second)))
+        with pytest.raises(CloudRefused, match="another host"):
+            await sweeping.sweep(first)
+        assert pack_key(70, 0) in bucket.objects
+
+
+async def test_no_object_changes_its_class_when_the_bucket_is_not_ours(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with two_hosts(tmp_path / "v", bucket) as (first, second):
+        (key,) = [pack.key for pack in (await tiering.gather(first)).packs]
+        await owning.ensure_owner(second)
+        with pytest.raises(CloudRefused, match="another host"):
+            await rounds._cool(first, [key])
+        assert bucket.objects[pack_key(*key)].placement is Placement.STANDARD
 
 
 async def test_a_life_brought_back_with_its_memory_sees_what_was_published_since(tmp_path: Path) -> None:
@@ -410,7 +473,7 @@ async def test_older_copies_stay_when_the_bucket_was_taken_over_while_one_was_ma
             await write_file(first, b"more %d" % number, b"x")
             await publishing.publish(first)
         second.metadata.running.may_take_over = 1  # a person decided
-        through(first, _LetsIn(bucket, lambda: trio.from_thread.run(owning.ensure_owner, second)))
+        through(first, Meanwhile(bucket, is_manifest, taken_by(second)))
         before = set(layout.copies(bucket.objects))
         await write_file(first, b"the last", b"x")
         with pytest.raises(CloudRefused, match="another host"):
@@ -429,3 +492,87 @@ async def test_sealing_waits_for_no_mover_that_is_fenced(tmp_path: Path) -> None
         with trio.fail_after(5):
             await watermarks.wait_while(first, lambda: True)
         await commands.seal(first, {}, no_progress)
+
+
+# --- a person decides ----------------------------------------------------------------------------------------------
+
+
+async def rebuilt(path: Path, bucket: MemBucket) -> Path:
+    await trio.to_thread.run_sync(lambda: rebuild_from_bucket(str(path), Key(), bucket))
+    return path
+
+
+async def test_a_volume_that_was_rebuilt_fences_the_old_host_at_its_first_round(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        await have_published(volume)
+        async with opened_with(await rebuilt(tmp_path / "new", bucket), bucket) as new:
+            await rounds.run_round(new)
+            assert new.tier.term == 2, "at once, although nothing was due"
+            before = dict(bucket.objects)
+            with pytest.raises(CloudRefused, match="another host"):
+                await have_published(volume)
+            assert bucket.objects == before
+            await have_published(new)
+
+
+async def test_it_does_so_whatever_the_old_host_took_since_but_once(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        await have_published(volume)
+    new = await rebuilt(tmp_path / "new", bucket)
+    async with opened_with(path, bucket) as volume:
+        await have_published(volume)
+    async with opened_with(new, bucket) as volume:
+        await have_published(volume)
+        assert volume.tier.term == 3
+    other = await rebuilt(tmp_path / "other", bucket)
+    async with opened_with(other, bucket) as volume:
+        await have_published(volume)
+        assert volume.tier.term == 4
+    async with opened_with(new, bucket) as volume:
+        with pytest.raises(CloudRefused, match="term 4"):
+            await have_published(volume)
+
+
+async def test_what_a_person_decided_outlives_a_life_that_was_cut_off(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        await have_published(volume)
+        await have_published(volume)
+        new = await rebuilt(tmp_path / "new", bucket)
+        async with opened_with(new, bucket) as cut_off:
+            through(cut_off, DiesAt(bucket, 3, arrives=False))  # header, list, newest term, PUT
+            with pytest.raises(CloudUnavailable):
+                await rounds.run_round(cut_off)
+            assert [number for number, _life, _taken in objects.terms(cut_off.metadata)] == [1, 2]
+            killed(cut_off)
+    async with opened_with(path, bucket) as volume:
+        await have_published(volume)
+        assert volume.tier.term == 2
+    async with opened_with(new, bucket) as volume:
+        await rounds.run_round(volume)
+        assert volume.tier.term == 3
+
+
+async def test_who_was_fenced_goes_on_with_its_own_metadata_if_a_person_says_so(tmp_path: Path) -> None:
+    """As README.md tells him to: the database moved away, and the newest snapshot, which is of the unmount, back."""
+    bucket, path = MemBucket(), tmp_path / "v"
+    async with two_hosts(path, bucket) as (first, second):
+        await have_published(second)
+        with pytest.raises(CloudRefused):
+            await have_published(first)
+    async with opened_with(path, bucket) as volume:
+        await write_file(volume, b"mine", b"x")
+    (path / "metadata.db").rename(path / "metadata.db.mine")
+    await trio.to_thread.run_sync(lambda: restore_metadata(str(path), Key()))
+    async with opened_with(path, bucket) as volume:
+        assert names.lookup(volume, 1, b"mine")
+        await have_published(volume)
+        assert volume.tier.term == 3
+        assert await contents(volume, names.lookup(volume, 1, b"f").inode) == DATA
+    async with opened_with(path, bucket) as volume:
+        await have_published(volume)
+    async with opened_with(tmp_path / "copy", bucket) as other:
+        with pytest.raises(CloudRefused, match="term 4"):
+            await have_published(other)
