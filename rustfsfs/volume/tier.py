@@ -88,6 +88,9 @@ class Tier:
     door: Door | None = None
     trouble: str | None = None  # why there is no door although the volume has a bucket
     fenced: str | None = None  # why nothing is written to the bucket any more: another host goes on with it
+    term: int | None = None  # the one this life holds; None: nothing was written there yet
+    life: bytes = b""  # the id of this life, drawn when it first wants a term
+    term_lock: trio.Lock = field(default_factory=trio.Lock)
     files: PieceFiles | None = None
     pieces: PieceIndex = field(default_factory=lambda: PieceIndex(0))
     flights: dict[PackKey, dict[Piece, Flight]] = field(default_factory=dict)
@@ -105,7 +108,6 @@ class Tier:
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)
     demoting: set[PackKey] = field(default_factory=set)  # until their files are gone
-    is_looked: bool = False  # whether another host goes on with the bucket, in this life
     waiting: int = 0  # cold reads
     round_no: int = 0  # of the mover's last look at everything
     idle_round_no: int = 0  # of the last one that found nothing to do

@@ -36,6 +36,7 @@ from rustfsfs.volume import (
     deleting,
     demoting,
     epochs,
+    owning,
     paths,
     recalling,
     rounds,
@@ -111,7 +112,8 @@ async def tier_status(volume: Volume, args: dict[str, Any], progress: Progress) 
     _ensure_bucket(volume)
     if volume.health.read_only_reason is None:
         await epochs.commit(volume)
-    return await trio.to_thread.run_sync(_status, volume, found) | volume.tier.rates()
+    shown = await trio.to_thread.run_sync(_status, volume, found)
+    return {"fenced": volume.tier.fenced} | shown | volume.tier.rates()
 
 
 def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:
@@ -210,7 +212,8 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     dry_run = bool(args.get("dry_run"))
     found = await _found(volume, args)
     if not dry_run:
-        tiering.door_of(volume)
+        owning.door_of(volume)
+        owning.refuse_fenced(volume)
         await commands.seal(volume, {}, progress)
     packs = [pack for pack in await _packs_of(volume, args) if pack.is_local]
     now_s = tiering.wall_s(volume)
@@ -270,7 +273,7 @@ async def tier_recall(volume: Volume, args: dict[str, Any], progress: Progress) 
     result = {"packs": len(packs), "bytes": total, "missing": [], "frozen": len(frozen), "ready_in_s": ready_in_s}
     if args.get("dry_run"):
         return result
-    tiering.door_of(volume)
+    owning.door_of(volume)
     left, missing = await _recall(volume, packs, progress)
     while left and args.get("wait"):
         progress(0, 0, f"waiting for the restore of {len(left)} packs")
@@ -298,7 +301,7 @@ async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> 
             await recalling.recall(volume, pack.key)
         except ObjectFrozen as exc:
             frozen.append(pack)
-            await coldreading.ask_for_restore(volume, tiering.door_of(volume), pack.key, exc)
+            await coldreading.ask_for_restore(volume, owning.door_of(volume), pack.key, exc)
         except (CloudUnavailable, CloudRefused, StoreUnavailable):
             raise
         except (ObjectMissing, DamagedData, StoreError):
