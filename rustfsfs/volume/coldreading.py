@@ -23,13 +23,14 @@ from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, Get, block_of, in_turns, plan_fetches, surroundings
 from rustfsfs.tiers.packs import PackKey
-from rustfsfs.volume.tier import Flight, Tier, remember
+from rustfsfs.volume.tier import FROZEN_MAX, Flight, Tier, remember
 from rustfsfs.volume.volume import Volume, log
 
 POLICY = FetchPolicy()
 T = TypeVar("T")
 RESTORE_DAYS = 3
 TOLD_EVERY_S = 60.0
+GRACE_S = 0.1  # of a read with all its GETs beyond that of one GET, which notes how slow the line is
 RESTORE_ASKED_EVERY_S = 60.0  # how often a frozen pack is asked for again, whoever reads it
 
 
@@ -38,14 +39,20 @@ async def patiently(volume: Volume, work: Callable[[], Awaitable[T]]) -> T:
 
     Nobody else does: who seals or moves holds locks, and is answered at once. Raises as `work`.
     """
-    give_up_s = trio.current_time() + volume.config.cold.frozen_wait_s
+    tier, give_up_s = volume.tier, trio.current_time() + volume.config.cold.frozen_wait_s
     while True:
         try:
             return await work()
         except ObjectFrozen:
             if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
                 raise
-        await trio.sleep(RESTORE_ASKED_EVERY_S)
+            if tier.waiting_frozen >= FROZEN_MAX:
+                raise
+        tier.waiting_frozen += 1
+        try:
+            await trio.sleep(RESTORE_ASKED_EVERY_S)
+        finally:
+            tier.waiting_frozen -= 1
 
 
 async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> bytes:
@@ -59,6 +66,14 @@ async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -
 
 async def load_frame(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> tuple[Buffer, bytes]:
     """(frame, plain bytes), as `load`."""
+    try:
+        with trio.fail_after(volume.config.cold.read_deadline_s + GRACE_S):
+            return await _load_from_any(volume, row, places)
+    except trio.TooSlowError:
+        raise _too_late(volume) from None
+
+
+async def _load_from_any(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> tuple[Buffer, bytes]:
     trouble: Exception | None = None
     for place in places:
         try:
@@ -167,6 +182,7 @@ async def _kept(tier: Tier, wanted: Piece) -> bytes | None:
     if len(data) == wanted.size_bytes:
         return data
     tier.pieces.remove(held)
+    await trio.to_thread.run_sync(tier.files.delete, [held])
     return None
 
 
@@ -280,11 +296,14 @@ async def _keep(tier: Tier, piece: Piece, data: bytes) -> None:
     gone = None if tier.files is None else tier.pieces.add(piece)
     if gone is None or tier.files is None:
         return
-    try:
-        await trio.to_thread.run_sync(_replace, tier, gone, piece, data)
-    except OSError as exc:
-        tier.pieces.remove(piece)
-        log.warning("what was read from the bucket could not be kept: %s", exc)
+    with trio.CancelScope(shield=True):  # or a file would be left that nobody knows
+        try:
+            await trio.to_thread.run_sync(_replace, tier, gone, piece, data)
+        except OSError as exc:
+            tier.pieces.remove(piece)
+            log.warning("what was read from the bucket could not be kept: %s", exc)
+        if not tier.pieces.has(piece):  # it had to go while it was written
+            await trio.to_thread.run_sync(tier.files.delete, [piece])
 
 
 def _replace(tier: Tier, gone: Sequence[Piece], piece: Piece, data: bytes) -> None:

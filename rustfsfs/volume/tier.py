@@ -17,7 +17,8 @@ from rustfsfs.tiers.packs import Busy, PackKey
 from rustfsfs.units import MIB
 from rustfsfs.volume.throughput import Throughput
 
-WAITING_MAX = 250  # cold reads; half of max_tasks: the others are left for what needs no network (DESIGN.md §4)
+WAITING_MAX = 1000  # cold reads; half of the session's tasks: the others are left for what needs no network
+FROZEN_MAX = 250  # reads that wait for a restore, beside those
 KNOWN_MAX = 4096  # packs of which misses and busyness are remembered, readers of cold files
 RECENT_BYTES = 96 * MIB  # a window, and what is still read of the one before
 # Threads that wait for the bucket; how many requests go at once say the gates of the `Door`. Each work has its own, so
@@ -109,6 +110,7 @@ class Tier:
     recalling: dict[PackKey, int] = field(default_factory=dict)
     demoting: set[PackKey] = field(default_factory=set)  # until their files are gone
     waiting: int = 0  # cold reads
+    waiting_frozen: int = 0  # reads that wait for a restore
     round_no: int = 0  # of the mover's last look at everything
     idle_round_no: int = 0  # of the last one that found nothing to do
     told_s: float = -1e9  # when the log was last told that readers cannot reach the bucket

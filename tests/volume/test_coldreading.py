@@ -1,6 +1,7 @@
 """Cold reads: one GET for all, deadlines, frozen packs, and who may wait."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import trio
 import trio.testing
 
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.cache.pieces import PieceIndex
+from rustfsfs.cache.pieces import Piece, PieceIndex
 from rustfsfs.config import Bucket, Cold, Config, WhenFrozen
 from rustfsfs.errors import CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing
+from rustfsfs.store.cold import PACKS
 from rustfsfs.tiers.fetch import Get
 from rustfsfs.units import MIB
 from rustfsfs.volume import coldreading, commands, names, publishing, reading, recalling, rounds, tier, tiering, writing
@@ -78,6 +80,22 @@ async def test_a_bucket_that_does_not_answer_is_an_error_after_the_deadline_and_
         assert await contents(volume, inode) == DATA
 
 
+async def test_the_deadline_is_of_all_that_a_read_asks_for(tmp_path: Path) -> None:
+    """What comes wrong is fetched again, but not for as long again."""
+
+    class SlowFlips(MemBucket):
+        def get(self, key: str, offset: int, size: int) -> bytes:
+            if not key.startswith(PACKS):
+                return super().get(key, offset, size)
+            time.sleep(0.4)
+            return bytes(size)
+
+    async with opened_with(format_in(tmp_path / "v"), SlowFlips(), config=settings(read_deadline_s=0.5)) as volume:
+        inode = await cold_file(volume)
+        with pytest.raises(CloudUnavailable, match=r"within 0.5 s"):
+            await contents(volume, inode)
+
+
 async def test_while_readers_wait_writers_and_names_do_not(tmp_path: Path) -> None:
     bucket = Slow()
     async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
@@ -101,6 +119,16 @@ async def test_so_many_may_wait_and_no_more(tmp_path: Path) -> None:
             await contents(volume, inode)
         volume.tier.waiting = 0
         assert await contents(volume, inode) == DATA
+
+
+async def test_so_many_may_wait_for_a_restore_and_no_more(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket, config=WAITS) as volume:
+        inode = await cold_file(volume)
+        freeze(bucket)
+        volume.tier.waiting_frozen = tier.FROZEN_MAX
+        with pytest.raises(ObjectFrozen):
+            await reading.read(volume, inode, 0, 4096)
 
 
 def freeze(bucket: MemBucket) -> None:
@@ -259,6 +287,25 @@ async def test_the_cache_disk_keeps_within_its_limit(tmp_path: Path) -> None:
         await all_demoted(volume)
         await contents(volume, inode)
         assert sum(piece.stat().st_size for piece in (path / "cold").iterdir()) <= limit
+
+
+async def test_what_has_to_go_while_it_is_written_to_the_cache_disk_is_gone(tmp_path: Path) -> None:
+    path = format_in(tmp_path / "v")
+    async with opened_with(path, MemBucket()) as volume:
+        inode, files = await cold_file(volume), volume.tier.files
+        assert files is not None
+        write, written = files.write, []
+
+        def evicted(piece: Piece, data: bytes) -> None:
+            trio.from_thread.run_sync(volume.tier.pieces.remove, piece)
+            files.delete([piece])  # as by another thread, whose piece takes its room
+            write(piece, data)
+            written.append(piece)
+
+        files.write = evicted  # type: ignore[method-assign]
+        assert await contents(volume, inode) == DATA
+        assert written
+        assert list((path / "cold").iterdir()) == []
 
 
 async def test_what_came_wrong_once_is_right_the_second_time(tmp_path: Path) -> None:
