@@ -74,8 +74,9 @@ class ColdVolume(Mounted):
         credentials.chmod(0o600)
         self.format()
         (self.volume / "config.toml").write_text(config if "[demote]" in config else ANY_DISK + config)
-        url = [f"oss://packs/{PREFIX}", "--endpoint", oss.endpoint, "--region", oss.region]
-        self.run("bucket", "attach", self.volume, *url, "--credentials", str(credentials), "--key-file", str(self.key))
+        self.place = [f"oss://packs/{PREFIX}", "--endpoint", oss.endpoint, "--region", oss.region]
+        self.place += ["--credentials", str(credentials)]
+        self.run("bucket", "attach", self.volume, *self.place, "--key-file", self.key)
 
     def mount(self, *more: str | Path) -> None:
         super().mount(*more)
