@@ -222,6 +222,41 @@ def test_a_bucket_that_cannot_be_used_is_told_by_status_and_fsck(home: Home) -> 
     assert home.attach().code == 0 and home.status()["healthy"]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param(b"", "url is missing", id="empty"),
+        pytest.param(b"url = ", "is not TOML", id="cut off"),
+        pytest.param(b"\xff\xfe\x00", "is not UTF-8", id="binary"),
+        pytest.param(b'ulr = "oss://packs/v"', "did you mean url?", id="an unknown key"),
+        pytest.param(b"url = 7", "is a text", id="a number"),
+        pytest.param(
+            b'url = "oss://packs/v"\nendpoint = "http://example.com"\nregion = "cn-a"\ncredentials = "ecs"',
+            "plain http",
+            id="others can listen",
+        ),
+        pytest.param(
+            b'url = "oss://packs/v"\nendpoint = "https://example.com"\nregion = "cn-a"\ncredentials = "LTAI:secret"',
+            "named by where they are",
+            id="a secret",
+        ),
+        pytest.param(None, "Is a directory", id="a directory"),
+    ],
+)
+def test_a_bucket_file_of_nonsense_is_told_and_the_volume_opens(home: Home, text: bytes | None, words: str) -> None:
+    assert home.attach().code == 0
+    path = home.volume / "bucket.toml"
+    path.unlink()
+    path.mkdir() if text is None else path.write_bytes(text)
+    trouble = home.status()["bucket"]["trouble"]
+    assert words in trouble and str(path) in trouble and "secret" not in trouble, trouble
+    for command in ("demote", "recall"):
+        refused(home.run("tier", command, home.volume, "--key-file", home.key), exits.NETWORK, words)
+    refused(home.run("bucket", "show", home.volume), exits.MACHINE if text is None else exits.USAGE, words)
+    if text is not None:
+        assert home.attach().code == 0 and home.status()["healthy"]
+
+
 SHOWN: dict[str, Any] = {
     "name": "oss://packs/vol",
     "trouble": None,

@@ -1,17 +1,13 @@
 """A careless user, and a careless owner of the bucket: a sentence each, and the mount lives."""
 
 import errno
-import json
-import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from tests.cold.scene import Scene, data_of, scene
+from tests.cold.scene import Scene, scene
 from tests.long.cold.place import wait_until
-from tests.oss_server import Fault, OssServer, Versioning, denied, serving
-from tests.oss_server.client import bucket_of
+from tests.oss_server import Fault, Versioning, denied, serving
 
 pytestmark = [pytest.mark.fuse, pytest.mark.slow]  # a mount for all tests of this file, and processes
 TOLD_S = 20.0
@@ -60,9 +56,9 @@ def test_credentials_that_may_only_read_stop_uploads_and_nothing_else(home: Scen
     home.oss.faults.plan(Fault(effect=denied(), operation="PutObject", count=None))
     try:
         number = home.write()
-        assert "have its owner allow" in told(home, "does not allow this")
         done = home.volume.run("tier", "demote", home.path(number), check=False)
         assert done.returncode == 8 and done.stderr.count("\n") == 1 and "PutObject" in done.stderr
+        assert "have its owner allow" in told(home, "does not allow this")
         home.read(number)
         home.read(home.unread())
         home.lives()
@@ -117,39 +113,3 @@ def test_a_rule_that_expires_packs_is_told_by_attaching_anew(home: Scene) -> Non
         home.lives()
     finally:
         bucket.lifecycle = b""
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        pytest.param(b"", "url is missing", id="empty"),
-        pytest.param(b"url = ", "is not TOML", id="cut off"),
-        pytest.param(b"\xff\xfe\x00", "is not UTF-8", id="binary"),
-        pytest.param(b'ulr = "oss://packs/v"', "did you mean url?", id="an unknown key"),
-        pytest.param(b"url = 7", "is a text", id="a number"),
-        pytest.param(b"plain http", "is not TOML", id="prose"),
-        pytest.param(
-            b'url = "oss://packs/v"\nendpoint = "http://example.com"\nregion = "cn-a"\ncredentials = "ecs"',
-            "plain http",
-            id="others can listen",
-        ),
-        pytest.param(
-            b'url = "oss://packs/v"\nendpoint = "https://example.com"\nregion = "cn-a"\ncredentials = "LTAIabc:secret"',
-            "named by where they are",
-            id="a secret",
-        ),
-    ],
-)
-def test_a_bucket_file_of_nonsense_is_told_and_the_volume_opens(home: Scene, text: bytes, words: str) -> None:
-    """Unmounted, by commands that open it; mounting is the same opening (`connect`), once below."""
-    path = home.volume.volume / "bucket.toml"
-    good = path.read_bytes()
-    home.volume.umount()
-    try:
-        path.write_bytes(text)
-        done = home.volume.run("status", home.volume.volume, "--key-file", home.volume.key, "--json")
-        trouble = json.loads(done.stdout)["bucket"]["trouble"]
-        assert words in trouble and str(path) in trouble and "secret" not in trouble, trouble
-    finally:
-        path.write_bytes(good)
-        home.volume.mount()

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 
 from tests.conftest import can_mount
-from tests.long.cold import hour, kills, outages, script, secrecy, small, speed, watermark, whole
+from tests.long.cold import hour, kills, large, outages, script, secrecy, small, speed, watermark, whole
 from tests.long.results import Suite, run
 
 PARTS: dict[str, Callable[[float], str]] = {
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[float], str]] = {
     "hour": hour.check,
     "outages": outages.check,
     "secrecy": secrecy.check,
+    "large": large.check,
 }
 
 
