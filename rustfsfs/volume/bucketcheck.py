@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.content.slots import decode_header
-from rustfsfs.errors import CloudRefused, DamagedData, InUse, ObjectExists, ObjectMissing, OpeningError, RustfsfsError
+from rustfsfs.errors import (
+    CloudRefused,
+    DamagedData,
+    InUse,
+    NotAVolume,
+    ObjectExists,
+    ObjectMissing,
+    OpeningError,
+    RustfsfsError,
+)
 from rustfsfs.store.address import BucketAddress
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import HEADER, METADATA, PACKS
@@ -47,6 +56,8 @@ def check(
     facts = _ask(bucket, one, now_s())
     _refuse(bucket, facts)
     is_ours = check_owner(bucket, one)
+    if not is_ours:
+        _refuse_inside(bucket)
     creates_only, arrived = _probe(bucket, one.placement, random_bytes)
     facts = replace(facts, creates_only=creates_only, probe_placement=arrived)
     _refuse(bucket, facts)
@@ -91,6 +102,24 @@ def check_owner(bucket: Bucket, one: Candidate) -> bool:
             " place where it is"
         )
     return found is not None
+
+
+def _refuse_inside(bucket: "OssBucket") -> None:
+    """Raises InUse: the prefix lies in another volume's, whose owner takes all below it for that one's."""
+    for above in bucket.above():
+        if _holds_volume(above):
+            raise InUse(f"{bucket.name} lies inside {above.name}, which holds a volume; name a prefix beside that")
+
+
+def _holds_volume(bucket: Bucket) -> bool:
+    """False also where we may not look: who gives us a prefix of our own has taken care."""
+    try:
+        found = header_in(bucket)
+        return found is not None and bool(decode_header(found))
+    except (CloudRefused, NotAVolume):
+        return False
+    except OpeningError:  # damaged, or of a newer format
+        return True
 
 
 def _has(bucket: Bucket, key: str, size_bytes: int) -> bool:

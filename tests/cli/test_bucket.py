@@ -13,7 +13,7 @@ from rustfsfs.cli.bucket import describe
 from rustfsfs.cli.main import run
 from rustfsfs.cli.status import describe_bucket
 from tests.mounted import Mounted
-from tests.oss_server import OssServer, Outage, Versioning
+from tests.oss_server import Fault, OssServer, Outage, Versioning, denied
 from tests.oss_server.client import bucket_of
 from tests.volume.on_disk import Key, format_in
 
@@ -124,11 +124,15 @@ def refused(told: Told, code: int, *words: str) -> None:
         assert word in told.error, told.error
 
 
-def another_volume(home: Home) -> None:
+def another_volume(home: Home, url: str = "oss://packs/vol") -> None:
     other = format_in(home.volume.parent / "other")
-    told = home.run("bucket", "attach", other, "oss://packs/vol", "--endpoint", home.oss.endpoint, *by_file(home))
+    told = home.run("bucket", "attach", other, url, "--endpoint", home.oss.endpoint, *by_file(home))
     assert told.code == 0, told
     (other / "ballast").unlink(missing_ok=True)
+
+
+def another_at(url: str) -> Callable[[Home], object]:
+    return lambda home: another_volume(home, url)
 
 
 def by_file(home: Home) -> tuple[str | Path, ...]:
@@ -171,6 +175,21 @@ def nothing(home: Home) -> None:
         pytest.param(nothing, {"--endpoint": "http://127.0.0.1:1"}, 8, ["refused"], id="nobody is there"),
         pytest.param(lambda home: home.oss.begin_outage(Outage.REFUSE), {}, 8, ["cannot be reached"], id="an outage"),
         pytest.param(another_volume, {}, 5, ["holds another volume"], id="another volume"),
+        pytest.param(another_at("oss://packs/vol/below"), {}, 5, ["not empty (below/meta/"], id="one below"),
+        pytest.param(
+            another_at("oss://packs/vol"),
+            {"url": "oss://packs/vol/some/where"},
+            5,
+            ["inside oss://packs/vol, which holds a volume; name a prefix beside that"],
+            id="inside another",
+        ),
+        pytest.param(
+            another_at("oss://packs"),
+            {"url": "oss://packs/vol"},
+            5,
+            ["inside oss://packs/, which holds a volume"],
+            id="inside a whole bucket that is another's",
+        ),
         pytest.param(
             lambda home: bucket_of(home.oss).put_object("vol/mine", b"x"), {}, 5, ["not empty (mine)"], id="not empty"
         ),
@@ -207,6 +226,21 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
     assert home.oss.secret not in told.error and "Secret" not in told.error
     assert home.objects() == before and (home.volume / "config.toml").read_text() == config
     assert not (home.volume / "bucket.toml").exists() and home.status()["bucket"] is None
+
+
+@pytest.mark.parametrize(
+    "stranger", [pytest.param(b"x" * 12288, id="no header of ours"), pytest.param(None, id="we may not look there")]
+)
+def test_a_prefix_below_what_is_no_volume_of_ours_is_taken(home: Home, stranger: bytes | None) -> None:
+    if stranger is None:
+        another_volume(home, "oss://packs/of")
+        home.oss.faults.plan(Fault(effect=denied(), operation="GetObject", key="of/meta/*", count=None))
+    else:
+        bucket_of(home.oss).put_object("of/meta/header", stranger)
+    assert home.attach(url="oss://packs/of/us").code == 0
+    assert home.oss.faults.met == ([] if stranger else [1])
+    home.oss.faults.plan()
+    assert ", reached anew" in home.attach(url="oss://packs/of/us").out
 
 
 def test_a_bucket_that_cannot_be_used_is_told_by_status_and_fsck(home: Home) -> None:

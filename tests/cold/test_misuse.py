@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cli.test_bucket import EXPIRES
 from tests.cold.scene import Scene, scene
 from tests.long.cold.place import wait_until
 from tests.oss_server import Fault, Versioning, denied, serving
@@ -77,7 +78,9 @@ def test_a_key_that_is_rotated_is_read_from_the_file_again(home: Scene) -> None:
         with pytest.raises(OSError):
             home.read(home.unread())
         assert "check the credentials" in told(home, "does not know the access key id")
-        written = f'access_key_id = "{new.key_id}"\naccess_key_secret = "{new.secret}"\nsecurity_token = "{new.token}"\n'
+        written = (
+            f'access_key_id = "{new.key_id}"\naccess_key_secret = "{new.secret}"\nsecurity_token = "{new.token}"\n'
+        )
         credentials.write_text(written)
         home.attach()
         home.read(home.unread())
@@ -105,9 +108,8 @@ def test_versioning_that_is_switched_on_later_is_told_by_attaching_anew(home: Sc
 
 
 def test_a_rule_that_expires_packs_is_told_by_attaching_anew(home: Scene) -> None:
-    rule = "<Rule><ID>tidy</ID><Prefix>v/packs</Prefix><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule>"
     bucket = home.oss.store.bucket("packs")
-    bucket.lifecycle = f"<LifecycleConfiguration>{rule}</LifecycleConfiguration>".encode()
+    bucket.lifecycle = f"<LifecycleConfiguration>{EXPIRES}</LifecycleConfiguration>".encode()
     try:
         assert "lifecycle rule 'tidy'" in attached_anew(home)
         home.lives()
