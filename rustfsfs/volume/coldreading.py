@@ -13,8 +13,8 @@ from rustfsfs.config import WhenFrozen
 from rustfsfs.content import codec
 from rustfsfs.content.aead import Buffer
 from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectFrozen, StoreError
-from rustfsfs.meta import chunks
-from rustfsfs.store.bucket import Bucket, Restore
+from rustfsfs.meta import chunks, objects
+from rustfsfs.store.bucket import Bucket, ObjectFacts, Restore
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers import busy
 from rustfsfs.tiers import fetch as fetching
@@ -22,6 +22,7 @@ from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, block_of, plan_fetches, surroundings
 from rustfsfs.tiers.packs import PackKey
+from rustfsfs.volume.recording import record
 from rustfsfs.volume.tier import Flight, Tier, remember
 from rustfsfs.volume.volume import Volume, log
 
@@ -29,6 +30,7 @@ POLICY = FetchPolicy()
 RESTORE_DAYS = 3
 TOLD_EVERY_S = 60.0
 RESTORE_ASKED_EVERY_S = 60.0  # how often a frozen pack is asked for again, whoever reads it
+LOOK_EVERY_S = 10.0  # whether it can be read, as long as somebody waits for it
 
 
 async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> bytes:
@@ -53,7 +55,12 @@ async def load_frame(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Pla
 
 
 def _tell(volume: Volume, row: chunks.Chunk, place: ops.Place, exc: Exception) -> None:
-    """What is wrong with the bucket as a whole meets every reader, in an outage thousands a second: now and then."""
+    """What is wrong with the bucket as a whole meets every reader, in an outage thousands a second: now and then.
+
+    That a pack is frozen, `ask_for_restore` has told.
+    """
+    if isinstance(exc, ObjectFrozen):
+        return
     if isinstance(exc, CloudUnavailable | CloudRefused):
         now_s = trio.current_time()
         if now_s - volume.tier.told_s < TOLD_EVERY_S:
@@ -224,21 +231,40 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
             await ask_for_restore(volume, door.reads, (piece.pack, piece.disk), exc)
             if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
                 raise
-        await trio.sleep(RESTORE_ASKED_EVERY_S)
+        await trio.sleep(LOOK_EVERY_S)
 
 
 async def ask_for_restore(volume: Volume, bucket: Bucket, key: PackKey, exc: ObjectFrozen) -> None:
-    """Once a minute at the most, whoever reads it."""
+    """Once a minute at the most, whoever reads it; told when it is asked for first. Its class is recorded."""
     now_s = trio.current_time()
     if now_s - volume.tier.restores.get(key, -1e9) < RESTORE_ASKED_EVERY_S:
         return
+    if key not in volume.tier.restores:
+        log.warning("%s; its restore is asked for", exc)
     volume.tier.restores[key] = now_s
-    log.warning("%s; its restore is asked for", exc)
     state = await trio.to_thread.run_sync(
         lambda: bucket.restore(pack_key(*key), days=RESTORE_DAYS), limiter=volume.tier.workers, abandon_on_cancel=True
     )
     if state is Restore.READY:
         volume.tier.restores.pop(key, None)
+    await _learn_class(volume, bucket, key)
+
+
+async def _learn_class(volume: Volume, bucket: Bucket, key: PackKey) -> None:
+    """A rule of the bucket's owner has frozen it behind our back: status shall say so, and how long it takes."""
+    facts = await trio.to_thread.run_sync(
+        bucket.head, pack_key(*key), limiter=volume.tier.workers, abandon_on_cancel=True
+    )
+    await volume.gate.opened()
+    note_class(volume, key, facts)
+
+
+def note_class(volume: Volume, key: PackKey, facts: ObjectFacts) -> None:
+    """Record what class a pack's object is of now, if that is another one than before. The gate is open."""
+    found = objects.find(volume.metadata, *key)
+    if found is None or found.placement == facts.placement.value or volume.health.read_only_reason is not None:
+        return
+    record(volume, ops.Reclassed(*key, placement=facts.placement.value, put_s=int(facts.modified_s)))
 
 
 def _note(volume: Volume, key: PackKey, size_bytes: int) -> None:
@@ -300,5 +326,7 @@ async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
 async def _fetch_quietly(volume: Volume, piece: Piece) -> None:
     try:
         await fetch(volume, piece)
+    except ObjectFrozen:
+        pass  # it was told when its restore was asked for
     except (DamagedData, StoreError) as exc:
         log.info("fetching ahead: %s", exc)

@@ -14,11 +14,11 @@ CONFIG = """
 quiet = "1s"
 [protect]
 within = "1s"
-[cold]
-read_deadline = "3s"
 [cache]
 disk = "64MiB"
-"""
+[cold]
+read_deadline = "3s"
+"""  # more of [cold] may follow
 
 
 class Scene:

@@ -1,4 +1,4 @@
-"""Credentials of an instance's RAM role, end to end: the metadata service is where ECS has it, on a network of its own."""
+"""Credentials of an instance's RAM role, end to end, on a network that has the metadata service where ECS has it."""
 
 import errno
 import time
@@ -49,7 +49,7 @@ def volume(tmp_path: Path, oss: OssServer) -> Iterator[ColdVolume]:
 
 def attach(volume: ColdVolume, *, credentials: str = "ecs", check: bool = True) -> str:
     """What it says: on success, or as the refusal it is then."""
-    more = ["--credentials", credentials, "--key-file", volume.key]
+    more = ["--credentials", credentials, "--key-file", str(volume.key)]
     done = volume.run("bucket", "attach", volume.volume, *volume.place, *more, check=check)
     if not check:
         assert done.returncode == 8 and done.stdout == "" and done.stderr.count("\n") == 1, done
