@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rustfsfs.store.oss import OssBucket  # it brings much that is for those alone who have a bucket
 
 PROBE = f"{METADATA}probe-"  # and random digits; objects of an attempt that was cut off are nobody's
+PROBE_S_MAX = 3600.0  # no attempt takes so long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ def check(
     is_ours = check_owner(bucket, one)
     if not is_ours:
         _refuse_inside(bucket)
+    _tidy(bucket, now_s())
     creates_only, arrived = _probe(bucket, one.placement, random_bytes)
     facts = replace(facts, creates_only=creates_only, probe_placement=arrived)
     _refuse(bucket, facts)
@@ -136,6 +138,13 @@ def _compare(bucket: Bucket, found: bytes, uuid: bytes) -> None:
         raise InUse(f"{bucket.name} holds something else than this volume ({HEADER}: {exc}); name another") from exc
     if theirs != uuid:
         raise InUse(f"{bucket.name} holds another volume, {dashed(theirs)}; name a prefix that nothing else uses")
+
+
+def _tidy(bucket: Bucket, now_s: float) -> None:
+    """What attempts that were cut off have left here goes."""
+    left = [facts.key for facts in bucket.list(PROBE) if now_s - facts.modified_s > PROBE_S_MAX]
+    if left:
+        bucket.delete(left)
 
 
 def _probe(bucket: Bucket, placement: Placement, random_bytes: Callable[[int], bytes]) -> tuple[bool, Placement]:
