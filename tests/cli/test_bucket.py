@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -241,6 +242,17 @@ def test_a_prefix_below_what_is_no_volume_of_ours_is_taken(home: Home, stranger:
     assert home.oss.faults.met == ([] if stranger else [1])
     home.oss.faults.plan()
     assert ", reached anew" in home.attach(url="oss://packs/of/us").out
+
+
+def test_the_probe_of_an_attempt_that_was_cut_off_goes_once_it_is_old(home: Home) -> None:
+    bucket_of(home.oss).put_object("vol/meta/probe-young", b"x")
+    bucket_of(home.oss).put_object("vol/meta/probe-old", b"x")
+    with home.oss.store.lock:
+        bucket = home.oss.store.bucket("packs")
+        old = bucket.find("vol/meta/probe-old")
+        bucket.change(old, replace(old, modified_s=old.modified_s - 3700.0))
+    assert home.attach().code == 0
+    assert [key for key in home.objects() if "probe" in key] == ["vol/meta/probe-young"]
 
 
 def test_a_bucket_that_cannot_be_used_is_told_by_status_and_fsck(home: Home) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,10 @@ class Ground:
 
     def add_files(self, count: int = FILES) -> None:
         for number in range(self.files, self.files + count):
-            change(self.path, lambda volume, number=number: self._add(volume, number))
+            change(self.path, partial(self._add, number))
         self.files += count
 
-    async def _add(self, volume: Volume, number: int) -> None:
+    async def _add(self, number: int, volume: Volume) -> None:
         await write_file(volume, b"f%d" % number, data_of(number))
         await commands.seal(volume, {}, no_progress)
 
@@ -146,7 +147,8 @@ class Story:
     writes: bool = True  # and the bucket is compared as well
 
     def begin(self, ground: Ground) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "rustfsfs", *map(str, self.command(ground)), "--key-file", ground.volume.key]
+        command = [sys.executable, "-m", "rustfsfs", *map(str, self.command(ground))]
+        command += ["--key-file", str(ground.volume.key)]
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
