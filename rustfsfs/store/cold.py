@@ -59,10 +59,11 @@ def open_door(bucket: Bucket, source: CredentialSource, *, limits: Limits, timin
     breaker = Breaker(policy=BreakerPolicy(), clock_s=timing.clock_s)
     up, down = (Bandwidth(rate, timing=timing) if rate else None for rate in (limits.up_bytes_s, limits.down_bytes_s))
 
-    def way(deadline_s: float) -> Bucket:
+    def way(deadline_s: float, *, writes: bool) -> Bucket:
         limited = LimitedBucket(bucket, gate=Gate(limits.concurrency), up=up, down=down)
         patient = RetryPolicy(deadline_s=deadline_s)
-        inner = BreakingBucket(RefreshingBucket(limited, source), breaker)
+        inner = BreakingBucket(RefreshingBucket(limited, source), breaker, writes=writes)
         return RetryingBucket(inner, policy=patient, timing=timing)
 
-    return Door(reads=way(limits.read_deadline_s), writes=way(WRITE_DEADLINE_S), breaker=breaker)
+    reads, writes = way(limits.read_deadline_s, writes=False), way(WRITE_DEADLINE_S, writes=True)
+    return Door(reads=reads, writes=writes, breaker=breaker)
