@@ -140,6 +140,10 @@ def by_file(home: Home) -> tuple[str | Path, ...]:
     return "--region", home.oss.region, "--credentials", home.credentials, "--key-file", home.key
 
 
+def denying(operation: str) -> Callable[[Home], object]:
+    return lambda home: home.oss.faults.plan(Fault(effect=denied(), operation=operation, count=None))
+
+
 def versioned(home: Home) -> None:
     home.oss.store.bucket("packs").versioning = Versioning.ENABLED
 
@@ -194,6 +198,9 @@ def nothing(home: Home) -> None:
         pytest.param(
             lambda home: bucket_of(home.oss).put_object("vol/mine", b"x"), {}, 5, ["not empty (mine)"], id="not empty"
         ),
+        pytest.param(denying("PutObject"), {}, 8, ["does not allow this", "PutObject"], id="it may only be read"),
+        pytest.param(denying("ListObjects*"), {}, 8, ["does not allow this", "ListObjects"], id="no listing"),
+        pytest.param(denying("GetBucketLifecycle"), {}, 8, ["GetBucketLifecycle"], id="rules are not shown"),
         pytest.param(versioned, {}, 8, ["versioning"], id="versioning"),
         pytest.param(expiring, {}, 8, ["lifecycle rule 'tidy'", "deletes"], id="a rule that expires"),
         pytest.param(
