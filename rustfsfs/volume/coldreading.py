@@ -14,8 +14,8 @@ from rustfsfs.config import WhenFrozen
 from rustfsfs.content import codec
 from rustfsfs.content.aead import Buffer
 from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectFrozen, StoreError
-from rustfsfs.meta import chunks
-from rustfsfs.store.bucket import Restore
+from rustfsfs.meta import chunks, objects
+from rustfsfs.store.bucket import ObjectFacts, Restore
 from rustfsfs.store.cold import Door, pack_key
 from rustfsfs.tiers import busy
 from rustfsfs.tiers import fetch as fetching
@@ -23,6 +23,7 @@ from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, Get, block_of, in_turns, plan_fetches, surroundings
 from rustfsfs.tiers.packs import PackKey
+from rustfsfs.volume.recording import record
 from rustfsfs.volume.tier import FROZEN_MAX, Flight, Tier, remember
 from rustfsfs.volume.volume import Volume, log
 
@@ -32,6 +33,7 @@ RESTORE_DAYS = 3
 TOLD_EVERY_S = 60.0
 GRACE_S = 0.1  # of a read with all its GETs beyond that of one GET, which notes how slow the line is
 RESTORE_ASKED_EVERY_S = 60.0  # how often a frozen pack is asked for again, whoever reads it
+LOOK_EVERY_S = 10.0  # whether it can be read, as long as somebody waits for it
 
 
 async def patiently(volume: Volume, work: Callable[[], Awaitable[T]]) -> T:
@@ -50,7 +52,7 @@ async def patiently(volume: Volume, work: Callable[[], Awaitable[T]]) -> T:
                 raise
         tier.waiting_frozen += 1
         try:
-            await trio.sleep(RESTORE_ASKED_EVERY_S)
+            await trio.sleep(LOOK_EVERY_S)
         finally:
             tier.waiting_frozen -= 1
 
@@ -86,7 +88,12 @@ async def _load_from_any(volume: Volume, row: chunks.Chunk, places: Sequence[ops
 
 
 def _tell(volume: Volume, row: chunks.Chunk, place: ops.Place, exc: Exception) -> None:
-    """What is wrong with the bucket as a whole meets every reader, in an outage thousands a second: now and then."""
+    """What is wrong with the bucket as a whole meets every reader, in an outage thousands a second: now and then.
+
+    That a pack is frozen, `ask_for_restore` has told.
+    """
+    if isinstance(exc, ObjectFrozen):
+        return
     if isinstance(exc, CloudUnavailable | CloudRefused):
         now_s = trio.current_time()
         if now_s - volume.tier.told_s < TOLD_EVERY_S:
@@ -264,14 +271,16 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
 
 
 async def ask_for_restore(volume: Volume, door: Door, key: PackKey, exc: ObjectFrozen) -> None:
-    """Once a minute at the most, whoever reads it."""
+    """Once a minute at the most, whoever reads it; told when it is asked for first. Its class is recorded."""
     restores, now_s = volume.tier.restores, trio.current_time()
-    if now_s - restores.pop(key, -1e9) < RESTORE_ASKED_EVERY_S:
-        restores[key] = now_s
+    asked_s = restores.get(key)
+    if asked_s is not None and now_s - asked_s < RESTORE_ASKED_EVERY_S:
         return
+    if asked_s is None:
+        log.warning("%s; its restore is asked for", exc)
+    restores.pop(key, None)  # the one asked for last stays longest
     restores[key] = now_s
     remember(restores)
-    log.warning("%s; its restore is asked for", exc)
     state = await trio.to_thread.run_sync(
         lambda: door.front.restore(pack_key(*key), days=RESTORE_DAYS),
         limiter=volume.tier.fetchers,
@@ -279,6 +288,24 @@ async def ask_for_restore(volume: Volume, door: Door, key: PackKey, exc: ObjectF
     )
     if state is Restore.READY:
         restores.pop(key, None)
+    await _learn_class(volume, door, key)
+
+
+async def _learn_class(volume: Volume, door: Door, key: PackKey) -> None:
+    """A rule of the bucket's owner has frozen it behind our back: status shall say so, and how long it takes."""
+    facts = await trio.to_thread.run_sync(
+        door.front.head, pack_key(*key), limiter=volume.tier.fetchers, abandon_on_cancel=True
+    )
+    await volume.gate.opened()
+    note_class(volume, key, facts)
+
+
+def note_class(volume: Volume, key: PackKey, facts: ObjectFacts) -> None:
+    """Record what class a pack's object is of now, if that is another one than before. The gate is open."""
+    found = objects.find(volume.metadata, *key)
+    if found is None or found.placement == facts.placement.value or volume.health.read_only_reason is not None:
+        return
+    record(volume, ops.Reclassed(*key, placement=facts.placement.value, put_s=int(facts.modified_s)))
 
 
 def _note(volume: Volume, key: PackKey, size_bytes: int) -> None:
@@ -354,5 +381,7 @@ async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
 async def _fetch_quietly(volume: Volume, piece: Piece) -> None:
     try:
         await fetch(volume, piece)
+    except ObjectFrozen:
+        pass  # it was told when its restore was asked for
     except (DamagedData, StoreError) as exc:
         log.info("fetching ahead: %s", exc)

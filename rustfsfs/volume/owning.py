@@ -123,7 +123,9 @@ async def _try(volume: Volume, door: Door) -> bool:
     decided = plan_term(newest, noted, life=volume.tier.life, may_take_over=bool(running.may_take_over))
     if isinstance(decided, Fenced):
         if newest is not None and newest.life is None:
-            raise CloudRefused(f"the object of term {newest.number} in the bucket does not open: {GO_ON}")  # not for good
+            raise CloudRefused(
+                f"the object of term {newest.number} in the bucket does not open: {GO_ON}"
+            )  # not for good
         _fence(volume, decided.number)
     await _go_behind(volume, door, keys, term=newest_taken(noted))
     await volume.gate.opened()

@@ -142,7 +142,9 @@ async def asked(bucket: MemBucket) -> None:
         await trio.sleep(0.001)
 
 
-async def test_a_frozen_pack_is_asked_for_and_the_read_fails_at_once(tmp_path: Path) -> None:
+async def test_a_frozen_pack_is_asked_for_told_once_and_the_read_fails_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     now_s = [1e9]
     bucket = MemBucket(now_s=lambda: now_s[0])
     async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
@@ -151,12 +153,17 @@ async def test_a_frozen_pack_is_asked_for_and_the_read_fails_at_once(tmp_path: P
         with pytest.raises(ObjectFrozen):
             await contents(volume, inode)
         await asked(bucket)
+        while volume.metadata.rows("SELECT placement FROM objects") != [("Archive",)]:
+            await trio.sleep(0.001)
+        with pytest.raises(ObjectFrozen):
+            await contents(volume, inode)
+        assert [record.levelname for record in caplog.records if "frozen" in record.message] == ["WARNING"]
         now_s[0] += 61
         assert await contents(volume, inode) == DATA
 
 
 async def test_or_it_waits_if_it_is_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coldreading, "RESTORE_ASKED_EVERY_S", 0.01)
+    monkeypatch.setattr(coldreading, "LOOK_EVERY_S", 0.01)
     now_s = [1e9]
     bucket = MemBucket(now_s=lambda: now_s[0])
     config = settings(when_frozen=WhenFrozen.WAIT, frozen_wait_s=20.0)

@@ -1,7 +1,9 @@
 """The bucket's list against ours."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import trio
 
 from rustfsfs.bucketfacts import Placement
@@ -38,6 +40,22 @@ async def test_of_a_restored_volume_nothing_is_deleted(tmp_path: Path) -> None:
         volume.metadata.running.restored = 2
         await sweeping.sweep(volume)
         assert packs_there(bucket)
+
+
+async def test_what_its_owner_froze_is_recorded_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        (key,) = await all_demoted(volume)
+        for placement, is_told in ((Placement.ARCHIVE, True), (Placement.IA, False)):
+            name = pack_key(*key)
+            bucket.objects[name] = replace(bucket.objects[name], placement=placement)
+            caplog.clear()
+            assert [facts.key for facts in (await sweeping.sweep(volume)).moved] == [name]
+            found = objects.find(volume.metadata, *key)
+            assert found is not None and found.placement == placement.value
+            assert ("1 packs in oss://memory/volume were moved to Archive" in caplog.text) == is_told
+            assert (await sweeping.sweep(volume)).moved == []
 
 
 async def test_what_is_lost_there_is_put_again_if_a_disk_has_it(tmp_path: Path) -> None:
