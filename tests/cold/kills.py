@@ -15,9 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rustfsfs.store.cold import PACKS, pack_key
+from rustfsfs.store.cold import METADATA, PACKS, pack_key
+from rustfsfs.store.terms import TERMS
 from rustfsfs.volume import bucketcheck, commands, offline
 from rustfsfs.volume.collecting import no_progress
+from rustfsfs.volume.owning import TERMS_KEPT
 from rustfsfs.volume.volume import Volume
 from tests.cold.scene import CONFIG, data_of
 from tests.long.cold.place import ANY_DISK, PREFIX, ColdVolume, wait_until
@@ -128,7 +130,10 @@ class Ground:
         keys = self.keys()
         assert {key for key in keys if key.startswith(f"{PREFIX}/{PACKS}")} == recorded
         assert not [key for key in keys if bucketcheck.PROBE in key], keys
-        copies = {key.rpartition("/")[0] for key in keys if key.startswith(f"{PREFIX}/meta/") and key.count("/") == 3}
+        metadata = [key for key in keys if key.startswith(f"{PREFIX}/{METADATA}") and key.count("/") == 3]
+        took = {key for key in metadata if key.startswith(f"{PREFIX}/{TERMS}")}
+        copies = {key.rpartition("/")[0] for key in metadata if key not in took}
+        assert 1 <= len(took) <= TERMS_KEPT, keys
         assert 1 <= len(copies) <= 3 and all(f"{copy}/manifest" in keys for copy in copies), keys
 
     def keys(self) -> list[str]:
