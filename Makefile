@@ -54,7 +54,7 @@ test-leaks:  ## memory, descriptors and threads under 30 minutes of mixed load
 test-limits:  ## what fsync and recovery cost, beside the ext4 below (3 min)
 test-cold:  ## the cold tier's acceptance, each figure beside its goal: PARTS= chooses, SCALE=0.1 is quick (40 min)
 test-apps: apps-packages  ## git, SQLite, PostgreSQL, rsync, tar, fio, dbench, stress-ng, gcc on a mount: APPS= chooses (15 min)
-test-nfs: nfs-packages  ## NFS-Ganesha exports a mount, clients of NFSv3 keep files open over 20 restarts: PARTS=, RESTARTS= (8 min)
+test-nfs: nfs-packages  ## NFS-Ganesha exports a mount, clients of NFSv3 keep files open over 20 restarts: PARTS=, RESTARTS= (4 min)
 test-posix:  ## pjdfstest's assertions on a mount: PJDFSTEST=DIR says where it is (10 min)
 
 # All take DIR=, the disk to measure on; bench and bench-corpus also OUT=; bench also REPEAT=, ONLY= and SYSTEMS= (with commas), QUICK=1, OPTIONS= of mount
