@@ -36,11 +36,15 @@ def next_is(number: int) -> Iterator[None]:
                 held.append(_unseen())
             os.close(held.pop())  # it is the one, or the first above it
         except OSError:
-            pass
+            _close(held)  # mounting needs descriptors too
         yield
     finally:
-        for fd in held:
-            os.close(fd)
+        _close(held)
+
+
+def _close(fds: list[int]) -> None:
+    while fds:
+        os.close(fds.pop())
 
 
 def _unseen() -> int:

@@ -5,6 +5,7 @@ and clients: make test-nfs.
 """
 
 import os
+import resource
 import subprocess
 from pathlib import Path
 
@@ -65,6 +66,16 @@ def test_a_number_that_another_has_is_no_obstacle_but_is_told(mounted: Mounted, 
         subprocess.run(["umount", str(tmp_path)], check=True)
     assert device_of(mounted) != wanted
     assert f"0:{wanted} was not to be had" in (mounted.volume / "rustfsfs.log").read_text()
+
+
+def test_without_enough_descriptors_it_goes_without() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        with number.next_is(2000):
+            os.close(os.open("/", os.O_RDONLY))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_number_follows_from_the_uuid_and_is_above_what_a_host_uses() -> None:
