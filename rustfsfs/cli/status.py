@@ -122,6 +122,8 @@ def describe_bucket(bucket: dict[str, Any] | None, *, hot_bytes: int) -> list[tu
 def _bucket(bucket: dict[str, Any]) -> str:
     if bucket["trouble"]:
         return f"CANNOT BE USED: {bucket['trouble']}"
+    if bucket.get("fenced"):
+        return f"READ ONLY: {bucket['fenced']}"
     if bucket["refused"]:
         return f"REFUSES: {bucket['last_error']}"
     if bucket["unreachable_since_ns"] is not None:
@@ -176,7 +178,7 @@ def _health(shown: dict[str, Any]) -> str:
     if shown["damaged_chunks"]:
         return f"{_count(shown['damaged_chunks'], 'chunk is', 'chunks are')} damaged: fsck --data names the files"
     bucket = shown.get("bucket")
-    if bucket is not None and (bucket["trouble"] or bucket["refused"]):
+    if bucket is not None and (bucket["trouble"] or bucket.get("fenced") or bucket["refused"]):
         return "the bucket needs a look: see above"
     if shown["healthy"] and bucket is not None and bucket["unreachable_since_ns"] is not None:
         return "good, but the bucket does not answer: what is there only cannot be read"

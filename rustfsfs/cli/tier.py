@@ -174,6 +174,7 @@ def describe_status(shown: Shown) -> str:
         ("Cold", f"{format_size(shown['cold_bytes'])} in the bucket only"),
         *([("Frozen", f"{format_size(shown['frozen_bytes'])} to be restored first")] if shown["frozen_bytes"] else []),
         ("Packs", f"{shown['packs']:,}"),
+        *([("Bucket", f"READ ONLY: {shown['fenced']}")] if shown.get("fenced") else []),
         ("Pinned", ", ".join(shown["pinned"]) or "nothing"),
     ]
     lines = [f"{name:<8} {text}" for name, text in rows]

@@ -16,7 +16,7 @@ from rustfsfs.store.address import BucketAddress
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import HEADER, METADATA, PACKS
 from rustfsfs.tiers.bucket_rules import AttachFacts, Severity, judge
-from rustfsfs.volume.publishing import header_in
+from rustfsfs.volume.copies import header_in
 from rustfsfs.volume.status import dashed
 
 if TYPE_CHECKING:
@@ -137,10 +137,11 @@ def _deleted_afterwards(bucket: Bucket, key: str) -> Iterator[None]:
 
 
 def _sign(bucket: Bucket, one: Candidate, *, is_ours: bool) -> None:
-    """The volume's header, as it is now. Create-only where there was none: of two volumes at once one is refused."""
+    """The volume's header, where there is none. Create-only: of two volumes at once one is refused.
+
+    One that is there publishing brings up to date, which knows whose the bucket is.
+    """
     if is_ours:
-        if header_in(bucket) != one.header:
-            bucket.replace(HEADER, one.header)
         return
     try:
         bucket.put(HEADER, one.header, placement=Placement.STANDARD)

@@ -23,7 +23,7 @@ from rustfsfs.tiers.placing import plan_cooling
 from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
 from rustfsfs.units import MIB
-from rustfsfs.volume import collecting, publishing, tiering
+from rustfsfs.volume import collecting, owning, tiering
 from rustfsfs.volume.tiering import Facts
 from rustfsfs.volume.volume import Volume, log
 
@@ -92,10 +92,12 @@ async def run_round(volume: Volume) -> bool:
     Raises CloudUnavailable, CloudRefused: the bucket is to be left alone for a while. What was done stays done.
     """
     async with volume.tier.lock:
-        await publishing.ensure_ours(volume)
+        owning.refuse_fenced(volume)
         volume.tier.round_no += 1
         facts, plan = await plan_round(volume)
         _note_backlog(volume, plan.uploads)
+        if volume.metadata.running.may_take_over:
+            await owning.ensure_owner(volume)  # at once: the old host may be at work yet
         await tiering.close_packs(volume, plan.uploads.close)
         done = await _demote(volume, plan.demotions)
         done += await _upload(volume, facts, plan.uploads.upload[:UPLOADS_PER_ROUND])
@@ -145,6 +147,9 @@ async def _upload(volume: Volume, facts: Facts, keys: Sequence[PackKey]) -> int:
 
 async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
     """Returns how many were. Raises the first CloudUnavailable, CloudRefused; what had begun is finished first."""
+    if not packs:
+        return 0
+    await owning.ensure_owner(volume)
     sizes = {pack.key: pack.size_bytes for pack in packs}
     by_key = {pack.key: pack for pack in packs}
     return await _several(volume, list(sizes), sizes, lambda key: tiering.upload(volume, by_key[key]))
@@ -157,6 +162,9 @@ async def _recall(volume: Volume, recalls: Sequence[Recall]) -> int:
 
 async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:
     """Last: nothing waits for it, and it moves no bytes. Each at its own pace, within the limits on requests."""
+    if not keys:
+        return 0
+    await owning.ensure_owner(volume)
     return await _several(
         volume, keys, dict.fromkeys(keys, 0), lambda key: tiering.reclass(volume, key, placement=Placement.IA)
     )

@@ -104,6 +104,8 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
     return {
         "name": None if tier.door is None else tier.door.name,
         "trouble": tier.trouble,
+        "fenced": tier.fenced,
+        "term": tier.term,  # None: this life has written nothing there yet
         "protects": volume.config.protect.enabled,
         "refused": facts is not None and facts.refused,
         "unreachable_since_ns": None if failing_s is None else now_ns - int(failing_s * SECOND_NS),

@@ -14,7 +14,7 @@ from rustfsfs.store.base import PackStore
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import PACKS, Door, pack_key, parse_pack_key
 from rustfsfs.tiers.packs import PackKey
-from rustfsfs.volume import epochs, paths, publishing, tiering
+from rustfsfs.volume import epochs, owning, paths, tiering
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
@@ -35,13 +35,13 @@ async def sweep(volume: Volume) -> Swept:
 
     Of a volume whose metadata was restored nothing is deleted: newer metadata may name what this one does not.
     """
-    door = tiering.door_of(volume)
-    await publishing.ensure_ours(volume)
+    door = await owning.ensure_owner(volume)
     await epochs.commit(volume)
     found = await trio.to_thread.run_sync(_compare, volume, door.reads, tiering.wall_s(volume))
     await volume.gate.opened()
     if found.leftovers and not volume.metadata.running.restored:
         log.info("%d objects of packs that were never recorded are deleted from %s", len(found.leftovers), door.name)
+        await owning.ensure_owner(volume)  # the list took its time
         await trio.to_thread.run_sync(door.writes.delete, found.leftovers, limiter=volume.tier.workers)
     for key in found.unknown:
         await _adopt(volume, door, key)

@@ -82,6 +82,9 @@ class Tier:
     door: Door | None = None
     trouble: str | None = None  # why there is no door although the volume has a bucket
     fenced: str | None = None  # why nothing is written to the bucket any more: another host goes on with it
+    term: int | None = None  # the one this life holds; None: nothing was written there yet
+    life: bytes = b""  # the id of this life, drawn when it first wants a term
+    term_lock: trio.Lock = field(default_factory=trio.Lock)
     files: PieceFiles | None = None
     pieces: PieceIndex = field(default_factory=lambda: PieceIndex(0))
     flights: dict[PackKey, dict[Piece, Flight]] = field(default_factory=dict)
@@ -101,7 +104,6 @@ class Tier:
     retry_s: dict[PackKey, float] = field(
         default_factory=dict
     )  # cold packs that could not be had -> when to try, trio's
-    is_looked: bool = False  # whether another host goes on with the bucket, in this life
     waiting: int = 0  # cold reads
     round_no: int = 0  # of the mover's last look at everything
     idle_round_no: int = 0  # of the last one that found nothing to do

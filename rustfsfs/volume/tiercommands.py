@@ -30,7 +30,7 @@ from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, kept
 from rustfsfs.tiers.packs import Pack, PackKey
 from rustfsfs.units import ROOT, format_size
-from rustfsfs.volume import coldreading, commands, epochs, paths, rounds, tiering, watermarks
+from rustfsfs.volume import coldreading, commands, epochs, owning, paths, rounds, tiering, watermarks
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import ensure_writable, record
@@ -99,7 +99,7 @@ async def tier_status(volume: Volume, args: dict[str, Any], progress: Progress) 
     _ensure_bucket(volume)
     if volume.health.read_only_reason is None:
         await epochs.commit(volume)
-    return await trio.to_thread.run_sync(_status, volume, found)
+    return {"fenced": volume.tier.fenced} | await trio.to_thread.run_sync(_status, volume, found)
 
 
 def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:
@@ -205,7 +205,8 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     dry_run = bool(args.get("dry_run"))
     await _found(volume, args)
     if not dry_run:
-        tiering.door_of(volume)
+        owning.door_of(volume)
+        owning.refuse_fenced(volume)
         await commands.seal(volume, {}, progress)
     packs = [pack for pack in await _packs_of(volume, args) if pack.is_local]
     now_s = tiering.wall_s(volume)
@@ -250,7 +251,7 @@ async def tier_recall(volume: Volume, args: dict[str, Any], progress: Progress) 
     result = {"packs": len(packs), "bytes": total, "missing": [], "frozen": len(frozen), "ready_in_s": ready_in_s}
     if args.get("dry_run"):
         return result
-    tiering.door_of(volume)
+    owning.door_of(volume)
     left, missing = await _recall(volume, packs, progress)
     while left and args.get("wait"):
         progress(0, 0, f"waiting for the restore of {len(left)} packs")
@@ -278,7 +279,7 @@ async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> 
             await tiering.recall(volume, pack.key)
         except ObjectFrozen as exc:
             frozen.append(pack)
-            await coldreading.ask_for_restore(volume, tiering.door_of(volume).reads, pack.key, exc)
+            await coldreading.ask_for_restore(volume, owning.door_of(volume).reads, pack.key, exc)
         except (CloudUnavailable, CloudRefused, StoreUnavailable):
             raise
         except (ObjectMissing, DamagedData, StoreError):

@@ -19,7 +19,6 @@ from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.content import codec
 from rustfsfs.errors import (
-    CloudUnavailable,
     DamagedData,
     ObjectExists,
     ObjectFrozen,
@@ -39,6 +38,7 @@ from rustfsfs.tiers.placing import placement_of
 from rustfsfs.units import MIB, PackNo
 from rustfsfs.volume import elsewhere, packing, paths, watermarks
 from rustfsfs.volume.durability import barrier
+from rustfsfs.volume.owning import door_of, ensure_owner, in_worker
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
@@ -56,13 +56,6 @@ class Facts(NamedTuple):
     disks: list[Disk]
     now_s: float
     unknown: set[PackKey]  # packs that wait: whether the bucket has their chunks in others is not known yet
-
-
-def door_of(volume: Volume) -> Door:
-    """Raises CloudUnavailable: the volume has none, or it cannot be used."""
-    if volume.tier.door is None:
-        raise CloudUnavailable(volume.tier.trouble or "the volume has no bucket; rustfsfs bucket attach names one")
-    return volume.tier.door
 
 
 def wall_s(volume: Volume) -> float:
@@ -184,9 +177,7 @@ async def upload(volume: Volume, pack: Pack) -> bool:
     tier.uploading[pack.key] = pack.size_bytes
     try:
         data = await trio.to_thread.run_sync(_read_verified, volume, store, pack.key, limiter=tier.workers)
-        facts = await trio.to_thread.run_sync(
-            _put, door.writes, data, pack.key, placement, limiter=tier.workers, abandon_on_cancel=True
-        )
+        facts = await _put(volume, door, data, pack.key, placement)
     except (PackMissing, StoreUnavailable) as exc:
         log.warning("pack %d on disk %d was not uploaded: %s", pack.pack, pack.disk, exc)
         return False
@@ -228,18 +219,19 @@ def _read_verified(volume: Volume, store: PackStore, key: PackKey) -> bytes:
     return data
 
 
-def _put(bucket: Bucket, data: bytes, key: PackKey, placement: Placement) -> ObjectFacts:
-    """Blocking. Given up in the middle, the next life finds what arrived by its name."""
-    pack, name = key[0], pack_key(*key)
+async def _put(volume: Volume, door: Door, data: bytes, key: PackKey, placement: Placement) -> ObjectFacts:
+    """Given up in the middle, the next life finds what arrived by its name."""
+    name = pack_key(*key)
     try:
-        return bucket.put(name, data, placement=placement)
+        return await in_worker(partial(door.writes.put, name, data, placement=placement), volume)
     except ObjectExists:
-        facts = bucket.head(name)
-    if (facts.size_bytes, facts.crc64) == (len(data), crc64(data)):
+        facts = await in_worker(partial(door.writes.head, name), volume)
+    if (facts.size_bytes, facts.crc64) == (len(data), await in_worker(partial(crc64, data), volume)):
         return facts  # an earlier round's, whose record a crash took
-    log.warning("%s has something else under the name of pack %d: it is replaced", bucket.name, pack)
-    bucket.delete([name])
-    return bucket.put(name, data, placement=placement)
+    await ensure_owner(volume)
+    log.warning("%s has something else under the name of pack %d: it is replaced", door.name, key[0])
+    await in_worker(partial(door.writes.delete, [name]), volume)
+    return await in_worker(partial(door.writes.put, name, data, placement=placement), volume)
 
 
 def _verify(volume: Volume, store: PackStore, pack: int, data: bytes) -> None:
@@ -265,9 +257,12 @@ async def demote(volume: Volume, keys: Iterable[PackKey]) -> int:
     Returns the bytes that came free. Raises CloudUnavailable, CloudRefused, JournalFailed; then what was not demoted is
     where it was.
     """
-    door, there, doubles = door_of(volume), list[objects.Object](), list[PackKey]()
+    wanted, there, doubles = list(keys), list[objects.Object](), list[PackKey]()
+    if not wanted:
+        return 0
+    door = await ensure_owner(volume)  # a local copy may go because the object stays
     await volume.gate.opened()
-    for key in keys:
+    for key in wanted:
         found = objects.find(volume.metadata, *key)
         if found is not None and key[1] in volume.disks:
             there.append(found)
@@ -473,8 +468,9 @@ def _recall(bucket: Bucket, store: PackStore, found: objects.Object) -> None:
 
 async def delete_objects(volume: Volume) -> int:
     """Delete doomed objects that no snapshot and no published metadata names (I5); returns how many."""
-    door, deleted = door_of(volume), 0
+    deleted = 0
     while keys := await _free_to_go(volume):
+        door = await ensure_owner(volume)
         names = [pack_key(*key) for key in keys]
         await trio.to_thread.run_sync(door.writes.delete, names, limiter=volume.tier.workers, abandon_on_cancel=True)
         await volume.gate.opened()
