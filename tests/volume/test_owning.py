@@ -177,8 +177,10 @@ async def test_who_is_fenced_reads_and_works_locally_and_says_so(tmp_path: Path)
         assert "READ ONLY: another host" in describe_status(await tiercommands.tier_status(first, {}, no_progress))
         (key,) = [pack.key for pack in (await tiering.gather(first)).packs if not pack.is_local]
         assert await tiering.recall(first, key)
+        await write_file(first, b"hot", b"x")
         with pytest.raises(CloudRefused, match="another host"):
             await tiercommands.tier_demote(first, {"paths": [""]}, no_progress)
+        assert first.metadata.running.hot_bytes, "what cannot be done is not begun"
 
 
 async def test_the_next_life_of_who_was_fenced_is_fenced_too_and_changes_nothing(tmp_path: Path) -> None:
@@ -333,6 +335,23 @@ async def test_a_term_that_does_not_open_is_nobodys_to_go_behind(tmp_path: Path)
         with pytest.raises(CloudRefused, match="does not open"):
             await have_published(volume)
         assert terms_in(bucket) == [3] and len(bucket.objects) == 1
+
+
+async def test_one_that_came_wrong_is_asked_for_again(tmp_path: Path) -> None:
+    class Flips(MemBucket):
+        flips = 1
+
+        def get(self, key: str, offset: int, size: int) -> bytes:
+            found = super().get(key, offset, size)
+            if self.flips and key.startswith(TERMS):
+                self.flips -= 1
+                return bytes(len(found))
+            return found
+
+    bucket = Flips()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await owning.ensure_owner(volume)
+        assert volume.tier.term == 1 and not bucket.flips
 
 
 async def test_a_copy_of_a_running_volume_that_published_since_is_too_old(tmp_path: Path) -> None:
