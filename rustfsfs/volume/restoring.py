@@ -1,31 +1,42 @@
 """A metadata snapshot in the place of a lost database: for the worst day, so nothing that is left is overwritten."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from rustfsfs.content.keys import Keys
 from rustfsfs.content.slots import VolumeHeader
-from rustfsfs.errors import DamagedVolume, RustfsfsError, UsageError
+from rustfsfs.errors import CloudUnavailable, DamagedVolume, RustfsfsError, UsageError
 from rustfsfs.meta import database
 from rustfsfs.meta.database import Metadata
 from rustfsfs.meta.soundness import is_sound
+from rustfsfs.store import manifest as layout
+from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.headers import read_disk_header
-from rustfsfs.volume import pagesums, snapshots
+from rustfsfs.volume import copies, pagesums, snapshots
 from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.header import listed_disks, unlocked
 from rustfsfs.volume.locking import locked
 from rustfsfs.volume.notices import notice
-from rustfsfs.volume.opening import open_metadata
+from rustfsfs.volume.opening import RESTORED_BEFORE, open_metadata
 from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.world import World, real_world
 
 SUFFIXES = ("", "-wal", "-shm")  # the files of one SQLite database
 
 
-def restore_metadata(path: str, secret: Secret) -> str:
+class _Taken(NamedTuple):
+    words: str
+    epoch: int
+    is_tiered: bool
+
+
+def restore_metadata(path: str, secret: Secret, *, bucket: Callable[[], Bucket] | None = None) -> str:
     """Put the newest good metadata snapshot in the place of a lost database; returns what was done, in a sentence.
+
+    bucket   reaches the volume's, which is asked whether it has newer metadata; None: it is not known where it is
 
     What is left of the journal is replayed by the next open, as far as it continues the snapshot. The old database is
     kept beside it. Raises UsageError (the database is sound, and as new as the disks), DamagedVolume (no snapshot
@@ -43,23 +54,51 @@ def restore_metadata(path: str, secret: Secret) -> str:
                 found = _take(world, candidate, temporary, keys, newest_epoch(world, path, header, keys))
                 if found is not None:
                     put_in_place(world, path, temporary)
-                    return f"the metadata is that of {found} (from {candidate})"
+                    return f"the metadata is that of {found.words} (from {candidate}){_in_bucket(found, bucket)}"
             finally:
                 database.remove_files(temporary)
     raise DamagedVolume(f"no metadata snapshot of {path} opens; looked at {len(candidates)}")
 
 
-def refuse_sound(world: World, path: str, header: VolumeHeader, keys: Keys) -> None:
-    """Going back to a snapshot loses what came after it, so a database that needs no help gets none."""
+def _in_bucket(taken: _Taken, bucket: Callable[[], Bucket] | None) -> str:
+    """What is to be said of newer metadata there: nothing, for a volume without a bucket."""
+    if bucket is None and not taken.is_tiered:
+        return ""
+    try:
+        if bucket is None:
+            raise CloudUnavailable("bucket.toml, which says where it is, is not there")
+        newest = layout.newest_whole(copies.keys_in(bucket()))
+    except RustfsfsError as exc:
+        return (
+            f"; the bucket could not be asked whether it has newer metadata ({exc}): fsck --rebuild-from-bucket does,"
+            " and brings that back"
+        )
+    if newest <= taken.epoch:
+        return "; the bucket has none that is newer"
+    return (
+        f"; the bucket has newer metadata (epoch {newest}), and nothing is written there until you decide: fsck"
+        " --rebuild-from-bucket brings it back, fsck --accept-restored gives it up"
+    )
+
+
+def refuse_sound(world: World, path: str, header: VolumeHeader, keys: Keys, *, in_bucket: int = 0) -> bool:
+    """Going back to a snapshot loses what came after it, so a database that needs no help gets none.
+
+    in_bucket   the newest epoch there: what was restored gives way to it as long as nobody has decided; True: and it
+                was used since, so that the journal goes on from it, not from the bucket's
+    """
     file = f"{path}/{METADATA}"
     try:
         metadata = open_metadata(world, file, keys)
     except DamagedVolume:
-        return
+        return False
     try:
-        stale = PageSums(world.files, file, keys.database).stale(adopt=False)
-        if not stale and is_sound(metadata) and metadata.running.epoch >= newest_epoch(world, path, header, keys):
-            raise UsageError(f"the metadata is sound; nothing to restore (to go back all the same, move {file} away)")
+        running, stale = metadata.running, PageSums(world.files, file, keys.database).stale(adopt=False)
+        if stale or not is_sound(metadata) or running.epoch < newest_epoch(world, path, header, keys):
+            return False
+        if 0 < running.restored_epoch < in_bucket:
+            return running.restored == RESTORED_BEFORE
+        raise UsageError(f"the metadata is sound; nothing to restore (to go back all the same, move {file} away)")
     finally:
         metadata.close()
 
@@ -92,8 +131,8 @@ def snapshot_files_on(world: World, folders: Iterable[str]) -> Iterator[str]:
             yield from (f"{folder}/{name}" for name in world.files.names(folder) if name.endswith(".db"))
 
 
-def _take(world: World, candidate: str, temporary: str, keys: Keys, newest_epoch: int) -> str | None:
-    """Copy a snapshot and make it ready; what it is in words, or None if it does not open."""
+def _take(world: World, candidate: str, temporary: str, keys: Keys, newest_epoch: int) -> _Taken | None:
+    """Copy a snapshot and make it ready; what it is, or None if it does not open."""
     database.remove_files(temporary)
     try:
         snapshots.copy_out(world.files, candidate, temporary, keys)
@@ -103,7 +142,7 @@ def _take(world: World, candidate: str, temporary: str, keys: Keys, newest_epoch
     try:
         if not is_sound(metadata):
             return None
-        found = words(metadata)
+        found = _Taken(words(metadata), metadata.running.epoch, metadata.is_tiered)
         database.mark_restored(metadata, newest_epoch=newest_epoch)
         return found
     finally:
@@ -121,7 +160,7 @@ def put_in_place(world: World, path: str, temporary: str) -> None:
         world.files.sync(file.fileno())
     base = f"{path}/{METADATA}"
     pagesums.forget(world.files, base)
-    aside = _free_name(f"{base}.damaged")
+    aside = free_name(f"{base}.damaged")
     for suffix in reversed(SUFFIXES):
         if os.path.exists(base + suffix):
             os.replace(base + suffix, aside + suffix)
@@ -131,7 +170,7 @@ def put_in_place(world: World, path: str, temporary: str) -> None:
     world.files.sync_dir(path)
 
 
-def _free_name(wanted: str) -> str:
+def free_name(wanted: str) -> str:
     """`wanted`, or with the first number that nothing there has: what was lost once is not lost twice."""
     name, number = wanted, 1
     while any(os.path.lexists(name + suffix) for suffix in SUFFIXES):
