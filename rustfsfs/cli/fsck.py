@@ -120,7 +120,7 @@ def _rebuild(volume: str, secret: Secret) -> int:
     from rustfsfs.volume.rebuilding import rebuild_index
 
     with progress_bar() as report:
-        done, *lost = rebuild_index(volume, secret, progress=report)
+        done, *lost = rebuild_index(volume, secret, bucket=_bucket_of(volume), progress=report)
     for line in lost:
         exits.echo(line)
     exits.echo(done)

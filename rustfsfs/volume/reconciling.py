@@ -49,7 +49,7 @@ def reconcile(metadata: Metadata, stores: Mapping[int, PackStore], source: Sourc
     Keeps: no pack number is given out that the bucket has an object of.
     """
     progress(0, 1, "listing packs")
-    there = {key: facts for facts in source.bucket.list(PACKS) if (key := parse_pack_key(facts.key)) is not None}
+    there = packs_in(source.bucket)
     running, found = metadata.running, Whereabouts()
     running.next_pack = max([running.next_pack, *(pack + 1 for pack, _disk in there)])
     local = {(int(pack), disk) for disk, store in stores.items() for pack in store.packs()}
@@ -76,6 +76,11 @@ def reconcile(metadata: Metadata, stores: Mapping[int, PackStore], source: Sourc
     return found
 
 
+def packs_in(bucket: Bucket) -> dict[PackKey, ObjectFacts]:
+    """All packs there, by one LIST."""
+    return {key: facts for facts in bucket.list(PACKS) if (key := parse_pack_key(facts.key)) is not None}
+
+
 def _is_it(metadata: Metadata, facts: ObjectFacts, key: PackKey, source: Source, found: Whereabouts) -> bool:
     """Is an object the pack that a row names? One that the copy does not know of has to show its directory."""
     known = objects.find(metadata, *key)
@@ -90,9 +95,14 @@ def _is_it(metadata: Metadata, facts: ObjectFacts, key: PackKey, source: Source,
 
 def _add(metadata: Metadata, bucket: Bucket, facts: ObjectFacts, key: PackKey) -> None:
     """As the ops do that are lost with the journal."""
-    crc64 = bucket.head(facts.key).crc64
     chunks.close_pack(metadata, *key)
-    op = ops.Uploaded(
+    objects.add(metadata, uploaded(bucket, facts, key), seq=0)
+
+
+def uploaded(bucket: Bucket, facts: ObjectFacts, key: PackKey) -> ops.Uploaded:
+    """The op that recorded an object. Asks for its CRC-64, which LIST does not tell."""
+    crc64 = bucket.head(facts.key).crc64
+    return ops.Uploaded(
         pack=key[0],
         disk=key[1],
         size_bytes=facts.size_bytes,
@@ -100,7 +110,6 @@ def _add(metadata: Metadata, bucket: Bucket, facts: ObjectFacts, key: PackKey) -
         placement=facts.placement.value,
         put_s=int(facts.modified_s),
     )
-    objects.add(metadata, op, seq=0)
 
 
 def read_directory(source: Source, facts: ObjectFacts, key: PackKey) -> Sequence[DirectoryEntry] | None:
