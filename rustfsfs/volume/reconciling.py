@@ -65,6 +65,9 @@ def reconcile(metadata: Metadata, stores: Mapping[int, PackStore], source: Sourc
         if facts is not None and _is_it(metadata, facts, key, source, found):
             objects.demote(metadata, [key])
             found.cold += 1
+        elif key in local:
+            objects.recall(metadata, [key])
+            found.local += 1
         elif row.live_bytes:
             found.nowhere.add(key)
     doomed = {(pack, disk) for pack, disk, _seq in objects.doomed(metadata, -1)}

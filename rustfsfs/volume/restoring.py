@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from rustfsfs.content.keys import Keys
 from rustfsfs.content.slots import VolumeHeader
@@ -16,21 +16,26 @@ from rustfsfs.store import manifest as layout
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.headers import read_disk_header
 from rustfsfs.volume import copies, pagesums, snapshots
+from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.header import listed_disks, unlocked
 from rustfsfs.volume.locking import locked
 from rustfsfs.volume.notices import notice
-from rustfsfs.volume.opening import RESTORED_BEFORE, open_metadata
+from rustfsfs.volume.opening import RESTORED_BEFORE, find_disks, open_metadata
 from rustfsfs.volume.pagesums import PageSums
+from rustfsfs.volume.reconciling import Source, reconcile
 from rustfsfs.world import World, real_world
 
 SUFFIXES = ("", "-wal", "-shm")  # the files of one SQLite database
 
 
-class _Taken(NamedTuple):
-    words: str
-    epoch: int
-    is_tiered: bool
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    world: World
+    path: str
+    header: VolumeHeader
+    keys: Keys
+    reach: Callable[[], Bucket] | None
 
 
 def restore_metadata(path: str, secret: Secret, *, bucket: Callable[[], Bucket] | None = None) -> str:
@@ -45,40 +50,63 @@ def restore_metadata(path: str, secret: Secret, *, bucket: Callable[[], Bucket] 
     path = os.path.abspath(path)
     world = real_world()
     header, keys = unlocked(world, path, secret)
+    place = _Place(world=world, path=path, header=header, keys=keys, reach=bucket)
     with locked(path, mount_point=None):
         refuse_sound(world, path, header, keys)
         candidates = sorted(snapshot_files(world, path), key=os.path.basename, reverse=True)
         for candidate in candidates:
             temporary = f"{path}/{METADATA}.new"
             try:
-                found = _take(world, candidate, temporary, keys, newest_epoch(world, path, header, keys))
+                found = _take(place, candidate, temporary, newest_epoch(world, path, header, keys))
                 if found is not None:
                     put_in_place(world, path, temporary)
-                    return f"the metadata is that of {found.words} (from {candidate}){_in_bucket(found, bucket)}"
+                    return found
             finally:
                 database.remove_files(temporary)
     raise DamagedVolume(f"no metadata snapshot of {path} opens; looked at {len(candidates)}")
 
 
-def _in_bucket(taken: _Taken, bucket: Callable[[], Bucket] | None) -> str:
-    """What is to be said of newer metadata there: nothing, for a volume without a bucket."""
-    if bucket is None and not taken.is_tiered:
+def _ask_bucket(place: _Place, metadata: Metadata) -> str:
+    """Changes a snapshot to what the bucket has by now: packs that were demoted since are cold. Returns what is said.
+
+    Nothing of a volume without a bucket. If it cannot be asked, sweeping finds those packs later.
+    """
+    if place.reach is None and not metadata.is_tiered:
         return ""
     try:
-        if bucket is None:
+        if place.reach is None:
             raise CloudUnavailable("bucket.toml, which says where it is, is not there")
-        newest = layout.newest_whole(copies.keys_in(bucket()))
+        bucket = place.reach()
+        copies.our_header_in(bucket, place.header.uuid)
+        newest = layout.newest_whole(copies.keys_in(bucket))
+        lost = _reconcile(place, metadata, bucket) if metadata.is_tiered else ""
     except RustfsfsError as exc:
         return (
             f"; the bucket could not be asked whether it has newer metadata ({exc}): fsck --rebuild-from-bucket does,"
             " and brings that back"
         )
-    if newest <= taken.epoch:
-        return "; the bucket has none that is newer"
+    if newest <= metadata.running.epoch:
+        return f"; the bucket has none that is newer{lost}"
     return (
         f"; the bucket has newer metadata (epoch {newest}), and nothing is written there until you decide: fsck"
-        " --rebuild-from-bucket brings it back, fsck --accept-restored gives it up"
+        f" --rebuild-from-bucket brings it back, fsck --accept-restored gives it up{lost}"
     )
+
+
+def _reconcile(place: _Place, metadata: Metadata, bucket: Bucket) -> str:
+    stores, _missing, _newer = find_disks(place.world, place.path, place.header, place.keys, metadata)
+    source = Source(bucket=bucket, keys=place.keys, uuid=place.header.uuid)
+    try:
+        metadata.run("BEGIN IMMEDIATE")
+        found = reconcile(metadata, stores, source, no_progress)
+        database.write_running(metadata)
+        metadata.run("COMMIT")
+    except RustfsfsError:
+        database.rollback(metadata)
+        raise
+    if not found.lost:
+        return ""
+    return f"; {len(found.lost)} chunks are neither on a disk nor in the bucket: fsck names their files"
 
 
 def refuse_sound(world: World, path: str, header: VolumeHeader, keys: Keys, *, in_bucket: int = 0) -> bool:
@@ -131,18 +159,18 @@ def snapshot_files_on(world: World, folders: Iterable[str]) -> Iterator[str]:
             yield from (f"{folder}/{name}" for name in world.files.names(folder) if name.endswith(".db"))
 
 
-def _take(world: World, candidate: str, temporary: str, keys: Keys, newest_epoch: int) -> _Taken | None:
-    """Copy a snapshot and make it ready; what it is, or None if it does not open."""
+def _take(place: _Place, candidate: str, temporary: str, newest_epoch: int) -> str | None:
+    """Copy a snapshot and make it ready; what it is, in a sentence, or None if it does not open."""
     database.remove_files(temporary)
     try:
-        snapshots.copy_out(world.files, candidate, temporary, keys)
-        metadata = database.open_(temporary, keys.database)
+        snapshots.copy_out(place.world.files, candidate, temporary, place.keys)
+        metadata = database.open_(temporary, place.keys.database)
     except DamagedVolume:
         return None
     try:
         if not is_sound(metadata):
             return None
-        found = _Taken(words(metadata), metadata.running.epoch, metadata.is_tiered)
+        found = f"the metadata is that of {words(metadata)} (from {candidate})" + _ask_bucket(place, metadata)
         database.mark_restored(metadata, newest_epoch=newest_epoch)
         return found
     finally:

@@ -15,7 +15,7 @@ from rustfsfs.store.cold import PACKS, pack_key
 from rustfsfs.units import PackNo
 from rustfsfs.volume import epochs, publishing, rounds, snapshots, sweeping, tiering
 from rustfsfs.volume.from_bucket import rebuild_from_bucket
-from rustfsfs.volume.offline import accept_restored, find
+from rustfsfs.volume.offline import accept_restored, find, fsck
 from rustfsfs.volume.restoring import restore_metadata
 from rustfsfs.volume.volume import Volume
 from tests.store.membucket import MemBucket
@@ -132,6 +132,7 @@ def newest_in(bucket: MemBucket) -> int:
 
 
 async def look_at_old(opened: Volume) -> None:
+    assert await contents(opened, find(opened, "old").inode) == DATA, "although it was demoted since"
     with pytest.raises(CloudRefused, match="newer metadata"):
         await rounds.run_round(opened)
     with pytest.raises(UsageError):
@@ -165,7 +166,7 @@ def test_newer_metadata_in_the_bucket_stays_and_comes_back(behind: Path, bucket:
 
 def test_it_goes_when_a_person_says_so(behind: Path, bucket: MemBucket) -> None:
     before = newest_in(bucket)
-    restore_metadata(str(behind), Key())
+    restore_metadata(str(behind), Key(), bucket=lambda: bucket)
     killed_with(behind, bucket, look_at_old)
     assert "is the volume now" in accept_restored(str(behind), Key())
 
@@ -303,3 +304,11 @@ def test_an_open_pack_of_before_is_closed_and_nothing_of_it_is_cut(tmp_path: Pat
     whole = pack.read_bytes()
     killed_with(path, bucket, look)
     assert pack.read_bytes() == whole
+
+
+def test_what_is_nowhere_is_counted(behind: Path, bucket: MemBucket) -> None:
+    for key in packs_there(bucket):
+        del bucket.objects[key]
+    said = restore_metadata(str(behind), Key(), bucket=lambda: bucket)
+    assert "neither on a disk nor in the bucket" in said
+    assert any(line.endswith(": /old") for line in fsck(str(behind), Key(), data=False))
