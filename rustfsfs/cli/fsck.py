@@ -11,6 +11,7 @@ from rustfsfs.cli.console import progress_bar
 from rustfsfs.cli.secrets import Secret, open_options, read_secret
 from rustfsfs.errors import InUse, NotAVolume, UsageError
 from rustfsfs.service.client import call
+from rustfsfs.store.bucket import Bucket
 
 
 @click.command("fsck")
@@ -21,6 +22,9 @@ from rustfsfs.service.client import call
 @click.option("--restore-metadata", is_flag=True, help="replace lost metadata by the newest snapshot on the disks")
 @click.option(
     "--rebuild-from-bucket", is_flag=True, help="... by the bucket's newest copy; VOLUME may be a new directory"
+)
+@click.option(
+    "--accept-restored", is_flag=True, help="what was restored is the volume; what only newer metadata names may go"
 )
 @click.option("--bucket", "url", metavar="oss://BUCKET/PREFIX", help="the bucket, when VOLUME/bucket.toml is lost")
 @click.option("--endpoint", metavar="URL", help="where it is, like oss-cn-hangzhou.aliyuncs.com")
@@ -37,6 +41,7 @@ def command(
     restore_metadata: bool,
     rebuild_index: bool,
     rebuild_from_bucket: bool,
+    accept_restored: bool,
     url: str | None,
     endpoint: str | None,
     region: str | None,
@@ -47,9 +52,10 @@ def command(
     \b
     rustfsfs fsck /srv/volume --key-file /root/key --data
     """
-    if restore_metadata + rebuild_index + rebuild_from_bucket > 1:
+    if restore_metadata + rebuild_index + rebuild_from_bucket + accept_restored > 1:
         raise UsageError(
-            "--rebuild-index, --restore-metadata and --rebuild-from-bucket are three ways; try the first one first"
+            "--rebuild-index, --restore-metadata and --rebuild-from-bucket are three ways, of which README.md says"
+            " which one first; --accept-restored comes after one of them"
         )
     where = {"url": url, "endpoint": endpoint, "region": region, "credentials": credentials}
     if rebuild_from_bucket:
@@ -57,10 +63,12 @@ def command(
     if any(where.values()):
         raise UsageError("--bucket, --endpoint, --region and --credentials are for --rebuild-from-bucket")
     found = places.find(place)
-    if restore_metadata or rebuild_index:
+    if restore_metadata or rebuild_index or accept_restored:
         if found.is_mounted:
             raise InUse(f"{found.volume} is mounted; unmount it first")
         secret = read_secret(passphrase_file, key_file, recovery_key_file)
+        if accept_restored:
+            return _accept(found.volume, secret)
         return _restore(found.volume, secret) if restore_metadata else _rebuild(found.volume, secret)
     with progress_bar() as report:
         if found.is_mounted:
@@ -79,15 +87,40 @@ def command(
 def _restore(volume: str, secret: Secret) -> int:
     from rustfsfs.volume.restoring import restore_metadata
 
-    exits.echo(restore_metadata(volume, secret))
+    exits.echo(restore_metadata(volume, secret, bucket=_bucket_of(volume)))
     return exits.DONE
+
+
+def _accept(volume: str, secret: Secret) -> int:
+    from rustfsfs.volume import offline
+
+    exits.echo(offline.accept_restored(volume, secret))
+    return exits.DONE
+
+
+def _bucket_of(volume: str) -> Callable[[], Bucket] | None:
+    """What reaches the volume's bucket, if VOLUME says which it is."""
+    from rustfsfs.config import Config
+    from rustfsfs.volume import bucketfile, connecting
+    from rustfsfs.world import real_world
+
+    world = real_world()
+    if not world.files.exists(f"{volume}/{bucketfile.NAME}"):
+        return None
+
+    def reach() -> Bucket:
+        file = bucketfile.read_bucket_file(world.files, volume)
+        assert file is not None
+        return connecting.door_to(file, connecting.source_of(world, file), Config()).reads
+
+    return reach
 
 
 def _rebuild(volume: str, secret: Secret) -> int:
     from rustfsfs.volume.rebuilding import rebuild_index
 
     with progress_bar() as report:
-        done, *lost = rebuild_index(volume, secret, progress=report)
+        done, *lost = rebuild_index(volume, secret, bucket=_bucket_of(volume), progress=report)
     for line in lost:
         exits.echo(line)
     exits.echo(done)

@@ -40,6 +40,7 @@ PRAGMA mmap_size = 0;
 PRAGMA trusted_schema = OFF;
 PRAGMA cache_size = -32768;
 """  # temp_store: names would leak to /var/tmp otherwise (measured)
+PACKS_APART = 1 << 32  # more packs than any volume makes
 
 
 @dataclass(slots=True)
@@ -56,7 +57,9 @@ class Running:
     next_chunk: int = 1  # chunk numbers are never given out twice: an old row names the old content or nothing
     next_pack: int = 1  # nor are those of packs: the bucket may still have an object of that name
     clean: int = 0  # 1: this COMMIT was the last of an orderly stop
-    restored: int = 0  # 1: came back from a snapshot just now; 2: and was committed since. Unnamed packs are kept
+    restored: int = 0  # 1: older metadata took its place just now; 2: and was committed since, or its index was rebuilt
+    restored_packs: int = 0  # packs below this number, that no row names, newer metadata may name: they are kept
+    restored_epoch: int = 0  # of that metadata, until the bucket was taken; 0: there is nothing to decide any more
     files: int = 0  # inodes that are not directories
     directories: int = 0
     logical_bytes: int = 0  # mapped bytes of all files
@@ -82,6 +85,10 @@ class Running:
     def dead_bytes(self) -> int:
         """What nothing needs, and is yet on the disks."""
         return self.pack_bytes - self.stored_bytes + self.doomed_bytes
+
+    def is_spared(self, pack: int) -> bool:
+        """May newer metadata than what was restored name it? Then nothing of it goes because no row names it."""
+        return bool(self.restored) and pack < self.restored_packs
 
 
 class _Blind(dict[Seen, Any]):
@@ -341,9 +348,15 @@ def mark_restored(metadata: Metadata, *, newest_epoch: int) -> None:
     """For a snapshot that takes the place of a lost database; durable in its one file on return.
 
     newest_epoch   that any disk has seen: epochs go on behind it, since a person has decided
+
+    Keeps: no number is given out that a pack has which newer metadata may name, wherever that lies.
     """
-    metadata.running.restored = metadata.running.may_take_over = 1
-    metadata.running.epoch = max(metadata.running.epoch, newest_epoch)
+    running = metadata.running
+    running.restored = running.may_take_over = 1
+    running.next_pack += PACKS_APART
+    running.restored_packs = running.next_pack
+    running.restored_epoch = min(running.restored_epoch or running.epoch, running.epoch)
+    running.epoch = max(running.epoch, newest_epoch)
     metadata.run("BEGIN IMMEDIATE")
     write_running(metadata)
     metadata.run("COMMIT")

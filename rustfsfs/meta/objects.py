@@ -242,7 +242,7 @@ def want_term(metadata: Metadata, op: ops.WantTerm) -> None:
 def take_term(metadata: Metadata, op: ops.TakeTerm) -> None:
     metadata.run("DELETE FROM terms")
     metadata.run("INSERT INTO terms VALUES (?, ?, 1)", (op.number, op.life))
-    metadata.running.may_take_over = 0
+    metadata.running.may_take_over = metadata.running.restored_epoch = 0
 
 
 def not_in_bucket(metadata: Metadata) -> tuple[int, int]:

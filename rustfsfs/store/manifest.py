@@ -74,6 +74,11 @@ def part_key(name: str, number: int) -> str:
     return f"{METADATA}{name}/{number:06d}"
 
 
+def newest_whole(keys: Iterable[str]) -> int:
+    """The epoch of the newest copy among keys that has its manifest; 0: there is none."""
+    return max((epoch_of(name) for name, parts in copies(keys).items() if is_whole(parts)), default=0)
+
+
 def copies(keys: Iterable[str]) -> dict[str, list[str]]:
     """The keys of each copy by its name, oldest epoch first; its manifest, if it is there, before its parts.
 

@@ -205,7 +205,7 @@ async def delete_doomed(volume: Volume) -> int:
     if volume.pins.snapshot_begins:
         return 0
     snapshot_seqs = [snapshot.seq for snapshot in disks.snapshots(volume.metadata)]
-    oldest_seq = min([*snapshot_seqs, volume.pins.snapshot_seq])
+    oldest_seq = min([*snapshot_seqs, volume.pins.snapshot_seq, volume.pins.dropped_seq])
     free = [
         (pack, disk)
         for pack, disk, seq in chunks.doomed(volume.metadata)

@@ -36,7 +36,8 @@ async def free_to_go(volume: Volume) -> dict[PackKey, int]:
         return {}
     seqs = [snapshot.seq for snapshot in disks.snapshots(volume.metadata)]
     seqs += [seq for _epoch, seq in objects.published(volume.metadata)]
-    oldest_seq = min([*seqs, volume.pins.snapshot_seq, volume.pins.published_seq, volume.activity.committed_seq])
+    pins = volume.pins
+    oldest_seq = min([*seqs, pins.snapshot_seq, pins.dropped_seq, pins.published_seq, volume.activity.committed_seq])
     return {
         (pack, disk): size_bytes
         for pack, disk, size_bytes in objects.doomed(volume.metadata, OBJECTS_AT_ONCE, until_seq=oldest_seq)

@@ -3,7 +3,7 @@
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import RustfsfsError, StoreError
+from rustfsfs.errors import DamagedData, RustfsfsError, StoreError
 from rustfsfs.meta import chunks
 from rustfsfs.store.base import PackStore
 from rustfsfs.store.layout import DirectoryEntry
@@ -15,16 +15,18 @@ from rustfsfs.volume.volume import Volume, log
 async def finish_packs(volume: Volume) -> None:
     """Close every pack an earlier life left open, and delete files that no row and no doomed row names.
 
-    Called at opening, before any pack is made. Safe to cut anywhere, and to repeat. Of a restored volume nothing is cut
-    or deleted: what older metadata does not name, newer may, and a person may yet find that.
+    Called at opening, before any pack is made. Safe to cut anywhere, and to repeat. Of a restored volume's packs that
+    were there before nothing is cut or deleted: what older metadata does not name, newer may, and a person may yet find
+    that.
     """
-    restored = bool(volume.metadata.running.restored)
+    spared = volume.metadata.running.is_spared
     for row in chunks.packs(volume.metadata):
-        if row.is_closed or row.disk not in volume.disks or restored:
+        if row.is_closed or row.disk not in volume.disks:
             continue
         store = volume.disks[row.disk]
+        finish = _close_whole if spared(row.pack) else _finish
         try:
-            size_bytes = await trio.to_thread.run_sync(_finish, volume, store, row)
+            size_bytes = await trio.to_thread.run_sync(finish, volume, store, row)
         except (RustfsfsError, OSError) as exc:  # too short, or no room for a directory: its frames are read one by one
             log.error("pack %d on disk %s could not be closed: %s", row.pack, store.path, exc)
             continue
@@ -41,7 +43,7 @@ async def finish_packs(volume: Volume) -> None:
             if (int(pack), number) in cold:
                 log.info("pack %d on disk %s is in the bucket: its file is deleted", pack, store.path)
                 await trio.to_thread.run_sync(_delete, store, pack)
-            elif restored:
+            elif spared(pack):
                 log.warning("pack %d on disk %s is not named by the restored metadata: kept", pack, store.path)
             else:
                 log.info("pack %d on disk %s was never recorded: deleted", pack, store.path)
@@ -56,7 +58,26 @@ def _delete(store: PackStore, pack: PackNo) -> None:
 
 
 def _finish(volume: Volume, store: PackStore, row: chunks.Pack) -> int:
-    live = chunks.live_in(volume.metadata, row.pack, row.disk)
-    entries = [DirectoryEntry(p.offset, p.stored_bytes, bytes(c.chunk_id), c.plain_bytes) for c, p in live]
-    store.finish_pack(PackNo(row.pack), row.end_bytes, entries)
+    store.finish_pack(PackNo(row.pack), row.end_bytes, _live(volume, row))
     return store.pack_size(PackNo(row.pack))
+
+
+def _live(volume: Volume, row: chunks.Pack) -> list[DirectoryEntry]:
+    live = chunks.live_in(volume.metadata, row.pack, row.disk)
+    return [DirectoryEntry(p.offset, p.stored_bytes, bytes(c.chunk_id), c.plain_bytes) for c, p in live]
+
+
+def _close_whole(volume: Volume, store: PackStore, row: chunks.Pack) -> int:
+    """All that is there stays. If it has no directory, it gets one of every frame, behind all that it holds."""
+    pack = PackNo(row.pack)
+    size_bytes = store.pack_size(pack)
+    if size_bytes < row.end_bytes:
+        raise DamagedData(f"it ends at {size_bytes}, its frames at {row.end_bytes}")
+    try:
+        store.read_directory(pack)
+        return size_bytes
+    except DamagedData:
+        there = [entry for entry in store.scan_frames(pack) if entry.offset + entry.stored_bytes <= size_bytes]
+        found = {entry.offset: entry for entry in [*there, *_live(volume, row)]}
+        store.finish_pack(pack, size_bytes, [found[offset] for offset in sorted(found)])
+        return store.pack_size(pack)

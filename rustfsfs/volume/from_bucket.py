@@ -52,6 +52,7 @@ class _Place:
     bucket: Bucket
     progress: Progress
     is_new: bool  # nothing was there
+    gives_up_journal: bool = False  # it goes on from other metadata, so it is put aside
 
     @property
     def temporary(self) -> str:
@@ -74,9 +75,17 @@ def rebuild_from_bucket(
     if not _is_new(world, path):
         header, keys = unlocked(world, path, secret)
         with locked(path, mount_point=None):
-            restoring.refuse_sound(world, path, header, keys)
+            newest = layout.newest_whole(copies.keys_in(bucket))
+            gives_up_journal = restoring.refuse_sound(world, path, header, keys, in_bucket=newest)
             place = _Place(
-                world=world, path=path, header=header, keys=keys, bucket=bucket, progress=progress, is_new=False
+                world=world,
+                path=path,
+                header=header,
+                keys=keys,
+                bucket=bucket,
+                progress=progress,
+                is_new=False,
+                gives_up_journal=gives_up_journal,
             )
             return _rebuild(place, settings)
     data, header, keys = header_from(bucket, secret)
@@ -146,6 +155,8 @@ def _rebuild(place: _Place, settings: BucketFile | None) -> Rebuilt:
         finally:
             metadata.close()
         _write_files(place, manifest, listed, settings)
+        if place.gives_up_journal:
+            _put_journal_aside(place)
         restoring.put_in_place(world, path, place.temporary)
     finally:
         database.remove_files(place.temporary)
@@ -169,7 +180,12 @@ def _adapt(place: _Place, metadata: Metadata, manifest: Manifest, epochs: Set[in
     folders += listed_disks(place.world, place.path)
     newest = restoring.newest_epoch_on(place.world, folders, place.header, place.keys)
     database.mark_restored(metadata, newest_epoch=max([newest, *epochs]))
-    return [*notes, *_summary(found)], [*_lost_packs(metadata, found.lost), *_lost_hot(metadata, place.path)]
+    if max(epochs) > manifest.epoch:
+        notes.append(
+            f"what the bucket has of newer metadata (epoch {max(epochs)}) is kept, and nothing is written there until"
+            " fsck --accept-restored gives it up"
+        )
+    return [*notes, *_summary(found)], [*_lost_packs(metadata, found.lost), *_lost_hot(metadata, place)]
 
 
 def _refuse_foreign(place: _Place) -> None:
@@ -263,6 +279,13 @@ def _write_files(place: _Place, manifest: Manifest, listed: Sequence[str], setti
         write_bucket_file(files, path, settings)
 
 
+def _put_journal_aside(place: _Place) -> None:
+    journal = f"{place.path}/{JOURNAL}"
+    place.world.files.rename(journal, restoring.free_name(f"{journal}.damaged"))
+    place.world.files.mkdir(journal)
+    place.world.files.sync_dir(place.path)
+
+
 def _lost_packs(metadata: Metadata, lost: Sequence[chunks.Chunk]) -> Iterator[str]:
     for chunk in lost[:PATHS_NAMED_MAX]:
         for name in paths.paths_of_chunk(metadata, chunk.chunk):
@@ -271,9 +294,9 @@ def _lost_packs(metadata: Metadata, lost: Sequence[chunks.Chunk]) -> Iterator[st
         yield f"{len(lost) - PATHS_NAMED_MAX} more chunks are nowhere: fsck --data names their files"
 
 
-def _lost_hot(metadata: Metadata, path: str) -> Iterator[str]:
+def _lost_hot(metadata: Metadata, place: _Place) -> Iterator[str]:
     """What lay in a journal of which nothing is left. Of one that is there, the next mount says what it continues."""
-    if not metadata.running.hot_bytes or os.listdir(f"{path}/{JOURNAL}"):
+    if not metadata.running.hot_bytes or (os.listdir(f"{place.path}/{JOURNAL}") and not place.gives_up_journal):
         return
     forks = metadata.rows("SELECT fork, sum(length) FROM extents WHERE segment > 0 GROUP BY fork ORDER BY fork")
     for fork, size_bytes in forks[:PATHS_NAMED_MAX]:

@@ -12,11 +12,11 @@ import trio
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.config import Config, parse_config
-from rustfsfs.errors import OpeningError, UsageError
+from rustfsfs.errors import MachineTrouble, OpeningError, UsageError
 from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import MIB, ROOT
-from rustfsfs.volume import checking, commands, drives, reading, tiercommands
+from rustfsfs.volume import checking, commands, drives, epochs, reading, tiercommands
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.exporting import export_tree
 from rustfsfs.volume.formatting import CONFIG, Secret
@@ -138,6 +138,25 @@ async def contents(volume: Volume, row: Attributes) -> AsyncIterator[bytes | byt
         data = await reading.read(volume, row.inode, offset, READ_SIZE)
         yield data
         offset += len(data)
+
+
+def accept_restored(path: str, secret: Secret) -> str:
+    """Restored metadata is the volume from now on, whatever newer metadata may name; returns that in a sentence.
+
+    What only newer metadata names goes then, in the bucket and on the disks. Raises UsageError, MachineTrouble.
+    """
+
+    async def work(volume: Volume) -> str:
+        running = volume.metadata.running
+        if not running.restored:
+            raise UsageError("the metadata was not restored; there is nothing to accept")
+        running.restored = running.restored_packs = running.restored_epoch = 0
+        await epochs.commit(volume)
+        if running.restored or volume.health.read_only_reason is not None:
+            raise MachineTrouble(f"nothing was accepted: {volume.health.read_only_reason or 'COMMIT failed'}")
+        return "the restored metadata is the volume now; what only newer metadata names goes in the background"
+
+    return _run(path, secret, work, read_only=False)
 
 
 def disk_list(path: str, secret: Secret) -> list[dict[str, Any]]:

@@ -382,9 +382,12 @@ def _try_apply(metadata: Metadata, op: ops.AnyOp, at: ops.Address) -> None:
 async def _make_ready(volume: Volume) -> None:
     """The first COMMIT of this life: what was replayed, a reservation of inode numbers, packs cut and closed."""
     volume.activity.committed_seq = -1
-    volume.metadata.running.inode_limit = max(volume.metadata.running.inode_limit, volume.numbers.inode)
+    running = volume.metadata.running
+    running.inode_limit = max(running.inode_limit, volume.numbers.inode)
+    if running.restored and not running.restored_packs:  # by 0.1.0, or its index was rebuilt
+        running.restored_packs = volume.numbers.pack
     await trio.to_thread.run_sync(ballast.take, volume)
-    if not volume.metadata.running.restored:
+    if not running.restored:
         # one that was published but never recorded pins nothing, so nobody may restore it any more
         kept = {snapshot.epoch for snapshot in disks.snapshots(volume.metadata)}
         await trio.to_thread.run_sync(snapshots.delete_others, volume, kept, volume.disks)

@@ -127,6 +127,7 @@ async def _try(volume: Volume, door: Door) -> bool:
                 f"the object of term {newest.number} in the bucket does not open: {GO_ON}"
             )  # not for good
         _fence(volume, decided.number)
+    _refuse_undecided(volume, keys)
     await _go_behind(volume, door, keys, term=newest_taken(noted))
     await volume.gate.opened()
     if isinstance(decided, Take):
@@ -154,6 +155,21 @@ def _read_newest(volume: Volume, bucket: Bucket, keys: list[str]) -> Term | None
         except ObjectMissing as exc:
             raise CloudUnavailable(f"{bucket.name}: whose the bucket is changes just now; try again") from exc
     return Term(number, None)
+
+
+def _refuse_undecided(volume: Volume, keys: Iterable[str]) -> None:
+    """Older metadata was restored than the bucket has: what is newer there goes if a person says so, and not before.
+
+    Raises CloudRefused.
+    """
+    restored, newest = volume.metadata.running.restored_epoch, layout.newest_whole(keys)
+    if restored and newest > restored:
+        _fence_for(
+            volume,
+            f"the bucket has newer metadata (epoch {newest}) than was restored (epoch {restored}), and nothing is"
+            " written or deleted there until you decide, unmounted: fsck --rebuild-from-bucket brings the newer back,"
+            " fsck --accept-restored gives it up",
+        )
 
 
 async def _attempt(volume: Volume, door: Door, number: int) -> None:

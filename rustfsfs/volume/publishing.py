@@ -1,7 +1,8 @@
 """The metadata in the bucket: sealed, compacted copies of the last COMMIT, so that the bucket and a key bring it back.
 
 Order (I5, I8, I9): the bucket is ours → copy made on the disk, what it names pinned → parts → it is ours yet →
-manifest → Publish op → barrier → it is ours yet → older copies go.
+manifest → Publish op → barrier → it is ours yet → older copies go → Publish op without them: as long as a copy is
+there, a row names it, and what it names stays.
 Cut anywhere, what is left of it is found by its name and goes after the next copy. Nothing local waits for any of it.
 """
 
@@ -77,16 +78,18 @@ async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
             made = await _copy(volume)
             whole = await _upload(volume, door, made, part_bytes)
             await volume.gate.opened()
-            others = [one for one in kept(volume) if one[0] != whole.epoch]
-            retained = [*others, (whole.epoch, whole.seq)][-KEPT:]
-            record(volume, ops.Publish(copies=retained))
+            named = [*(one for one in kept(volume) if one[0] != whole.epoch), (whole.epoch, whole.seq)]
+            record(volume, ops.Publish(copies=named))
             await barrier(volume)
         finally:
             volume.pins.published_seq = 1 << 62
             await trio.to_thread.run_sync(database.remove_files, _spool(volume))
         _note(volume, whole)
         log.info("the bucket has the metadata of epoch %d: %d bytes", whole.epoch, whole.size_bytes)
-        await _delete_others(volume, door, {epoch for epoch, _seq in retained})
+        await _delete_others(volume, door, {epoch for epoch, _seq in named[-KEPT:]})
+        if len(named) > KEPT:
+            await volume.gate.opened()
+            record(volume, ops.Publish(copies=named[-KEPT:]))
         return True
 
 
@@ -193,7 +196,7 @@ def _note(volume: Volume, whole: Manifest) -> None:
 
 
 async def _delete_others(volume: Volume, door: Door, kept_epochs: Set[int]) -> None:
-    """Copies that no row names go, manifests first, and what was never finished; if the bucket is ours yet."""
+    """Copies that are not to be kept go, manifests first, and what was never finished; if the bucket is ours yet."""
     there = await in_worker(partial(copies.keys_in, door.reads), volume)
     owning.ensure_newest_term(volume, there)
     gone = [

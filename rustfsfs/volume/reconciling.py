@@ -49,7 +49,7 @@ def reconcile(metadata: Metadata, stores: Mapping[int, PackStore], source: Sourc
     Keeps: no pack number is given out that the bucket has an object of.
     """
     progress(0, 1, "listing packs")
-    there = {key: facts for facts in source.bucket.list(PACKS) if (key := parse_pack_key(facts.key)) is not None}
+    there = packs_in(source.bucket)
     running, found = metadata.running, Whereabouts()
     running.next_pack = max([running.next_pack, *(pack + 1 for pack, _disk in there)])
     local = {(int(pack), disk) for disk, store in stores.items() for pack in store.packs()}
@@ -65,6 +65,9 @@ def reconcile(metadata: Metadata, stores: Mapping[int, PackStore], source: Sourc
         if facts is not None and _is_it(metadata, facts, key, source, found):
             objects.demote(metadata, [key])
             found.cold += 1
+        elif key in local:
+            objects.recall(metadata, [key])
+            found.local += 1
         elif row.live_bytes:
             found.nowhere.add(key)
     doomed = {(pack, disk) for pack, disk, _size in objects.doomed(metadata, -1)}
@@ -74,6 +77,11 @@ def reconcile(metadata: Metadata, stores: Mapping[int, PackStore], source: Sourc
     if found.lost and found.newer:
         _heal(metadata, found, source, progress)
     return found
+
+
+def packs_in(bucket: Bucket) -> dict[PackKey, ObjectFacts]:
+    """All packs there, by one LIST."""
+    return {key: facts for facts in bucket.list(PACKS) if (key := parse_pack_key(facts.key)) is not None}
 
 
 def _is_it(metadata: Metadata, facts: ObjectFacts, key: PackKey, source: Source, found: Whereabouts) -> bool:
@@ -90,9 +98,14 @@ def _is_it(metadata: Metadata, facts: ObjectFacts, key: PackKey, source: Source,
 
 def _add(metadata: Metadata, bucket: Bucket, facts: ObjectFacts, key: PackKey) -> None:
     """As the ops do that are lost with the journal."""
-    crc64 = bucket.head(facts.key).crc64
     chunks.close_pack(metadata, *key)
-    op = ops.Uploaded(
+    objects.add(metadata, uploaded(bucket, facts, key), seq=0)
+
+
+def uploaded(bucket: Bucket, facts: ObjectFacts, key: PackKey) -> ops.Uploaded:
+    """The op that recorded an object. Asks for its CRC-64, which LIST does not tell."""
+    crc64 = bucket.head(facts.key).crc64
+    return ops.Uploaded(
         pack=key[0],
         disk=key[1],
         size_bytes=facts.size_bytes,
@@ -100,7 +113,6 @@ def _add(metadata: Metadata, bucket: Bucket, facts: ObjectFacts, key: PackKey) -
         placement=facts.placement.value,
         put_s=int(facts.modified_s),
     )
-    objects.add(metadata, op, seq=0)
 
 
 def read_directory(source: Source, facts: ObjectFacts, key: PackKey) -> Sequence[DirectoryEntry] | None:

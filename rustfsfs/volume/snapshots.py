@@ -7,8 +7,8 @@ KeepSnapshots op durable → older files deleted.
 
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -56,6 +56,12 @@ async def _take(volume: Volume, keep: int) -> None:
     await epochs.commit(volume)
     if volume.health.read_only_reason is not None:
         return
+    await volume.gate.opened()
+    with _held(volume, disks.snapshots(volume.metadata)):
+        await _replace(volume, keep)
+
+
+async def _replace(volume: Volume, keep: int) -> None:
     async with reading(volume) as made:
         published = await trio.to_thread.run_sync(_write_everywhere, volume, made, dict(volume.disks))
         await volume.gate.opened()
@@ -69,6 +75,17 @@ async def _take(volume: Volume, keep: int) -> None:
         record(volume, ops.SetDisk(disk=number, epoch=made.epoch, draining=bool(row.draining), path=row.path))
     await barrier(volume)
     await trio.to_thread.run_sync(delete_others, volume, {snapshot.epoch for snapshot in kept}, dict(volume.disks))
+
+
+@contextmanager
+def _held(volume: Volume, there: Sequence[disks.Snapshot]) -> Iterator[None]:
+    """What these name stays, although no row may name them any more: until their files are gone they may be needed."""
+    with volume.journal.pinned({number for one in there for number in one.segments}):
+        volume.pins.dropped_seq = min((one.seq for one in there), default=1 << 62)
+        try:
+            yield
+        finally:
+            volume.pins.dropped_seq = 1 << 62
 
 
 @asynccontextmanager

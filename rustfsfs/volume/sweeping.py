@@ -35,7 +35,7 @@ class Swept(NamedTuple):
 async def sweep(volume: Volume) -> Swept:
     """Raises CloudUnavailable, CloudRefused.
 
-    Of a volume whose metadata was restored nothing is deleted: newer metadata may name what this one does not.
+    Of a volume whose metadata was restored, packs that were there before stay: newer metadata may name them.
     """
     door = await owning.ensure_owner(volume)
     await epochs.commit(volume)
@@ -43,10 +43,12 @@ async def sweep(volume: Volume) -> Swept:
         _compare, volume, door.reads, tiering.wall_s(volume), limiter=volume.tier.workers
     )
     await volume.gate.opened()
-    if found.leftovers and not volume.metadata.running.restored:
-        log.info("%d objects of packs that were never recorded are deleted from %s", len(found.leftovers), door.name)
+    spared = volume.metadata.running.is_spared
+    gone = [name for name in found.leftovers if (key := parse_pack_key(name)) is not None and not spared(key[0])]
+    if gone:
+        log.info("%d objects of packs that were never recorded are deleted from %s", len(gone), door.name)
         await owning.ensure_owner(volume)  # the list took its time
-        await trio.to_thread.run_sync(door.writes.delete, found.leftovers, limiter=volume.tier.workers)
+        await trio.to_thread.run_sync(door.writes.delete, gone, limiter=volume.tier.workers)
     for key in found.unknown:
         await _adopt(volume, door, key)
     await _note_moved(volume, door, found.moved)

@@ -133,6 +133,7 @@ class Pins:
     packs: dict[tuple[int, int], int] = field(default_factory=dict)  # (pack, disk) -> readers
     snapshot_begins: bool = False  # it is not known yet what it names: nothing at all is deleted
     snapshot_seq: int = 1 << 62  # one that is being made names what was dropped later than this
+    dropped_seq: int = 1 << 62  # as does one that is about to be deleted, and may be there yet after a power cut
     published_seq: int = 1 << 62  # as does one on its way to the bucket, of objects
 
 

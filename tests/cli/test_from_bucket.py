@@ -12,6 +12,7 @@ from tests.cli.test_bucket import Home
 from tests.oss_server import OssServer
 from tests.oss_server.client import bucket_of
 from tests.volume.on_bucket import NOISE, opened_with, sealed
+from tests.volume.test_rebuilding import lose, with_metadata
 
 DATA = NOISE.randbytes(200_000)
 
@@ -63,6 +64,31 @@ def test_a_lost_database_needs_no_address(home: Home) -> None:
     assert (done.code, done.error) == (0, ""), done
     again = home.run("fsck", home.volume, "--rebuild-from-bucket", "--key-file", home.key)
     assert again.code == 2 and "sound" in again.error
+
+
+def test_a_snapshot_that_is_restored_is_compared_with_the_bucket(home: Home) -> None:
+    for path in home.volume.glob("metadata.*"):
+        path.unlink()
+    done = home.run("fsck", home.volume, "--restore-metadata", "--key-file", home.key)
+    assert (done.code, done.error) == (0, "") and "the bucket has none that is newer" in done.out, done
+    done = home.run("fsck", home.volume, "--accept-restored", "--key-file", home.key)
+    assert done.code == 0 and "is the volume now" in done.out, done
+    again = home.run("fsck", home.volume, "--accept-restored", "--key-file", home.key)
+    assert again.code == 2 and "nothing to accept" in again.error
+
+
+def test_an_index_without_rows_of_cold_packs_needs_the_bucket(home: Home) -> None:
+    with_metadata(home.volume, lose("places"))
+    for pack in home.volume.rglob("*.pack"):
+        pack.unlink()  # as if it had been demoted
+    rebuild = ("fsck", home.volume, "--rebuild-index", "--key-file", home.key)
+    (home.volume / "bucket.toml").rename(home.volume / "away")
+    refused = home.run(*rebuild)
+    assert refused.code == 8 and "put it back" in refused.error and refused.error.count("\n") == 1, refused
+    (home.volume / "away").rename(home.volume / "bucket.toml")
+    done = home.run(*rebuild)
+    assert (done.code, done.error) == (0, "") and "1 that only the bucket has" in done.out, done
+    assert home.run("fsck", home.volume, "--data", "--key-file", home.key).code == 0
 
 
 def test_what_is_lost_is_named_and_is_a_finding(home: Home) -> None:

@@ -50,6 +50,8 @@ EXEMPT = {
     "volume/drives.py:_moved:commit": "were it lost, the disk would be named once more; nothing is deleted for it",
     "volume/snapshots.py:_take:commit": "makes the snapshot the newest; one of an older COMMIT is as whole",
     "volume/from_bucket.py:_made:sync_dir": "works on real files, of a volume that is not open: test_from_bucket",
+    "volume/from_bucket.py:_put_journal_aside:sync_dir": "the same",
+    "volume/offline.py:work:commit": "what a person said; cut off, he says it again",
     "volume/publishing.py:_copy:commit": "makes the copy the newest; one of an older COMMIT is as whole",
     "volume/publishing.py:publish:barrier": "no story has a bucket; test_publishing sees it before a delete",
     "volume/commands.py:_why_not:commit": "shows a person what is newest; nothing is deleted or answered for it",
@@ -65,7 +67,7 @@ HUNTS = {
     "volume/snapshots.py:_begin:sync_dir": "snapshots",
     "volume/snapshots.py:close:sync": "snapshots",
     "volume/snapshots.py:_publish:sync_dir": "snapshots",
-    "volume/snapshots.py:_take:barrier": "snapshots",
+    "volume/snapshots.py:_replace:barrier": "snapshots",
     "store/disks.py:finish_pack:sync": "kill with an open pack",
     "volume/owning.py:_attempt:barrier": "terms",
 }
@@ -212,7 +214,7 @@ ORDERINGS = (
         "packs go although a snapshot in the making names them",
         "volume/collecting.py",
         hunt="snapshots being made",
-        old="oldest_seq = min([*snapshot_seqs, volume.pins.snapshot_seq])",
+        old="oldest_seq = min([*snapshot_seqs, volume.pins.snapshot_seq, volume.pins.dropped_seq])",
         new="oldest_seq = min([*snapshot_seqs, 1 << 62])",
     ),
     Mutant(

@@ -666,6 +666,13 @@ def explore_snapshots(story: Story, *, limit: int = 6) -> None:
 
 async def _restore(path: Path, disk: CrashFiles, snapshot: str) -> Found:
     """As `fsck --restore-metadata`, then opened without a change."""
+    put_in_place(path, disk, snapshot)
+    async with opened_volume(world_on(disk, 9), replace(opening(path), read_only=True)) as volume:
+        return Found(await tree(volume), list(_findings(volume)), None, disk.past[-1][0])
+
+
+def put_in_place(path: Path, disk: CrashFiles, snapshot: str) -> None:
+    """What `fsck --restore-metadata` leaves."""
     data = disk.pread(disk.open(snapshot), disk.size(snapshot) - snapshots.TRAILER_SIZE, 0)
     for name in (f"{path}/metadata.db", f"{path}/metadata.db-wal", f"{path}/metadata.pages"):
         disk.unlink(name)
@@ -677,8 +684,6 @@ async def _restore(path: Path, disk: CrashFiles, snapshot: str) -> Found:
     metadata = database.open_(f"{path}/metadata.db", keys.database, vfs=world.sqlite_vfs)
     database.mark_restored(metadata, newest_epoch=0)
     metadata.close()
-    async with opened_volume(world, replace(opening(path), read_only=True)) as volume:
-        return Found(await tree(volume), list(_findings(volume)), None, disk.past[-1][0])
 
 
 def explore_format(path: Path, explored: Explored, *, limit: int, seed: int) -> None:

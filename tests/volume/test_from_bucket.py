@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from rustfsfs.errors import CloudUnavailable, DamagedVolume, InUse, NotAVolume, UsageError, WrongKey
+from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedVolume, InUse, NotAVolume, UsageError, WrongKey
 from rustfsfs.store import manifest as layout
 from rustfsfs.store.cold import HEADER, pack_key
-from rustfsfs.volume import checking, collecting, commands, names, publishing, rounds, snapshots, tiering
+from rustfsfs.volume import checking, collecting, commands, names, publishing, recalling, rounds, snapshots, tiering
 from rustfsfs.volume.from_bucket import MARKER, Rebuilt, rebuild_from_bucket
-from rustfsfs.volume.offline import find
+from rustfsfs.volume.offline import accept_restored, find
 from rustfsfs.volume.volume import Volume
 from tests.store.membucket import MemBucket
-from tests.volume.on_bucket import NOISE, contents, opened_with, sealed
+from tests.volume.on_bucket import NOISE, all_demoted, contents, opened_with, sealed
 from tests.volume.on_disk import DIRECTORY, Key, format_in, write_file
 from tests.volume.test_publishing import DiesAt
 
@@ -401,3 +401,41 @@ def test_disks_that_are_still_there_are_used(tmp_path: Path, bucket: MemBucket) 
     assert "packs: 2 on disks, 0 in the bucket only, 0 nowhere" in done.notes
     assert (path / "disks").read_text() == f"{tmp_path / 'd1'}\n"
     assert tree(path, bucket) == WHOLE
+
+
+def test_a_cold_pack_that_the_bucket_lost_is_on_its_disk_if_it_came_back_there(volume: Path, bucket: MemBucket) -> None:
+    """The copy says cold; since then it was recalled, and lost in the bucket."""
+
+    async def demoted(opened: Volume) -> None:
+        keys = await all_demoted(opened)
+        await publishing.publish(opened)
+        assert await recalling.recall(opened, keys[0])
+        del bucket.objects[pack_key(*keys[0])]
+
+    killed_with(volume, bucket, demoted)
+    lose_database(volume)
+    for segment in (volume / "journal").iterdir():
+        segment.unlink()
+    done = rebuilt(volume, bucket)
+    assert done.lost == [] and "packs: 1 on disks, 1 in the bucket only, 0 nowhere" in done.notes
+    assert tree(volume, bucket) == WHOLE
+
+
+def test_a_newer_copy_that_is_not_whole_is_kept_until_a_person_gives_it_up(volume: Path, bucket: MemBucket) -> None:
+    with_bucket(volume, bucket, lambda opened: write_file(opened, b"x", b"x"))
+    newest = list(layout.copies(bucket.objects))[-1]
+    part = layout.part_key(newest, 0)
+    bucket.objects[part] = replace(bucket.objects[part], body=b"x" * len(bucket.objects[part].body))
+    shutil.rmtree(volume)
+    assert any("--accept-restored" in note for note in rebuilt(volume, bucket).notes)
+
+    async def publish(opened: Volume) -> None:
+        await write_file(opened, b"%d" % opened.metadata.running.epoch, b"y")
+        await publishing.publish(opened)
+
+    with pytest.raises(CloudRefused, match="newer metadata"):
+        killed_with(volume, bucket, publish)
+    assert part in bucket.objects
+    accept_restored(str(volume), KEY)
+    killed_with(volume, bucket, publish)
+    assert part not in bucket.objects

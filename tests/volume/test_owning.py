@@ -39,6 +39,7 @@ from rustfsfs.volume import (
 )
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.from_bucket import rebuild_from_bucket
+from rustfsfs.volume.offline import accept_restored
 from rustfsfs.volume.restoring import restore_metadata
 from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume
@@ -524,6 +525,18 @@ async def rebuilt(path: Path, bucket: MemBucket) -> Path:
     return path
 
 
+async def accepted(path: Path, bucket: MemBucket) -> None:
+    """What the old host published since is newer than what was restored: that it goes, a person says once more."""
+    before = dict(bucket.objects)
+    async with opened_with(path, bucket) as volume:
+        with pytest.raises(CloudRefused, match="--accept-restored"):
+            await rounds.run_round(volume)
+        killed(volume)
+    assert bucket.objects == before
+    await trio.to_thread.run_sync(lambda: accept_restored(str(path), Key()))
+    (path / "ballast").unlink(missing_ok=True)
+
+
 async def test_a_volume_that_was_rebuilt_fences_the_old_host_at_its_first_round(tmp_path: Path) -> None:
     bucket, path = MemBucket(), format_in(tmp_path / "v")
     async with opened_with(path, bucket) as volume:
@@ -545,6 +558,7 @@ async def test_it_does_so_whatever_the_old_host_took_since_but_once(tmp_path: Pa
     new = await rebuilt(tmp_path / "new", bucket)
     async with opened_with(path, bucket) as volume:
         await have_published(volume)
+    await accepted(new, bucket)
     async with opened_with(new, bucket) as volume:
         await have_published(volume)
         assert volume.tier.term == 3
@@ -572,6 +586,7 @@ async def test_what_a_person_decided_outlives_a_life_that_was_cut_off(tmp_path: 
     async with opened_with(path, bucket) as volume:
         await have_published(volume)
         assert volume.tier.term == 2
+    await accepted(new, bucket)
     async with opened_with(new, bucket) as volume:
         await rounds.run_round(volume)
         assert volume.tier.term == 3

@@ -1,7 +1,7 @@
 """The metadata comes to the bucket whole or not at all, and what a copy there names is not deleted."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -149,7 +149,7 @@ async def test_cut_at_any_request_copies_stay_and_the_next_one_cleans_up(tmp_pat
                 is_cut = False
             except CloudUnavailable:
                 cuts += 1
-            assert set(epochs_published(volume)) <= set(whole_copies(bucket))
+            assert set(epochs_published(volume)[-publishing.KEPT :]) <= set(whole_copies(bucket))
             assert set(epochs_published(volume)) & set(before), "there is always one"
             assert volume.pins.published_seq == 1 << 62
             through(volume, bucket)
@@ -241,6 +241,37 @@ async def test_another_volumes_bucket_is_not_written_to(tmp_path: Path) -> None:
         with pytest.raises(CloudRefused, match="another volume"):
             await publishing.publish(volume)
     assert bucket.objects == before
+
+
+async def test_as_long_as_a_copy_is_there_a_row_names_it(tmp_path: Path) -> None:
+    """Else what it alone names would go before it (I5)."""
+    bucket, looked = MemBucket(), 0
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+
+        def look() -> None:
+            nonlocal looked
+            looked += 1
+            there, named = whole_copies(bucket), epochs_published(volume)
+            assert set(there) <= {*named, max(there, default=0)}, "the newest may have no row yet"
+
+        through(volume, Watched(bucket, look))
+        for number in range(publishing.KEPT + 2):
+            await write_file(volume, b"%d" % number, b"x")
+            await publishing.publish(volume)
+        through(volume, Undeletable(bucket))
+        await write_file(volume, b"f", b"x")
+        with pytest.raises(CloudUnavailable):
+            await publishing.publish(volume)
+        assert epochs_published(volume) == whole_copies(bucket) and len(whole_copies(bucket)) == publishing.KEPT + 1
+    assert looked > 20
+
+
+class Undeletable(WrappedBucket):
+    def _request(self, send: Callable[[], T], *, up_bytes: int = 0, down_bytes: int = 0) -> T:
+        return send()
+
+    def delete(self, keys: Sequence[str]) -> None:
+        raise CloudUnavailable("not now")
 
 
 async def test_newer_metadata_in_the_bucket_is_not_gone_behind_unless_a_person_restored(tmp_path: Path) -> None:

@@ -2,10 +2,24 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 
-from rustfsfs.meta import database, disks
-from rustfsfs.volume import durability, epochs, names, pagesums, reading, sealing, snapshots, windows, writing
+from rustfsfs.meta import chunks, database, disks
+from rustfsfs.volume import (
+    collecting,
+    commands,
+    durability,
+    epochs,
+    names,
+    pagesums,
+    reading,
+    reaping,
+    sealing,
+    snapshots,
+    windows,
+    writing,
+)
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.volume import Volume
 from tests.crash.story import Key, world_on
@@ -133,3 +147,29 @@ async def test_an_older_snapshot_restored_is_writable_and_spoils_nothing_of_a_ne
     put_in_place(home, newer, newest_epoch=epoch)
     async with home.opened(read_only=True) as volume:
         assert bytes(await reading.read(volume, 3, 0, 1 << 20)) == second
+
+
+async def test_what_a_snapshot_names_stays_until_its_file_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it has no row any more is not durable yet when the next one is recorded (I5)."""
+    home, waits = InMemory(tmp_path), 0
+    async with home.opened() as volume:
+        await writing.write(volume, new_file(volume, b"f"), 0, NOISE.randbytes(300_000))
+        await commands.seal(volume, {}, collecting.no_progress)
+        await snapshots.take(volume, keep=1)
+        names.unlink(volume, 1, b"f")
+        volume.handles.free.append(2)
+        await reaping.reap(volume)
+        await collecting.collect(volume, live_share=0.5)
+        assert chunks.doomed(volume.metadata)
+
+        async def barrier(volume: Volume) -> None:
+            nonlocal waits
+            waits += 1
+            assert await collecting.delete_doomed(volume) == 0
+            await durability.barrier(volume)
+
+        monkeypatch.setattr(snapshots, "barrier", barrier)
+        await snapshots.take(volume, keep=1)
+        assert waits and await collecting.delete_doomed(volume) > 0

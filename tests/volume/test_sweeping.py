@@ -33,13 +33,14 @@ async def test_an_object_that_a_crash_left_goes_and_a_young_one_stays(tmp_path: 
         assert packs_there(bucket) == sorted([pack_key(*kept), pack_key(71, 0), "packs/of-somebody"])
 
 
-async def test_of_a_restored_volume_nothing_is_deleted(tmp_path: Path) -> None:
+async def test_of_a_restored_volume_what_was_there_before_stays(tmp_path: Path) -> None:
     bucket = MemBucket(now_s=lambda: LONG_AGO)
     async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
         bucket.put(pack_key(70, 0), b"old", placement=Placement.STANDARD)
-        volume.metadata.running.restored = 2
+        bucket.put(pack_key(71, 0), b"of this metadata", placement=Placement.STANDARD)
+        volume.metadata.running.restored, volume.metadata.running.restored_packs = 2, 71
         await sweeping.sweep(volume)
-        assert packs_there(bucket)
+        assert packs_there(bucket) == [pack_key(70, 0)]
 
 
 async def test_what_its_owner_froze_is_recorded_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
