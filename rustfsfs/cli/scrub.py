@@ -7,10 +7,10 @@ import click
 from rustfsfs.cli import exits, places
 from rustfsfs.cli.console import progress_bar
 from rustfsfs.cli.secrets import open_options, read_secret
-from rustfsfs.config import parse_size
 from rustfsfs.errors import UsageError
 from rustfsfs.service.client import call
 from rustfsfs.units import format_size
+from rustfsfs.values import parse_size
 
 
 @click.command("scrub")
