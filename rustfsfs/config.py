@@ -20,6 +20,8 @@ from rustfsfs.tiers.protect import ProtectPolicy
 from rustfsfs.units import GIB, MIB
 from rustfsfs.values import literal, nearest
 
+CONCURRENCY_MAX = 64  # requests to the bucket at once, each way
+
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
     limit_bytes: int = 0  # 0: 4 GiB or a quarter of the disk, the smaller
@@ -235,7 +237,13 @@ KEYS: tuple[Key, ...] = (
         values.rate,
         "How much is read from the bucket a second, at the most.",
     ),
-    Key("bucket.concurrency", "concurrency", "16", values.count_between(1, 64), "Requests to the bucket at a time."),
+    Key(
+        "bucket.concurrency",
+        "concurrency",
+        "16",
+        values.count_between(1, CONCURRENCY_MAX),
+        "Requests to the bucket at a time.",
+    ),
     Key(
         "bucket.in_flight",
         "in_flight_bytes",
