@@ -59,6 +59,7 @@ DOORS: dict[str, tuple[str, ...]] = {  # library -> where it may be imported
         "volume/",
         "tasks/",
         "service/control.py",
+        "service/reloading.py",
         "fuse/",
         "mount.py",
         "store/",
