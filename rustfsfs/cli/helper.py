@@ -77,8 +77,19 @@ def parse(words: list[str]) -> Asked:
     if any(flag == "-N" for flag, _value in flags):
         raise UsageError("mount.rustfsfs mounts in its own namespace only; use nsenter -t PID -m")
     options = [option for flag, value in flags if flag == "-o" for option in value.split(",") if option]
+    spec, point = meant(rest[0]), rest[1]
     is_fake = any(flag == "-f" for flag, _value in flags)
-    return Asked(rest[0], rest[1], tuple(arguments_of(options)), is_fake)
+    return Asked(spec, point, tuple(arguments_of(options)), is_fake)
+
+
+def meant(spec: str) -> str:
+    """mount(8) makes a path of a word that is one in its working directory: /home of the NAME home, when booting."""
+    folder, word = os.path.split(spec)
+    if not folder or folder != os.getcwd():
+        return spec
+    site = places.site_of(word)
+    is_other = site is None or (places.is_volume(spec) and os.path.realpath(site.mount.volume) != spec)
+    return spec if is_other else word
 
 
 def arguments_of(options: list[str]) -> list[str]:

@@ -58,13 +58,17 @@ def _find(path: str) -> Place:
             return _mounted(there.source, point)
     full = os.path.realpath(path) if there is None else there.source
     ensure_readable(full)
-    if not os.path.exists(f"{full}/{VOLUME_HEADER}") and not os.path.exists(f"{full}/{METADATA}"):
+    if not is_volume(full):
         what = f", nor is {sites.path_of(path, os.environ)} there" if NAME.match(path) else ""
         raise NotAVolume(f"{path} is neither a rustfsfs volume nor the mount point of one{what}")
     if is_locked(full):
         known = holder(full).get("mount_point")
         return _mounted(full, str(known) if known else None)
     return Place(full, None, None)
+
+
+def is_volume(path: str) -> bool:
+    return os.path.exists(f"{path}/{VOLUME_HEADER}") or os.path.exists(f"{path}/{METADATA}")
 
 
 def ensure_readable(volume: str) -> None:
