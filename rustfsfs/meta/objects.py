@@ -1,9 +1,8 @@
-"""Rows of a volume with a bucket: `objects`, `doomed_objects`, `heat`, `pinned`, `published`; and which packs are cold.
+"""Rows of a volume with a bucket: `objects`, `doomed_objects`, `heat`, `pinned`, `published`, `terms`; what is cold.
 
 Only where `Metadata.is_tiered`: without a bucket the tables are not there.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -109,9 +108,9 @@ def doom(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:
 
 
 def doomed(metadata: Metadata, limit: int, *, until_seq: int = 1 << 62) -> list[tuple[int, int, int]]:
-    """(pack, disk, seq) of those that were dropped at `until_seq` or before, at most `limit`."""
-    sql = "SELECT pack, disk, seq FROM doomed_objects WHERE seq <= ? ORDER BY pack, disk LIMIT ?"
-    return [(pack, disk, seq) for pack, disk, seq in metadata.rows(sql, (until_seq, limit))]
+    """(pack, disk, size in bytes) of those that were dropped at `until_seq` or before, at most `limit`."""
+    sql = "SELECT pack, disk, size_bytes FROM doomed_objects WHERE seq <= ? ORDER BY pack, disk LIMIT ?"
+    return [(pack, disk, size_bytes) for pack, disk, size_bytes in metadata.rows(sql, (until_seq, limit))]
 
 
 def forget_doomed(metadata: Metadata, packs: Iterable[tuple[int, int]]) -> None:
@@ -181,16 +180,6 @@ def whereabouts(metadata: Metadata, places: Sequence[ops.Place]) -> Whereabouts:
     return Whereabouts(local, in_bucket)
 
 
-def in_bucket_only(metadata: Metadata, among: Iterable[int]) -> set[int]:
-    """Those chunks all of whose packs are cold."""
-    found = metadata.rows(
-        "SELECT p.chunk FROM places p JOIN packs k USING (pack, disk) WHERE p.chunk IN (SELECT value FROM json_each(?))"
-        " GROUP BY p.chunk HAVING min(k.closed & ?) > 0",
-        (json.dumps(sorted(among)), COLD),
-    )
-    return {chunk for (chunk,) in found}
-
-
 def lose(metadata: Metadata, pack: int, disk: int) -> None:
     """A pack that lies on its disk may be put into the bucket again; of a cold one the row stays, to be asked again."""
     row = chunks.find_pack(metadata, pack, disk)
@@ -231,6 +220,24 @@ def publish(metadata: Metadata, copies: Sequence[tuple[int, int]]) -> None:
 def published(metadata: Metadata) -> list[tuple[int, int]]:
     """(epoch, seq) of each copy of the metadata in the bucket, oldest first."""
     return [(epoch, seq) for epoch, seq in metadata.rows("SELECT epoch, seq FROM published ORDER BY epoch")]
+
+
+def terms(metadata: Metadata) -> list[tuple[int, bytes, bool]]:
+    """(number, life, was it taken?) of what this metadata knows of the bucket's owners, oldest first."""
+    found = metadata.rows("SELECT number, life, taken FROM terms ORDER BY number, life")
+    return [(number, life, bool(taken)) for number, life, taken in found]
+
+
+def want_term(metadata: Metadata, op: ops.WantTerm) -> None:
+    """The bucket has the one before it by now, so what was about to be taken before that is of no use."""
+    metadata.run("DELETE FROM terms WHERE number < ? - 1 AND NOT taken", (op.number,))
+    metadata.run("INSERT OR IGNORE INTO terms VALUES (?, ?, 0)", (op.number, op.life))
+
+
+def take_term(metadata: Metadata, op: ops.TakeTerm) -> None:
+    metadata.run("DELETE FROM terms")
+    metadata.run("INSERT INTO terms VALUES (?, ?, 1)", (op.number, op.life))
+    metadata.running.may_take_over = 0
 
 
 def not_in_bucket(metadata: Metadata) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The door to a volume's bucket: names in it, and the stacks of wrappers that requests go through."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rustfsfs.content.keys import checksum
 from rustfsfs.store.breaker import Breaker, BreakerPolicy, BreakingBucket
@@ -13,6 +14,7 @@ from rustfsfs.world import Timing
 
 PACKS, METADATA = "packs/", "meta/"  # lifecycle rules of the bucket's owner may touch the first one only
 HEADER = f"{METADATA}header"  # the volume's header: whose the prefix is, and what the volume's keys open
+WAYS = 4  # of a `Door`
 WRITE_DEADLINE_S = 60.0  # an upload that fails for longer has its turn again in a later round
 
 
@@ -33,9 +35,13 @@ def parse_pack_key(key: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """One bucket by two ways, so that uploads never stand before a reader. Both share circuit and credentials."""
+    """One bucket by four ways, each with places of its own, so that nothing stands before a reader, and uploads before
+    nothing else. They share circuit, credentials and the line: there a recall lets readers go first.
+    """
 
-    reads: Bucket
+    front: Bucket  # what an application waits for
+    uploads: Bucket  # of packs
+    reads: Bucket  # all other
     writes: Bucket
     breaker: Breaker
     knobs: "Knobs | None" = None  # a test's door may have no limits
@@ -50,19 +56,24 @@ class Limits:
     """Of the configuration. Rates in bytes a second; 0: as fast as it goes."""
 
     read_deadline_s: float
-    concurrency: int  # requests at once, each way
+    concurrency: int  # requests at once, each way of a `Door`
     up_bytes_s: int
     down_bytes_s: int
+
+
+class Way(NamedTuple):
+    bucket: RetryingBucket
+    gate: Gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
     """What of a door its limits are kept in."""
 
-    gates: tuple[Gate, Gate]
+    ways: tuple[Way, ...]
+    readers: tuple[Way, ...]  # those of them with the readers' deadline
     up: Bandwidth
     down: Bandwidth
-    reads: RetryingBucket
 
 
 def change_limits(door: Door, limits: Limits) -> None:
@@ -70,24 +81,33 @@ def change_limits(door: Door, limits: Limits) -> None:
     knobs = door.knobs
     if knobs is None:
         return
-    for gate in knobs.gates:
-        gate.resize(limits.concurrency)
+    for way in knobs.ways:
+        way.gate.resize(limits.concurrency)
     knobs.up.change(limits.up_bytes_s)
     knobs.down.change(limits.down_bytes_s)
-    knobs.reads.give_up_after(limits.read_deadline_s)
+    for way in knobs.readers:
+        way.bucket.give_up_after(limits.read_deadline_s)
 
 
 def open_door(bucket: Bucket, source: CredentialSource, *, limits: Limits, timing: Timing) -> Door:
     """Nothing is asked of the bucket yet."""
     breaker = Breaker(policy=BreakerPolicy(), clock_s=timing.clock_s)
     up, down = (Bandwidth(rate, timing=timing) for rate in (limits.up_bytes_s, limits.down_bytes_s))
-    gates = Gate(limits.concurrency), Gate(limits.concurrency)
 
-    def way(gate: Gate, deadline_s: float) -> RetryingBucket:
-        limited = LimitedBucket(bucket, gate=gate, up=up, down=down)
+    def way(deadline_s: float, *, writes: bool, gives_way: bool = False) -> Way:
+        gate = Gate(limits.concurrency)
+        limited = LimitedBucket(bucket, gate=gate, up=up, down=down, gives_way=gives_way)
         patient = RetryPolicy(deadline_s=deadline_s)
-        inner = BreakingBucket(RefreshingBucket(limited, source), breaker)
-        return RetryingBucket(inner, policy=patient, timing=timing)
+        inner = BreakingBucket(RefreshingBucket(limited, source), breaker, writes=writes)
+        return Way(RetryingBucket(inner, policy=patient, timing=timing), gate)
 
-    reads, writes = way(gates[0], limits.read_deadline_s), way(gates[1], WRITE_DEADLINE_S)
-    return Door(reads=reads, writes=writes, breaker=breaker, knobs=Knobs(gates=gates, up=up, down=down, reads=reads))
+    front, reads = (way(limits.read_deadline_s, writes=False, gives_way=last) for last in (False, True))
+    uploads, writes = way(WRITE_DEADLINE_S, writes=True), way(WRITE_DEADLINE_S, writes=True)
+    return Door(
+        front=front.bucket,
+        uploads=uploads.bucket,
+        reads=reads.bucket,
+        writes=writes.bucket,
+        breaker=breaker,
+        knobs=Knobs(ways=(front, uploads, reads, writes), readers=(front, reads), up=up, down=down),
+    )

@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+import trio
+
 from rustfsfs.meta.database import Running
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
@@ -66,6 +68,9 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
             {"name": name, "state": "failing" if error else "running", "error": error or None}
             for name, error in sorted(health.tasks.items())
         ],
+        "left_alone": {
+            why.name.lower(): count for why, count in health.left_alone.counts(now_s=trio.current_time()).items()
+        },
         "pause_ms": pauses(health.pauses_ms),
         "healthy": health.read_only_reason in (None, READ_ONLY_ASKED)
         and not health.missing_disks
@@ -104,6 +109,8 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
     return {
         "name": None if tier.door is None else tier.door.name,
         "trouble": tier.trouble,
+        "fenced": tier.fenced,
+        "term": tier.term,  # None: this life has written nothing there yet
         "protects": volume.config.protect.enabled,
         "refused": facts is not None and facts.refused,
         "unreachable_since_ns": None if failing_s is None else now_ns - int(failing_s * SECOND_NS),
@@ -124,7 +131,7 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
             "since_ns": None if tier.backlog.since_s is None else int(tier.backlog.since_s * SECOND_NS),
         },
         "metadata": metadata_in_bucket(volume),
-        "traffic": asdict(tier.traffic),
+        "traffic": asdict(tier.traffic) | tier.rates(),
         "cache": {
             "bytes": tier.pieces.bytes,
             "bytes_max": volume.config.cache.disk_bytes,

@@ -25,12 +25,24 @@ from rustfsfs.meta import entries, inodes, objects
 from rustfsfs.meta.chunks import COLD
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store.cold import pack_key
-from rustfsfs.tiers import twice
+from rustfsfs.tiers import cold_collect, twice
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, kept
 from rustfsfs.tiers.packs import Pack, PackKey
-from rustfsfs.units import ROOT, format_size
-from rustfsfs.volume import coldreading, commands, epochs, paths, rounds, tiering, watermarks
+from rustfsfs.units import ROOT, format_duration, format_size
+from rustfsfs.volume import (
+    coldreading,
+    commands,
+    deleting,
+    demoting,
+    epochs,
+    owning,
+    paths,
+    recalling,
+    rounds,
+    tiering,
+    watermarks,
+)
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import ensure_writable, record
@@ -40,6 +52,7 @@ from rustfsfs.volume.volume import Volume
 RESTORE_S = {Placement.ARCHIVE: 60.0, Placement.COLD_ARCHIVE: 5 * 3600.0, Placement.DEEP: 48 * 3600.0}
 LOOK_EVERY_S = 10.0
 DEMOTIONS_AT_ONCE = 20
+GONE = "its pack is no more, and no metadata that is kept names it"
 COOL = "change its class in the bucket to IA"
 TREE = (
     "WITH RECURSIVE t(inode) AS (VALUES (?1) UNION SELECT e.inode FROM entries e JOIN t ON e.parent = t.inode),"
@@ -99,7 +112,8 @@ async def tier_status(volume: Volume, args: dict[str, Any], progress: Progress) 
     _ensure_bucket(volume)
     if volume.health.read_only_reason is None:
         await epochs.commit(volume)
-    return await trio.to_thread.run_sync(_status, volume, found)
+    shown = await trio.to_thread.run_sync(_status, volume, found)
+    return {"fenced": volume.tier.fenced} | shown | volume.tier.rates()
 
 
 def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:
@@ -112,7 +126,9 @@ def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:
             (COLD,),
         )
         frozen = metadata.rows(
-            "SELECT coalesce(sum(size_bytes), 0) FROM objects WHERE placement NOT IN ('Standard', 'IA')"
+            "SELECT count(*), coalesce(sum(o.size_bytes), 0) FROM objects o JOIN packs k USING (pack, disk)"
+            " WHERE k.closed & ? AND o.placement NOT IN ('Standard', 'IA')",
+            (COLD,),
         )
         trees = {path: tree_of(metadata, inode) for path, inode in found.items()}
         return {
@@ -121,7 +137,8 @@ def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:
             "cold_bytes": running.cold_bytes,
             "both_bytes": both[0][0],
             "hot_bytes": running.hot_bytes,
-            "frozen_bytes": frozen[0][0],
+            "frozen_packs": frozen[0][0],  # as far as anybody has noticed: rules of the bucket's owner freeze them
+            "frozen_bytes": frozen[0][1],
             "pinned": _pinned(metadata),
             "paths": [
                 {"path": path, "tier": tree.tier, "stored_bytes": tree.stored_bytes, "cold_bytes": tree.cold_bytes}
@@ -151,41 +168,34 @@ def tree_of(metadata: Metadata, inode: int) -> Tree:
 
 
 async def tier_plan(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """What the next round of the mover would do, and why."""
+    """What the next round of the mover would do, and what the collector would in the bucket, and why.
+
+    retained_bytes   of objects that nobody needs now, and older metadata that is kept names
+    """
     _ensure_bucket(volume)
-    _facts, plan = await rounds.plan_round(volume)
+    facts, plan = await rounds.plan_round(volume)
+    sizes = {pack.key: pack.size_bytes for pack in facts.packs}
     planned = {one.key for one in plan.demotions}
-    steps = [
-        {
-            "pack": one.pack,
-            "disk": one.disk,
-            "action": one.action.value,
-            "why": one.reason.value,
-            "bytes": one.frees_bytes,
-        }
-        for one in plan.demotions
-    ]
-    sizes = {pack.key: pack.size_bytes for pack in _facts.packs}
+    going = await deleting.free_to_go(volume)
+    steps = [_step(one.key, one.action.value, one.reason.value, one.frees_bytes) for one in plan.demotions]
     steps += [
-        {"pack": key[0], "disk": key[1], "action": Action.UPLOAD.value, "why": "protect says so", "bytes": sizes[key]}
+        _step(key, Action.UPLOAD.value, "protect says so", sizes[key])
         for key in plan.uploads.upload
         if key not in planned
     ]
-    steps += [
-        {
-            "pack": one.pack,
-            "disk": one.disk,
-            "action": "bring it back",
-            "why": one.reason.value,
-            "bytes": one.size_bytes,
-        }
-        for one in plan.recalls
-    ]
-    steps += [
-        {"pack": key[0], "disk": key[1], "action": COOL, "why": "bucket.ia_after says so", "bytes": sizes[key]}
-        for key in plan.cooling
-    ]
-    return {"steps": steps, "backlog_bytes": plan.uploads.backlog_bytes}
+    steps += [_step(one.key, "bring it back", one.reason.value, one.size_bytes) for one in plan.recalls]
+    steps += [_step(one.key, one.action.value, one.why, one.frees_bytes) for one in (*plan.rewrites, *plan.dead)]
+    steps += [_step(key, cold_collect.Action.DELETE.value, GONE, size_bytes) for key, size_bytes in going.items()]
+    steps += [_step(key, COOL, "bucket.ia_after says so", sizes[key]) for key in plan.cooling]
+    return {
+        "steps": steps,
+        "backlog_bytes": plan.uploads.backlog_bytes,
+        "retained_bytes": volume.metadata.running.doomed_object_bytes - sum(going.values()),
+    }
+
+
+def _step(key: PackKey, action: str, why: str, size_bytes: int) -> dict[str, Any]:
+    return {"pack": key[0], "disk": key[1], "action": action, "why": why, "bytes": size_bytes}
 
 
 async def _packs_of(volume: Volume, args: dict[str, Any]) -> list[Pack]:
@@ -203,23 +213,39 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     _ensure_bucket(volume)
     ensure_writable(volume)
     dry_run = bool(args.get("dry_run"))
-    await _found(volume, args)
+    found = await _found(volume, args)
     if not dry_run:
-        tiering.door_of(volume)
+        owning.door_of(volume)
+        owning.refuse_fenced(volume)
         await commands.seal(volume, {}, progress)
     packs = [pack for pack in await _packs_of(volume, args) if pack.is_local]
     now_s = tiering.wall_s(volume)
     stay = {pack.key: why for pack in packs if (why := kept(pack, now_s=now_s, busy_policy=BUSY, is_asked=True))}
     going = [pack for pack in packs if pack.key not in stay]
-    freed = 0
+    freed, hot_bytes = 0, await trio.to_thread.run_sync(_hot_bytes, volume, list(found.values()))
     if not dry_run:
         freed = await _demote(volume, going, progress)
     return {
         "packs": len(going),
         "bytes": sum(pack.size_bytes for pack in going),
         "freed_bytes": freed,
+        "hot_bytes": hot_bytes,
         "kept": [{"pack": key[0], "why": why.value} for key, why in stay.items()],
     }
+
+
+def _hot_bytes(volume: Volume, inodes_asked: Sequence[int]) -> int:
+    """Of trees, each file counted once, what is not sealed yet: as of the last COMMIT. No inode: of all. Blocking."""
+    sql = (
+        "WITH RECURSIVE t(inode) AS (SELECT value FROM json_each(?) UNION"
+        " SELECT e.inode FROM entries e JOIN t ON e.parent = t.inode),"
+        " f(fork) AS (SELECT DISTINCT fork FROM t JOIN inodes USING (inode) WHERE fork > 0)"
+        " SELECT coalesce(sum(e.length), 0) FROM f JOIN extents e USING (fork) WHERE e.segment > 0"
+    )
+    with paths.reading_apart(volume) as metadata:
+        if not inodes_asked or ROOT in inodes_asked:
+            return metadata.running.hot_bytes
+        return int(metadata.rows(sql, (str(list(inodes_asked)),))[0][0])
 
 
 async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> int:
@@ -234,7 +260,7 @@ async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> 
             needed = twice.needed(missing)
             await rounds.upload_all(volume, needed)
             there |= {pack.key for pack in needed}
-            freed += await tiering.demote(volume, [pack.key for pack in group])
+            freed += await demoting.demote(volume, [pack.key for pack in group])
             done += sum(pack.size_bytes for pack in group)
     return freed
 
@@ -245,19 +271,27 @@ async def tier_recall(volume: Volume, args: dict[str, Any], progress: Progress) 
     ensure_writable(volume)
     packs = [pack for pack in await _packs_of(volume, args) if not pack.is_local and pack.object is not None]
     total = sum(pack.object.size_bytes for pack in packs if pack.object)
-    frozen = [pack for pack in packs if pack.object is not None and pack.object.placement.freezes]
-    ready_in_s = max((RESTORE_S[pack.object.placement] for pack in frozen if pack.object), default=None)
-    result = {"packs": len(packs), "bytes": total, "missing": [], "frozen": len(frozen), "ready_in_s": ready_in_s}
+    result: dict[str, Any] = {"packs": len(packs), "bytes": total, "missing": []}
     if args.get("dry_run"):
-        return result
-    tiering.door_of(volume)
+        frozen = [pack for pack in packs if pack.object is not None and pack.object.placement.freezes]
+        return result | {"frozen": len(frozen), "ready_in_s": _ready_in_s(volume, frozen)}
+    owning.door_of(volume)
     left, missing = await _recall(volume, packs, progress)
     while left and args.get("wait"):
-        progress(0, 0, f"waiting for the restore of {len(left)} packs")
+        within = "" if (ready_in_s := _ready_in_s(volume, left)) is None else f", within {format_duration(ready_in_s)}"
+        progress(0, 0, f"waiting for the restore of {len(left)} packs{within}")
         await trio.sleep(LOOK_EVERY_S)
         left, more = await _recall(volume, left, progress)
         missing += more
-    return result | {"missing": await _named(volume, missing), "frozen": len(left)}
+    named = await _named(volume, missing)
+    await volume.gate.opened()
+    return result | {"missing": named, "frozen": len(left), "ready_in_s": _ready_in_s(volume, left)}
+
+
+def _ready_in_s(volume: Volume, packs: Sequence[Pack]) -> float | None:
+    """How long the restore of the slowest takes at the most, by the classes that are recorded; None: nobody knows."""
+    found = (objects.find(volume.metadata, *pack.key) for pack in packs)
+    return max((RESTORE_S.get(Placement(one.placement), 0.0) for one in found if one is not None), default=0.0) or None
 
 
 async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> tuple[list[Pack], list[PackKey]]:
@@ -275,10 +309,10 @@ async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> 
                 " the rest stays in the bucket"
             )
         try:
-            await tiering.recall(volume, pack.key)
+            await recalling.recall(volume, pack.key)
         except ObjectFrozen as exc:
             frozen.append(pack)
-            await coldreading.ask_for_restore(volume, tiering.door_of(volume).reads, pack.key, exc)
+            await coldreading.ask_for_restore(volume, owning.door_of(volume), pack.key, exc)
         except (CloudUnavailable, CloudRefused, StoreUnavailable):
             raise
         except (ObjectMissing, DamagedData, StoreError):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -80,3 +81,23 @@ def test_where_a_file_lies_can_be_asked_and_not_set(mounted: Mounted) -> None:
     with pytest.raises(PermissionError):
         os.setxattr(mounted.point / "cold", "user.rustfsfs.tier", b"hot")
     assert os.listxattr(mounted.point / "cold") == []
+
+
+def test_of_a_volume_and_its_copy_the_one_that_wrote_last_owns_the_bucket(mounted: Mounted, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Mounted(tmp_path / "other")
+    mounted.umount()
+    shutil.copytree(mounted.base / "volume", other.volume, ignore=shutil.ignore_patterns("lock", "control.sock"))
+    mounted.mount()
+    other.mount()
+    try:
+        other.run("tier", "demote", other.point / "warm")
+        done = mounted.run("tier", "demote", mounted.point / "warm", check=False)
+        assert done.returncode != 0 and "another host has taken the bucket over" in done.stderr
+        assert "READ ONLY: another host" in mounted.run("status", mounted.point).stdout
+        for one in (mounted, other):
+            assert (one.point / "cold").read_bytes() == DATA
+            assert (one.point / "warm").read_bytes() == DATA[::-1]
+    finally:
+        other.umount()
+        other.clean_up()

@@ -98,8 +98,8 @@ EFFECTS: dict[str, tuple[Callable[[Volume], Any], Any, Any]] = {
     "protect.enabled": (lambda volume: shown(volume)["bucket"]["protects"], True, False),
     "bucket.upload_rate": (lambda volume: knobs(volume).up.rate_bytes_s, 0, MIB),
     "bucket.download_rate": (lambda volume: knobs(volume).down.rate_bytes_s, 0, 2 * MIB),
-    "bucket.concurrency": (lambda volume: {gate.size for gate in knobs(volume).gates}, {16}, {4}),
-    "cold.read_deadline": (lambda volume: knobs(volume).reads.deadline_s, 30, 7),
+    "bucket.concurrency": (lambda volume: {way.gate.size for way in knobs(volume).ways}, {16}, {4}),
+    "cold.read_deadline": (lambda volume: {way.bucket.deadline_s for way in knobs(volume).readers}, {30}, {7}),
     "log.level": (lambda volume: log.level, logging.INFO, logging.DEBUG),
 }
 

@@ -1,13 +1,14 @@
 """The door's limits: they reach the requests, and can be changed while the door is in use."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import CloudUnavailable
-from rustfsfs.store.bucket import ObjectFacts
+from rustfsfs.store.bucket import Bucket, ObjectFacts
 from rustfsfs.store.cold import WRITE_DEADLINE_S, Door, Limits, change_limits, open_door
 from tests.store.faultbuckets import FailsFirst, FakeTime
 from tests.store.held import Held
@@ -38,15 +39,18 @@ def test_rates_are_kept_each_way(is_changed: bool) -> None:
 
 
 def test_a_shorter_deadline_is_that_of_readers_only() -> None:
-    def failing_s(read: bool) -> float:
+    def failing_s(way_of: Callable[[Door], Bucket]) -> float:
         time = FakeTime()
         door = door_with(FailsFirst(MemBucket(), *[CloudUnavailable("no network")] * 500), time)
         change_limits(door, OTHERS)
         with pytest.raises(CloudUnavailable):
-            (door.reads if read else door.writes).head("k")
+            way_of(door).head("k")
         return sum(time.slept)
 
-    assert failing_s(True) <= OTHERS.read_deadline_s < failing_s(False) <= WRITE_DEADLINE_S
+    for reader in (lambda door: door.front, lambda door: door.reads):
+        assert failing_s(reader) <= OTHERS.read_deadline_s
+    for writer in (lambda door: door.uploads, lambda door: door.writes):
+        assert OTHERS.read_deadline_s < failing_s(writer) <= WRITE_DEADLINE_S
 
 
 class Meeting(MemBucket):
@@ -66,6 +70,6 @@ def test_more_requests_go_at_once_each_way() -> None:
     bucket.put("k", BODY, placement=Placement.STANDARD)
     door = door_with(bucket, FakeTime())
     change_limits(door, OTHERS)
-    for way in (door.reads, door.writes):
+    for way in (door.front, door.uploads, door.reads, door.writes):
         with ThreadPoolExecutor(2) as pool:
             assert [facts.size_bytes for facts in pool.map(way.head, ["k", "k"])] == [1000, 1000]

@@ -13,16 +13,17 @@ from rustfsfs.cache.pieces import PieceIndex
 from rustfsfs.config import Config
 from rustfsfs.store.breaker import Breaker, BreakerPolicy
 from rustfsfs.store.bucket import Bucket
-from rustfsfs.store.cold import Door
+from rustfsfs.store.cold import PACKS, Door
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.units import MIB
-from rustfsfs.volume import commands, reading, rounds, tiering
+from rustfsfs.volume import commands, demoting, reading, rounds, tiering
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
+from tests.store.membucket import MemBucket
 from tests.volume.on_disk import Key, write_file
 
 NOISE = random.Random(5)
@@ -46,11 +47,16 @@ def attach(volume: Volume, bucket: Bucket, *, cache_bytes: int = 64 * MIB) -> No
     if not volume.metadata.is_tiered:
         record(volume, ops.AttachBucket())
     breaker = Breaker(policy=BreakerPolicy(), clock_s=trio.current_time)
-    volume.tier.door = Door(reads=bucket, writes=bucket, breaker=breaker)
+    volume.tier.door = Door(front=bucket, uploads=bucket, reads=bucket, writes=bucket, breaker=breaker)
     volume.tier.files = PieceFiles(volume.world.files, volume.path)
     volume.tier.pieces = PieceIndex(cache_bytes)
     for piece in volume.tier.files.begin():
         volume.tier.pieces.add(piece)
+
+
+def packs_there(bucket: MemBucket) -> list[str]:
+    """The keys of all packs in a bucket."""
+    return sorted(key for key in bucket.objects if key.startswith(PACKS))
 
 
 async def sealed(volume: Volume, name: bytes, data: bytes) -> int:
@@ -65,7 +71,7 @@ async def all_demoted(volume: Volume) -> list[PackKey]:
     facts = await tiering.gather(volume)
     await rounds.upload_all(volume, [pack for pack in facts.packs if pack.closed and pack.object is None])
     facts = await tiering.gather(volume)
-    await tiering.demote(volume, [pack.key for pack in facts.packs if pack.is_local])
+    await demoting.demote(volume, [pack.key for pack in facts.packs if pack.is_local])
     return [pack.key for pack in (await tiering.gather(volume)).packs if not pack.is_local]
 
 

@@ -24,7 +24,7 @@ from rustfsfs.errors import (
 from rustfsfs.meta import chunks
 from rustfsfs.store.address import parse_address
 from rustfsfs.store.cold import pack_key
-from rustfsfs.volume import attaching, collecting, commands, recording
+from rustfsfs.volume import attaching, collecting, commands, publishing, recording
 from rustfsfs.volume.bucketfile import BucketFile, read_bucket_file
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.opening import Opening, opened_volume
@@ -112,6 +112,7 @@ async def test_the_header_in_the_bucket_follows_the_volumes_keys(path: Path, oss
     bucket_of(oss).put_object("vol/meta/header", bytes(spoilt))
     async with opened(path) as volume:
         await attaching.attach(volume, bucket_file(path, oss))
+        await publishing.publish(volume)
         assert oss.path_of("vol/meta/header").read_bytes() == (path / "header").read_bytes()
 
 

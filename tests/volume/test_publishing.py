@@ -17,10 +17,11 @@ from rustfsfs.meta import database, objects
 from rustfsfs.store import manifest as layout
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import HEADER, pack_key
+from rustfsfs.store.terms import term_key
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.tasks.publisher import run_publisher
 from rustfsfs.units import KIB
-from rustfsfs.volume import collecting, epochs, names, publishing, reaping, rounds, snapshots, tiering
+from rustfsfs.volume import collecting, deleting, epochs, names, publishing, reaping, rounds, snapshots
 from rustfsfs.volume.keys import add_slot
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
@@ -76,6 +77,7 @@ async def test_three_copies_are_kept_and_nothing_else_is(tmp_path: Path) -> None
         assert len(whole_copies(bucket)) == 3
         assert {key for key in bucket.objects if key.startswith("meta/")} == {
             HEADER,
+            term_key(1),
             *(key for keys in layout.copies(bucket.objects).values() for key in keys),
         }
         assert {stored.placement for stored in bucket.objects.values()} == {Placement.STANDARD}
@@ -190,15 +192,15 @@ async def test_objects_that_a_copy_names_stay_from_its_first_page_on_until_it_go
         volume.handles.free.append(inode)
         await reaping.reap(volume)
         await collecting.collect(volume, live_share=0.5)
-        assert [pack for pack, _disk, _seq in objects.doomed(volume.metadata, 10)] == [key[0]]
+        assert [pack for pack, _disk, _size in objects.doomed(volume.metadata, 10)] == [key[0]]
         for number in range(publishing.KEPT):
             await snapshots.take(volume, keep=1)
-            await tiering.delete_objects(volume)
+            await deleting.delete_objects(volume)
             assert pack_key(*key) in bucket.objects
             await write_file(volume, b"%d" % number, b"x")
             await publishing.publish(volume)
         await snapshots.take(volume, keep=1)
-        await tiering.delete_objects(volume)
+        await deleting.delete_objects(volume)
         assert pack_key(*key) not in bucket.objects
 
 
@@ -254,7 +256,7 @@ async def test_newer_metadata_in_the_bucket_is_not_gone_behind_unless_a_person_r
         assert set(keys) <= set(bucket.objects)
         with pytest.raises(CloudRefused, match="another host"):
             await rounds.run_round(volume)  # the mover leaves it alone, too
-        volume.metadata.running.restored = 2
+        volume.tier.fenced, volume.metadata.running.may_take_over = None, 1  # the next life, of restored metadata
         await publishing.publish(volume)
         assert max(epochs_published(volume)) > 10_000
 
