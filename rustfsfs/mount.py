@@ -18,7 +18,7 @@ import trio
 
 from rustfsfs.config import Config, config_of
 from rustfsfs.errors import InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
-from rustfsfs.fuse import session
+from rustfsfs.fuse import number, session
 from rustfsfs.fuse.ops import Operations
 from rustfsfs.service import mounts, reloading
 from rustfsfs.service.control import Call, Progress, run_control
@@ -48,9 +48,10 @@ from rustfsfs.volume.tiercommands import COMMANDS as TIER_COMMANDS
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import World, share_one_heap
 
+STRICT = "nfs=strict"  # what a reply says was made or changed is durable before it
 KNOWN_OPTIONS = (
     *("dev", "suid", "exec", "nodev", "nosuid", "noexec", "ro", "rw"),
-    *("noatime", "allow_other", "noxattr", "writeback", "defaults"),
+    *("noatime", "allow_other", "noxattr", "writeback", STRICT, "defaults"),
 )
 LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
 _CAREFUL = (("suid", "nosuid"), ("dev", "nodev"))  # an option of NAME.toml may be taken back by one of fstab
@@ -227,9 +228,9 @@ async def _serve(world: World, options: MountOptions, config: Config, secret: Se
 
 async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> None:
     asked = options.options
-    operations = Operations(volume, noxattr="noxattr" in asked, writeback="writeback" in asked)
+    operations = Operations(volume, noxattr="noxattr" in asked, writeback="writeback" in asked, strict=STRICT in asked)
     spare_collector()
-    session.begin(operations, options.mount_point, fuse_options(options))
+    begin(volume, operations, options)
     unmounted = False
     try:
         async with trio.open_nursery() as nursery:
@@ -246,6 +247,23 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
     finally:
         session.close(unmount=not unmounted)
         log.info("unmounted from %s", options.mount_point)
+
+
+def begin(volume: Volume, operations: Operations, options: MountOptions) -> None:
+    """Mount; for NFS with the number that handles have in them. Raises MachineTrouble."""
+    if STRICT not in options.options:
+        session.begin(operations, options.mount_point, fuse_options(options))
+        return
+    wanted = number.number_of(volume.header.uuid)
+    with number.next_is(wanted):
+        session.begin(operations, options.mount_point, fuse_options(options))
+    there = mounts.ours_at(options.mount_point)
+    if there is not None and there.device != f"0:{wanted}":
+        log.warning(
+            "the mount's device is %s, since 0:%d was not to be had: handles that clients of NFS-Ganesha have from "
+            "before may be stale; stop what uses the old mount, and mount again",
+            *(there.device, wanted),
+        )
 
 
 def spare_collector() -> None:
@@ -319,7 +337,9 @@ def _calls(volume: Volume, options: MountOptions) -> dict[str, Call]:
 
     async def show_status(args: dict[str, Any], progress: Progress) -> Any:
         await volume.gate.opened()
-        return status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
+        shown = status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
+        shown["volume"]["nfs_strict"] = STRICT in options.options
+        return shown
 
     async def reload(args: dict[str, Any], progress: Progress) -> Any:
         return await reloading.reload(volume, options.sources)

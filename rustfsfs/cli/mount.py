@@ -11,9 +11,9 @@ import click
 from rustfsfs.cli import exits, places
 from rustfsfs.cli.secrets import Secret, open_options, read_secret
 from rustfsfs.errors import NotAVolume, OpeningError, UsageError
-from rustfsfs.mount import MountOptions, Ready, serve
+from rustfsfs.mount import STRICT, MountOptions, Ready, serve
 from rustfsfs.service import mounts, sites
-from rustfsfs.siteconfig import Site
+from rustfsfs.siteconfig import Nfs, Site
 from rustfsfs.volume.directories import check_file_system
 from rustfsfs.world import real_world
 
@@ -33,7 +33,7 @@ ANSWER_SIZE_MAX = 1 << 16  # one sentence
     "options",
     multiple=True,
     metavar="OPTIONS",
-    help="dev, suid, noexec, ro, noatime, allow_other, noxattr, writeback",
+    help="dev, suid, noexec, ro, noatime, allow_other, noxattr, writeback, nfs=strict",
 )
 @click.option("--degraded", is_flag=True, help="mount although a disk is missing; what lies there reads as an error")
 @click.option("--skip", "skip_seq", type=int, metavar="SEQ", help="go on without the damaged journal records up to SEQ")
@@ -66,7 +66,7 @@ def command(
         foreground=foreground,
         read_only=read_only or (site is not None and site.mount.read_only),
         config_path=os.path.abspath(config_path) if config_path else None,
-        options=named.union(() if site is None else site.mount.options),
+        options=named if site is None else named | options_of(site),
         degraded=degraded or (site is not None and site.mount.degraded),
         skip_seq=skip_seq,
         site=site,
@@ -80,6 +80,11 @@ def command(
     if foreground:
         return _stay(wanted, secret)
     return start_daemon(lambda ready: serve(real_world(), wanted, secret, ready), wanted.volume)
+
+
+def options_of(site: Site) -> frozenset[str]:
+    """As of -o."""
+    return frozenset([*site.mount.options, *([STRICT] if site.mount.nfs is Nfs.STRICT else [])])
 
 
 def point_of(volume: str, mountpoint: str | None, site: Site | None) -> str:

@@ -94,9 +94,14 @@ def find(metadata: Metadata, pack: int, disk: int) -> Object | None:
 
 
 def sample(metadata: Metadata, count: int) -> list[Object]:
-    """The first and the last of them, at most `count`."""
-    ends = [f"SELECT * FROM (SELECT * FROM objects ORDER BY pack {order} LIMIT ?)" for order in ("", "DESC")]
-    return [Object._make(row) for row in metadata.rows(" UNION ".join(ends), (count // 2, count // 2))]
+    """The first and the last of those that only the bucket has, and of all; at most `count`."""
+    cold = "objects WHERE (pack, disk) IN (SELECT pack, disk FROM packs WHERE closed & 2)"
+    ends = [
+        f"SELECT * FROM (SELECT * FROM {kind} ORDER BY pack {order} LIMIT ?1)"
+        for kind in (cold, "objects")
+        for order in ("", "DESC")
+    ]
+    return [Object._make(row) for row in metadata.rows(" UNION ".join(ends), (count // 4,))]
 
 
 def doom(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:

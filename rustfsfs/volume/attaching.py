@@ -18,9 +18,10 @@ from rustfsfs.store.credentials import CredentialSource
 from rustfsfs.units import format_size
 from rustfsfs.volume import bucketcheck, connecting, epochs
 from rustfsfs.volume.bucketcheck import Candidate
-from rustfsfs.volume.bucketfile import ENVIRONMENT, NAME, BucketFile, write_bucket_file
+from rustfsfs.volume.bucketfile import ENVIRONMENT, NAME, BucketFile, read_bucket_file, write_bucket_file
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.header import find_header
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import ensure_writable, record
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import real_timing
@@ -86,11 +87,12 @@ def _check_room(volume: Volume) -> None:
 
 
 def known_objects(volume: Volume) -> tuple[tuple[str, int], ...]:
-    """(key, size) of some packs in the bucket."""
+    """(key, size) of some packs in the bucket, those that are lost there left out."""
     if not volume.metadata.is_tiered:
         return ()
     found = objects.sample(volume.metadata, OBJECTS_SAMPLED)
-    return tuple((pack_key(one.pack, one.disk), one.size_bytes) for one in found)
+    lost = volume.health.left_alone.packs(Why.LOST, now_s=trio.current_time())
+    return tuple((pack_key(one.pack, one.disk), one.size_bytes) for one in found if (one.pack, one.disk) not in lost)
 
 
 def _check(volume: Volume, file: BucketFile, source: CredentialSource, known: tuple[tuple[str, int], ...]) -> list[str]:
@@ -109,9 +111,19 @@ def _check(volume: Volume, file: BucketFile, source: CredentialSource, known: tu
         uuid=volume.header.uuid,
         header=find_header(world, volume.path),
         objects=known,
+        is_elsewhere=_is_elsewhere(volume, file),
     )
     bucket = OssBucket(file.address, source, clock_s=real_timing().clock_s)
     return bucketcheck.check(bucket, candidate, now_s=lambda: world.now_ns() / 1e9, random_bytes=world.random_bytes)
+
+
+def _is_elsewhere(volume: Volume, file: BucketFile) -> bool:
+    """Also where the file that says so is nonsense. Blocking."""
+    try:
+        before = read_bucket_file(volume.world.files, volume.path)
+    except (UsageError, MachineTrouble):
+        return True
+    return before is None or str(before.address) != str(file.address)
 
 
 async def _change(volume: Volume, file: BucketFile, door: Door) -> None:

@@ -44,6 +44,7 @@ class Candidate:
     uuid: bytes
     header: bytes  # the volume's
     objects: tuple[tuple[str, int], ...]  # (key, size in bytes) of some that the volume has in its bucket; none: yet
+    is_elsewhere: bool  # another place than the one those were put to
 
 
 def check(
@@ -98,12 +99,18 @@ def check_owner(bucket: Bucket, one: Candidate) -> bool:
         stranger = next((facts.key for facts in bucket.list("") if not facts.key.startswith(PROBE)), None)
         if stranger is not None:
             raise InUse(f"{bucket.name} is not empty ({stranger}); name a prefix that nothing else uses")
-    if one.objects and not any(_has(bucket, *known) for known in one.objects):
+    check_packs(bucket, one)
+    return found is not None
+
+
+def check_packs(bucket: Bucket, one: Candidate) -> None:
+    """Are they there? Of one's own bucket some may be lost, while its credentials are new. Raises InUse."""
+    enough = all if one.is_elsewhere else any
+    if one.objects and not enough(_has(bucket, *known) for known in one.objects):
         raise InUse(
             f"{bucket.name} does not have what this volume put into its bucket; copy all of it there first, or name the"
             " place where it is"
         )
-    return found is not None
 
 
 def _refuse_inside(bucket: "OssBucket") -> None:

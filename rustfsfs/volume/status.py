@@ -82,6 +82,13 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
     }
 
 
+def unsent_bytes(volume: Volume) -> int:
+    """About: objects have their ends beside frames. Of two copies on disks the bucket gets one."""
+    running = volume.metadata.running
+    local_bytes = (running.pack_bytes - running.cold_bytes) // volume.header.copies
+    return max(0, local_bytes + running.cold_bytes - running.object_bytes)
+
+
 def totals(running: Running) -> dict[str, Any]:
     sealed = running.logical_bytes - running.hot_bytes
     unique_plain = running.unique_bytes
@@ -122,9 +129,7 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
         },
         "object_bytes": running.object_bytes,
         "cold_bytes": running.cold_bytes,
-        "unsent_bytes": max(
-            0, running.pack_bytes - running.object_bytes
-        ),  # about: objects have their ends beside frames
+        "unsent_bytes": unsent_bytes(volume),
         "backlog": {  # None where nobody uploads: the volume is not mounted
             "packs": tier.backlog.packs,
             "bytes": tier.backlog.bytes,

@@ -15,10 +15,11 @@ import pytest
 
 from rustfsfs.cli import places
 from rustfsfs.cli.main import run
-from rustfsfs.cli.mount import point_of
+from rustfsfs.cli.mount import options_of, point_of
 from rustfsfs.cli.secrets import CREDENTIALS, read_secret
 from rustfsfs.content.slots import SlotKind
 from rustfsfs.errors import NotAVolume, UsageError, WrongKey
+from rustfsfs.mount import KNOWN_OPTIONS, STRICT
 from rustfsfs.service import sites
 from rustfsfs.siteconfig import SITE_KEYS, Site, parse_site
 from tests.mounted import TIMEOUT_S, Mounted
@@ -118,6 +119,12 @@ def test_the_point_is_the_one_that_is_named_first() -> None:
     for found, says in ((None, "name a MOUNTPOINT"), (site(), r"has no mount\.point")):
         with pytest.raises(UsageError, match=says):
             point_of("home", None, found)
+
+
+def test_strict_for_nfs_is_a_mount_option() -> None:
+    assert options_of(site('options = "noatime"\nnfs = "strict"')) == {"noatime", STRICT}
+    assert options_of(site()) == set()
+    assert STRICT in KNOWN_OPTIONS
 
 
 def test_a_key_comes_from_the_command_line_then_from_the_file(tmp_path: Path) -> None:
