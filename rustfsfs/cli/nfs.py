@@ -1,6 +1,5 @@
 """rustfsfs nfs: what an NFS server is told to export a mount."""
 
-import os
 from uuid import UUID
 
 import click
@@ -37,7 +36,7 @@ def command(place: str, server: str, clients: tuple[str, ...]) -> int:
     assert found.mount_point is not None
     volume = call(found.volume, "status", {})["volume"]
     export = Export(
-        name=NAME if "/" in place or os.path.exists(place) else place,
+        name=NAME if found.site is None else found.site.name,
         point=found.mount_point,
         uuid=UUID(volume["uuid"]),
         clients=[one.strip() for group in clients for one in group.split(",") if one.strip()],

@@ -1,6 +1,7 @@
 """The door to a volume's bucket: names in it, and the stacks of wrappers that requests go through."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rustfsfs.content.keys import checksum
 from rustfsfs.store.breaker import Breaker, BreakerPolicy, BreakingBucket
@@ -43,6 +44,7 @@ class Door:
     reads: Bucket  # all other
     writes: Bucket
     breaker: Breaker
+    knobs: "Knobs | None" = None  # a test's door may have no limits
 
     @property
     def name(self) -> str:
@@ -59,21 +61,53 @@ class Limits:
     down_bytes_s: int
 
 
+class Way(NamedTuple):
+    bucket: RetryingBucket
+    gate: Gate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """What of a door its limits are kept in."""
+
+    ways: tuple[Way, ...]
+    readers: tuple[Way, ...]  # those of them with the readers' deadline
+    up: Bandwidth
+    down: Bandwidth
+
+
+def change_limits(door: Door, limits: Limits) -> None:
+    """Other limits, for requests under way too. Circuit, connections and credentials stay."""
+    knobs = door.knobs
+    if knobs is None:
+        return
+    for way in knobs.ways:
+        way.gate.resize(limits.concurrency)
+    knobs.up.change(limits.up_bytes_s)
+    knobs.down.change(limits.down_bytes_s)
+    for way in knobs.readers:
+        way.bucket.give_up_after(limits.read_deadline_s)
+
+
 def open_door(bucket: Bucket, source: CredentialSource, *, limits: Limits, timing: Timing) -> Door:
     """Nothing is asked of the bucket yet."""
     breaker = Breaker(policy=BreakerPolicy(), clock_s=timing.clock_s)
-    up, down = (Bandwidth(rate, timing=timing) if rate else None for rate in (limits.up_bytes_s, limits.down_bytes_s))
+    up, down = (Bandwidth(rate, timing=timing) for rate in (limits.up_bytes_s, limits.down_bytes_s))
 
-    def way(deadline_s: float, *, writes: bool, gives_way: bool = False) -> Bucket:
-        limited = LimitedBucket(bucket, gate=Gate(limits.concurrency), up=up, down=down, gives_way=gives_way)
+    def way(deadline_s: float, *, writes: bool, gives_way: bool = False) -> Way:
+        gate = Gate(limits.concurrency)
+        limited = LimitedBucket(bucket, gate=gate, up=up, down=down, gives_way=gives_way)
         patient = RetryPolicy(deadline_s=deadline_s)
         inner = BreakingBucket(RefreshingBucket(limited, source), breaker, writes=writes)
-        return RetryingBucket(inner, policy=patient, timing=timing)
+        return Way(RetryingBucket(inner, policy=patient, timing=timing), gate)
 
+    front, reads = (way(limits.read_deadline_s, writes=False, gives_way=last) for last in (False, True))
+    uploads, writes = way(WRITE_DEADLINE_S, writes=True), way(WRITE_DEADLINE_S, writes=True)
     return Door(
-        front=way(limits.read_deadline_s, writes=False),
-        uploads=way(WRITE_DEADLINE_S, writes=True),
-        reads=way(limits.read_deadline_s, writes=False, gives_way=True),
-        writes=way(WRITE_DEADLINE_S, writes=True),
+        front=front.bucket,
+        uploads=uploads.bucket,
+        reads=reads.bucket,
+        writes=writes.bucket,
         breaker=breaker,
+        knobs=Knobs(ways=(front, uploads, reads, writes), readers=(front, reads), up=up, down=down),
     )

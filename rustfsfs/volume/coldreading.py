@@ -41,12 +41,13 @@ async def patiently(volume: Volume, work: Callable[[], Awaitable[T]]) -> T:
 
     Nobody else does: who seals or moves holds locks, and is answered at once. Raises as `work`.
     """
-    tier, give_up_s = volume.tier, trio.current_time() + volume.config.cold.frozen_wait_s
+    tier, begin_s = volume.tier, trio.current_time()
     while True:
         try:
             return await work()
         except ObjectFrozen:
-            if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
+            waited_s, cold = trio.current_time() - begin_s, volume.config.cold  # which may be others by now
+            if cold.when_frozen is WhenFrozen.FAIL or waited_s > cold.frozen_wait_s:
                 raise
             if tier.waiting_frozen >= FROZEN_MAX:
                 raise

@@ -158,16 +158,24 @@ async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
     await owning.ensure_owner(volume)
     sizes = {pack.key: pack.size_bytes for pack in packs}
     by_key = {pack.key: pack for pack in packs}
-    at_once = volume.config.bucket.in_flight_bytes
     return await _several(
-        volume, list(sizes), sizes, lambda key: uploading.upload(volume, by_key[key]), at_once=at_once
+        volume,
+        list(sizes),
+        sizes,
+        lambda key: uploading.upload(volume, by_key[key]),
+        at_once=lambda: volume.config.bucket.in_flight_bytes,
     )
 
 
 async def _recall(volume: Volume, recalls: Sequence[Recall]) -> int:
     sizes = {one.key: one.size_bytes for one in recalls}
-    at_once = volume.config.bucket.in_flight_bytes
-    return await _several(volume, list(sizes), sizes, lambda key: recalling.recall(volume, key), at_once=at_once)
+    return await _several(
+        volume,
+        list(sizes),
+        sizes,
+        lambda key: recalling.recall(volume, key),
+        at_once=lambda: volume.config.bucket.in_flight_bytes,
+    )
 
 
 async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:
@@ -180,7 +188,7 @@ async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:
         keys,
         dict.fromkeys(keys, 1),
         lambda key: proving.reclass(volume, key, placement=Placement.IA),
-        at_once=COOLED_AT_ONCE,
+        at_once=lambda: COOLED_AT_ONCE,
     )
 
 
@@ -190,9 +198,12 @@ async def _several(
     sizes: dict[PackKey, int],
     work: Callable[[PackKey], Awaitable[bool]],
     *,
-    at_once: int,
+    at_once: Callable[[], int],
 ) -> int:
-    """Work on packs side by side, while the sum of their sizes is within `at_once`; returns how many were done."""
+    """Work on packs side by side, while the sum of their sizes is within `at_once`; returns how many were done.
+
+    at_once  asked again and again: for hours, on a slow line, in which the settings may change
+    """
     in_flight, done = 0, 0
     changed, trouble = trio.Condition(), list[RustfsfsError]()
 
@@ -218,7 +229,7 @@ async def _several(
     async with trio.open_nursery() as nursery:
         for key in keys:
             async with changed:
-                while in_flight and in_flight + sizes[key] > at_once:
+                while in_flight and in_flight + sizes[key] > at_once():
                     await changed.wait()
             if trouble:
                 break

@@ -85,7 +85,7 @@ async def test_a_few_are_changed_at_once_and_not_all_of_a_round(tmp_path: Path) 
 
     keys = [(number, 0) for number in range(20)]
     async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
-        done = await rounds._several(volume, keys, dict.fromkeys(keys, 1), work, at_once=rounds.COOLED_AT_ONCE)
+        done = await rounds._several(volume, keys, dict.fromkeys(keys, 1), work, at_once=lambda: rounds.COOLED_AT_ONCE)
     assert (done, most) == (20, rounds.COOLED_AT_ONCE)
 
 
