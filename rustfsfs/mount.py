@@ -1,6 +1,7 @@
 """The composition root: configuration → World → Volume → tasks, control socket and FUSE in one nursery."""
 
 import errno
+import faulthandler
 import gc
 import logging
 import logging.handlers
@@ -10,18 +11,21 @@ import shutil
 import signal
 import stat
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import trio
 
 from rustfsfs.config import Config
-from rustfsfs.errors import InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
+from rustfsfs.errors import EndedEarly, InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
 from rustfsfs.fuse import session
 from rustfsfs.fuse.ops import Operations
-from rustfsfs.service import mounts
+from rustfsfs.service import journald, mounts, notify
 from rustfsfs.service.control import Call, Progress, run_control
+from rustfsfs.service.notify import Notifier
+from rustfsfs.service.supervision import run_alive, run_extending
 from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
 from rustfsfs.tasks.damage import run_damage
@@ -35,6 +39,7 @@ from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.tasks.segments import run_segments
 from rustfsfs.tasks.snapshots import run_snapshots
 from rustfsfs.tasks.warmth import run_warmth
+from rustfsfs.units import format_size
 from rustfsfs.volume.commands import COMMANDS, Command
 from rustfsfs.volume.formatting import CONFIG, METADATA, Secret
 from rustfsfs.volume.grouping import ungrouped
@@ -88,12 +93,22 @@ class MountOptions:
     skip_seq: int | None
 
 
+@dataclass(slots=True)
+class Life:
+    """What one process of a mount goes through, told to its supervisor as well."""
+
+    notifier: Notifier
+    served: bool = False  # who waits for the mount has heard that it serves
+    ending: trio.Event = field(default_factory=trio.Event)  # a signal told it to end
+
+
 def is_read_only(options: MountOptions) -> bool:
     return options.read_only or "ro" in options.options
 
 
 def serve(world: World, options: MountOptions, secret: Secret, ready: Ready) -> None:
     """Mount and answer until unmounted. Calls `ready`, in a thread, once requests are served. Raises OpeningError."""
+    life = Life(notify.from_environment(os.environ) if options.foreground else Notifier(None))
     share_one_heap()
     check_machine(world, options)
     own = f"{options.volume}/{CONFIG}"
@@ -103,7 +118,8 @@ def serve(world: World, options: MountOptions, secret: Secret, ready: Ready) -> 
         os.umask(0)
         os.chdir("/")
         raise_file_limit()
-        trio.run(_serve, world, options, config, secret, ready)
+        with stacks_when_aborted(options):
+            trio.run(_serve, world, options, config, secret, ready, life)
     finally:
         log.removeHandler(handler)
         handler.close()
@@ -159,10 +175,32 @@ def _check_mount_point(world: World, options: MountOptions) -> None:
             raise UsageError(f"the mount point {point} lies inside or around {folder}, which holds the volume")
 
 
-def start_log(options: MountOptions, config: Config) -> logging.Handler:
-    """journald or syslog when there is one, else VOLUME/rustfsfs.log, rotated; stderr too in the foreground."""
+@contextmanager
+def stacks_when_aborted(options: MountOptions) -> Iterator[None]:
+    """SIGABRT, which a watchdog sends, and a crash leave every thread's stack in the log. Not on a read-only disk."""
+    fd = 2
+    if not options.foreground:
+        try:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            fd = os.open(f"{options.volume}/{LOG_NAME}", flags, 0o600)
+        except OSError:
+            pass
+    faulthandler.enable(fd)
+    try:
+        yield
+    finally:
+        faulthandler.disable()
+        if fd != 2:
+            os.close(fd)
+
+
+def start_log(options: MountOptions, config: Config, *, journal: str = journald.SOCKET) -> logging.Handler:
+    """In the foreground stderr, or journald if that is behind it; else syslog or VOLUME/rustfsfs.log, rotated."""
     handler: logging.Handler
-    if options.foreground:
+    if options.foreground and journald.is_stderr(os.environ) and os.path.exists(journal):
+        fields = {"RUSTFSFS_VOLUME": options.volume, "RUSTFSFS_MOUNT_POINT": options.mount_point}
+        handler = journald.JournalHandler(fields, path=journal)
+    elif options.foreground:
         handler = logging.StreamHandler(sys.stderr)
     elif os.path.exists("/dev/log"):
         handler = logging.handlers.SysLogHandler("/dev/log", facility="daemon")
@@ -202,7 +240,7 @@ def fuse_options(options: MountOptions) -> set[str]:
     return found
 
 
-async def _serve(world: World, options: MountOptions, config: Config, secret: Secret, ready: Ready) -> None:
+async def _serve(world: World, options: MountOptions, config: Config, secret: Secret, ready: Ready, life: Life) -> None:
     how = Opening(
         path=options.volume,
         secret=secret,
@@ -213,12 +251,19 @@ async def _serve(world: World, options: MountOptions, config: Config, secret: Se
         skip_seq=options.skip_seq,
         noatime="noatime" in options.options,
     )
-    async with opened_volume(world, how) as volume:
-        with ungrouped():
-            await _serve_volume(volume, options, ready)
+    with ungrouped():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_note_signals, life)
+            nursery.start_soon(run_extending, life.notifier)
+            async with opened_volume(world, how) as volume:
+                if not life.ending.is_set():  # else it was opened, as that is never cut short, and is closed in order
+                    await _serve_volume(volume, options, ready, life)
+            nursery.cancel_scope.cancel()
+    if life.ending.is_set() and not life.served:
+        raise EndedEarly(f"a signal ended the mount of {options.volume} before it served; nothing is mounted")
 
 
-async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> None:
+async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready, life: Life) -> None:
     asked = options.options
     operations = Operations(volume, noxattr="noxattr" in asked, writeback="writeback" in asked)
     spare_collector()
@@ -229,13 +274,14 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
             await nursery.start(run_control, volume.path, _calls(volume, options))
             for name, task in _tasks(volume).items():
                 nursery.start_soon(_keep_running, volume, name, task)
-            nursery.start_soon(_end_on_signal)
+            nursery.start_soon(_end_when_told, life)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
-            nursery.start_soon(_announce, options.mount_point, volume.health.trouble, ready)
+            nursery.start_soon(_announce, volume, options.mount_point, ready, life)
             await session.run(lambda: _threads_work(volume))
             unmounted = mounts.ours_at(options.mount_point) is None
             nursery.cancel_scope.cancel()
     finally:
+        life.notifier.stopping("closing the volume")
         session.close(unmount=not unmounted)
         log.info("unmounted from %s", options.mount_point)
 
@@ -258,28 +304,58 @@ def _tasks(volume: Volume) -> dict[str, Task]:
     return TASKS | READING_TASKS if volume.health.read_only_reason is None else READING_TASKS
 
 
-async def _announce(mount_point: str, trouble: str | None, ready: Ready) -> None:
-    """Once a request was answered, tune the mount and say ready. Another process asks: this one must not ask itself."""
+async def _announce(volume: Volume, mount_point: str, ready: Ready, life: Life) -> None:
+    """Once a request was answered, tune the mount and say ready; from then on tell that it lives."""
+    await _answered(mount_point)
+    there = mounts.ours_at(mount_point)
+    if there is not None:
+        session.tune(there.device)
+
+    def say() -> None:
+        ready(volume.health.trouble)
+        life.served = True
+        life.notifier.ready(_in_short(volume, mount_point))
+
+    await trio.to_thread.run_sync(say)
+    await run_alive(life.notifier, lambda: _answered(mount_point), lambda: _in_short(volume, mount_point))
+
+
+async def _answered(mount_point: str) -> None:
+    """Return when the mount has answered a request. Another process asks: this one must not ask itself."""
     try:
         await trio.run_process(["stat", "-f", mount_point], capture_stdout=True, capture_stderr=True, check=False)
     except OSError:
         pass  # no such program: then unasked
-    there = mounts.ours_at(mount_point)
-    if there is not None:
-        session.tune(there.device)
-    await trio.to_thread.run_sync(ready, trouble)
 
 
-async def _end_on_signal() -> None:
+def _in_short(volume: Volume, mount_point: str) -> str:
+    """A line for `systemctl status`."""
+    used, limit = format_size(volume.journal.used_bytes), format_size(volume.journal_limit_bytes)
+    found = [f"serves {mount_point}", f"journal {used} of {limit}"]
+    if volume.health.read_only_reason is not None:
+        found.append(f"read-only: {volume.health.read_only_reason}")
+    found += [f"{name} fails: {error}" for name, error in sorted(volume.health.tasks.items()) if error]
+    return "; ".join(found)
+
+
+async def _note_signals(life: Life, *, task_status: trio.TaskStatus[None]) -> None:
+    """From before the volume is opened until it is closed. More than one say no more than the first."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for number in signals:
             log.info("ending: signal %d", number)
-            session.end()
-            return
+            life.notifier.stopping("told to end by a signal")
+            life.ending.set()
+
+
+async def _end_when_told(life: Life) -> None:
+    await life.ending.wait()
+    session.end()
 
 
 async def _keep_running(volume: Volume, name: str, task: Task) -> None:
     """A task that fails is logged, shown in status, and started again; the mount goes on."""
+    journald.task_name.set(name)
     volume.health.tasks[name] = ""
     pause_s = RETRY_S_MIN
     while True:
