@@ -15,7 +15,7 @@ MAN_PAGES := $(wildcard rustfsfs/man/*.[1-8])
 PYTHONS ?= 3.11 3.12 3.13
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages install uninstall test test-pythons test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps apps-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop demo-oss oss-server clean
+.PHONY: help setup system-packages install install-files uninstall test test-pythons test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps apps-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop demo-oss oss-server clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,18 +46,21 @@ install: system-packages  ## as root: program, units, mount.rustfsfs, man pages 
 	@echo "Installing rustfsfs in $(LIB) ..."
 	@rm -rf build && $(PYTHON) -m venv --clear $(LIB)
 	@$(LIB)/bin/python -m pip install --quiet --disable-pip-version-check . ; status=$$?; rm -rf build; exit $$status
-	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SBINDIR) $(UNITS) $(DESTDIR)/etc/rustfsfs
-	@ln -sfn ../lib/rustfsfs/bin/rustfsfs $(DESTDIR)$(PREFIX)/bin/rustfsfs
-	@ln -sfn $(PREFIX)/lib/rustfsfs/bin/mount.rustfsfs $(DESTDIR)$(SBINDIR)/mount.rustfsfs
-	@for unit in $(notdir $(wildcard systemd/*)); do \
-		sed 's#/usr/local/#$(PREFIX)/#' systemd/$$unit >$(UNITS)/$$unit && chmod 644 $(UNITS)/$$unit || exit 1; done
-	@for page in $(MAN_PAGES); do install -D -m 644 -t $(MAN)/man$${page##*.} $$page || exit 1; done
+	@$(MAKE) --no-print-directory install-files
 ifdef DESTDIR
 	@grep -rIl --null -F '$(DESTDIR)' $(LIB)/bin $(LIB)/pyvenv.cfg | xargs -0 -r sed -i 's#$(DESTDIR)##g'
 else
 	@if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 endif
 	@echo "Done: $(DESTDIR)$(PREFIX)/bin/rustfsfs"
+
+install-files:
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SBINDIR) $(UNITS) $(DESTDIR)/etc/rustfsfs
+	@ln -sfn ../lib/rustfsfs/bin/rustfsfs $(DESTDIR)$(PREFIX)/bin/rustfsfs
+	@ln -sfn $(PREFIX)/lib/rustfsfs/bin/mount.rustfsfs $(DESTDIR)$(SBINDIR)/mount.rustfsfs
+	@for unit in $(notdir $(wildcard systemd/*)); do \
+		sed 's#/usr/local/#$(PREFIX)/#g' systemd/$$unit >$(UNITS)/$$unit && chmod 644 $(UNITS)/$$unit || exit 1; done
+	@for page in $(MAN_PAGES); do install -D -m 644 -t $(MAN)/man$${page##*.} $$page || exit 1; done
 
 uninstall:  ## undo `make install`; volumes and /etc/rustfsfs stay
 	@rm -rf $(LIB)
