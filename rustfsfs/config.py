@@ -1,27 +1,26 @@
-"""The volume's settings: TOML text to frozen structs. Pure. Every key, its default and its meaning stand in `_KEYS`.
+"""The volume's settings: TOML text to frozen structs. Pure. Every key, its default and its meaning stand in `KEYS`.
 
 Sizes and durations are strings with a unit ("256MiB", "30d"); an unknown key is refused with the nearest known one.
 """
 
-import difflib
 import math
-import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
 import msgspec
 
+from rustfsfs import values
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import UsageError
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.placing import PlacingPolicy
 from rustfsfs.tiers.protect import ProtectPolicy
-from rustfsfs.units import DURATION_UNITS, GIB, KIB, MIB, SIZE_UNITS
+from rustfsfs.units import GIB, MIB
+from rustfsfs.values import literal, nearest
 
-QUANTITY_MAX = float(1 << 62)  # bytes or seconds; more is a mistake, and `inf` no number
-_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*\Z")
+CONCURRENCY_MAX = 64  # requests to the bucket at once, each way
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,87 +89,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log: Log = Log()
 
 
-def parse_size(text: str) -> int:
-    """Bytes: "256MiB", "1.5 GiB", "4096B". Raises UsageError."""
-    return int(_quantity(text, SIZE_UNITS, "size", "256MiB"))
-
-
-def parse_duration(text: str) -> float:
-    """Seconds: "30d", "10min", "250ms". Raises UsageError."""
-    return _quantity(text, DURATION_UNITS, "duration", "10min")
-
-
-def _quantity(text: str, units: dict[str, Any], what: str, example: str) -> float:
-    found = _QUANTITY.match(text)
-    if found is None or found[2] not in units:
-        raise UsageError(f"{text!r} is no {what}; write a number and a unit ({', '.join(units)}), like {example!r}")
-    value = float(found[1]) * float(units[found[2]])
-    if value > QUANTITY_MAX:
-        raise UsageError(f"{text[:40]!r} is too large a {what}")
-    return value
-
-
-def _size_between(low: int, high: int) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        size = parse_size(_text(value))
-        if not low <= size <= high:
-            raise UsageError(f"{value!r} is out of range: {_short(low)} to {_short(high)}")
-        return size
-
-    return parse
-
-
-def _short(size_bytes: int) -> str:
-    """As it could be written: "64KiB"."""
-    unit = max((unit for unit in SIZE_UNITS if not size_bytes % SIZE_UNITS[unit]), key=SIZE_UNITS.__getitem__)
-    return f"{size_bytes // SIZE_UNITS[unit]}{unit}"
-
-
-def _limit(value: Any) -> int:
-    return 0 if value == "auto" else _size_between(64 * MIB, 1 << 50)(value)
-
-
-def _seconds(value: Any) -> float:
-    return parse_duration(_text(value))
-
-
-def _interval(value: Any) -> float:
-    return 0.0 if value == "never" else parse_duration(_text(value))
-
-
-def _interval_between(low_s: float, high_s: float) -> Callable[[Any], float]:
-    def parse(value: Any) -> float:
-        seconds = parse_duration(_text(value))
-        if not low_s <= seconds <= high_s:
-            raise UsageError(f"{value!r} is out of range: {low_s / 60:g}min to {high_s / 86400:g}d")
-        return seconds
-
-    return parse
-
-
-def _age(value: Any) -> float:
-    return math.inf if value == "never" else parse_duration(_text(value))
-
-
-def _rate(value: Any) -> int:
-    return 0 if value == "unlimited" else _size_between(64 * KIB, 1 << 40)(value)
-
-
-def _switch(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError(f"{value!r} is neither on nor off; write true or false")
-    return value
-
-
-def _count_between(low: int, high: int) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise UsageError(f"{value!r} is out of range; write a number from {low} to {high}")
-        return value
-
-    return parse
-
-
 def _class(value: Any) -> Placement:
     if value not in ("Standard", "IA"):
         raise UsageError(f'{value!r} is no class for packs; write "Standard" or "IA"')
@@ -183,24 +101,6 @@ def _when_frozen(value: Any) -> WhenFrozen:
     return WhenFrozen(value)
 
 
-def _share(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1:
-        raise UsageError(f"{value!r} is no share; write a number between 0 and 1, like 0.5")
-    return float(value)
-
-
-def _level(value: Any) -> str:
-    if value not in ("debug", "info", "warning", "error"):
-        raise UsageError(f"{value!r} is no level; write debug, info, warning or error")
-    return str(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise UsageError(f'{value!r} needs a unit and quotes, like "256MiB" or "10min"')
-    return value
-
-
 class Key(NamedTuple):
     """One key of config.toml."""
 
@@ -209,77 +109,106 @@ class Key(NamedTuple):
     default: str  # as written in TOML
     parse: Callable[[Any], Any]
     meaning: str
+    fixed: str = ""  # why a change waits for the next mount; empty: it takes effect when the settings are reloaded
 
+    @property
+    def table(self) -> str:
+        return self.name.partition(".")[0]
+
+
+class Setting(NamedTuple):
+    """What a key is set to, and where."""
+
+    key: Key
+    text: str  # as written in TOML
+    value: Any  # parsed
+    origin: str  # a file, or DEFAULT
+
+
+DEFAULT = "default"
 
 KEYS: tuple[Key, ...] = (
     Key(
         "journal.limit",
         "limit_bytes",
         '"auto"',
-        _limit,
+        values.limit,
         "Disk space of the journal: data not sealed yet. auto: 4GiB or a quarter of the disk, the smaller.",
+        fixed="the journal is laid out when the volume is opened",
     ),
-    Key("cache.ram", "ram_bytes", '"192MiB"', _size_between(16 * MIB, 1 << 40), "RAM for decoded chunks."),
+    Key("cache.ram", "ram_bytes", '"192MiB"', values.size_between(16 * MIB, 1 << 40), "RAM for decoded chunks."),
     Key(
         "cache.disk",
         "disk_bytes",
         '"1GiB"',
-        _size_between(64 * MIB, 1 << 50),
+        values.size_between(64 * MIB, 1 << 50),
         "Disk space for what was read from the bucket, encrypted as it came.",
     ),
-    Key("seal.quiet", "quiet_s", '"5s"', _seconds, "A file is sealed when nothing was written to it for this long."),
+    Key(
+        "seal.quiet",
+        "quiet_s",
+        '"5s"',
+        values.seconds,
+        "A file is sealed when nothing was written to it for this long.",
+    ),
     Key(
         "seal.recut_quiet",
         "recut_quiet_s",
         '"10min"',
-        _seconds,
+        values.seconds,
         "Small changes sealed by themselves are joined with their chunk after this long.",
     ),
     Key(
         "collect.live_share",
         "live_share",
         "0.5",
-        _share,
+        values.share,
         "A pack is rewritten when less than this share of it is still needed.",
     ),
     Key(
         "scrub.interval",
         "interval_s",
         '"30d"',
-        _interval,
+        values.interval,
         "How often everything stored is read, verified and, where another copy is good, mended. never: not by itself.",
     ),
     Key(
         "scrub.rate",
         "rate_bytes_s",
         '"8MiB"',
-        _size_between(MIB, 1 << 40),
+        values.size_between(MIB, 1 << 40),
         "How much of it is read a second, in the background.",
     ),
-    Key("snapshots.interval", "interval_s", '"1h"', _seconds, "How often the metadata is copied to every disk."),
+    Key("snapshots.interval", "interval_s", '"1h"', values.seconds, "How often the metadata is copied to every disk."),
     Key(
         "protect.enabled",
         "enabled",
         "true",
-        _switch,
+        values.switch,
         "Whether everything sealed is copied to the bucket. false: only what is demoted.",
     ),
-    Key("protect.within", "within_s", '"15min"', _seconds, "What was sealed waits at most this long for its upload."),
+    Key(
+        "protect.within",
+        "within_s",
+        '"15min"',
+        values.seconds,
+        "What was sealed waits at most this long for its upload.",
+    ),
     Key(
         "demote.after",
         "after_s",
         '"never"',
-        _age,
+        values.age,
         "Local copies are dropped when they were not read for this long. never: only when a disk is full.",
     ),
     Key(
         "demote.high",
         "high",
         "0.9",
-        _share,
+        values.share,
         "Share of a disk in use above which local copies are dropped, coldest first.",
     ),
-    Key("demote.low", "low", "0.8", _share, "Share of a disk in use at which that ends; below demote.high."),
+    Key("demote.low", "low", "0.8", values.share, "Share of a disk in use at which that ends; below demote.high."),
     Key(
         "bucket.class",
         "placement",
@@ -291,43 +220,49 @@ KEYS: tuple[Key, ...] = (
         "bucket.ia_after",
         "ia_after_s",
         '"never"',
-        _age,
+        values.age,
         "Packs that were not read for this long go to IA. never: they stay in bucket.class.",
     ),
     Key(
         "bucket.upload_rate",
         "upload_bytes_s",
         '"unlimited"',
-        _rate,
+        values.rate,
         "How much is sent to the bucket a second, at the most.",
     ),
     Key(
         "bucket.download_rate",
         "download_bytes_s",
         '"unlimited"',
-        _rate,
+        values.rate,
         "How much is read from the bucket a second, at the most.",
     ),
-    Key("bucket.concurrency", "concurrency", "16", _count_between(1, 64), "Requests to the bucket at a time."),
+    Key(
+        "bucket.concurrency",
+        "concurrency",
+        "16",
+        values.count_between(1, CONCURRENCY_MAX),
+        "Requests to the bucket at a time.",
+    ),
     Key(
         "bucket.in_flight",
         "in_flight_bytes",
         '"128MiB"',
-        _size_between(64 * MIB, 16 * GIB),  # a pack that a batch of frames filled up may have 32 MiB
+        values.size_between(64 * MIB, 16 * GIB),  # a pack that a batch of frames filled up may have 32 MiB
         "Bytes on their way to the bucket at a time; they are in RAM.",
     ),
     Key(
         "bucket.metadata",
         "metadata_interval_s",
         '"1h"',
-        _interval_between(60.0, 7 * 86400.0),
+        values.interval_between(60.0, 7 * 86400.0),
         "How often the metadata is copied to the bucket: what a fire would cost of it at the most.",
     ),
     Key(
         "cold.read_deadline",
         "read_deadline_s",
         '"30s"',
-        _seconds,
+        values.seconds,
         "A read that the bucket does not answer fails after this long.",
     ),
     Key(
@@ -337,8 +272,8 @@ KEYS: tuple[Key, ...] = (
         _when_frozen,
         "A read of a frozen pack asks for its restore and fails (EAGAIN), or waits for it: fail or wait.",
     ),
-    Key("cold.frozen_wait", "frozen_wait_s", '"1h"', _seconds, "How long such a read waits at the most."),
-    Key("log.level", "level", '"info"', _level, "debug, info, warning or error."),
+    Key("cold.frozen_wait", "frozen_wait_s", '"1h"', values.seconds, "How long such a read waits at the most."),
+    Key("log.level", "level", '"info"', values.level, "debug, info, warning or error."),
 )
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "journal": Journal,
@@ -355,30 +290,57 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
 }
 
 
+class Parsed(NamedTuple):
+    """A file of settings, each key and value of it checked."""
+
+    tables: frozenset[str]  # that are there, empty ones too
+    settings: dict[str, Setting]  # by the name of their key
+
+
 def parse_config(text: str, *, where: str = "config.toml") -> Config:
     """Defaults for what is not named. Raises UsageError naming the key and what would be right."""
+    config = config_of(parse_settings(text, where=where).settings.values())
+    ensure_sound(config, where)
+    return config
+
+
+def parse_settings(text: str, *, where: str, keys: Sequence[Key] = KEYS) -> Parsed:
+    """What a file says, and no more. Raises UsageError naming the key and what would be right."""
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise UsageError(f"{where} is not TOML: {exc}") from exc
-    values: dict[str, dict[str, Any]] = {}
-    for name, value in _flat(found, where).items():
-        key = next((key for key in KEYS if key.name == name), None)
+    known = {key.name: key for key in keys}
+    settings = {}
+    for name, value in _flat(found, where, list(dict.fromkeys(key.table for key in keys))).items():
+        key = known.get(name)
         if key is None:
-            raise UsageError(f"{where}: unknown key {name}{nearest(name, [key.name for key in KEYS])}")
+            raise UsageError(f"{where}: unknown key {name}{nearest(name, list(known))}")
         try:
-            values.setdefault(name.partition(".")[0], {})[key.field] = key.parse(value)
+            parsed = key.parse(value)  # what is no TOML of ours is refused before it is written as such
+            settings[name] = Setting(key, literal(value), parsed, where)
         except UsageError as exc:
             raise UsageError(f"{where}: {name}: {exc}") from exc
-    tables: dict[str, Any] = {table: _TABLES[table](**fields) for table, fields in values.items()}
-    config = Config(**tables)
+    return Parsed(frozenset(found), settings)
+
+
+def config_of(settings: Iterable[Setting]) -> Config:
+    """Those of other keys than KEYS are passed over; defaults for what is not there."""
+    fields: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        if setting.key.table in _TABLES:
+            fields.setdefault(setting.key.table, {})[setting.key.field] = setting.value
+    tables: dict[str, Any] = {table: _TABLES[table](**found) for table, found in fields.items()}
+    return Config(**tables)
+
+
+def ensure_sound(config: Config, where: str) -> None:
+    """Raises UsageError for what no key is wrong about by itself. Only keys of one table contradict each other."""
     for sentence in _contradictions(config):
         raise UsageError(f"{where}: {sentence}")
-    return config
 
 
 def _contradictions(config: Config) -> Iterator[str]:
-    """What no key is wrong about by itself."""
     low, high = config.demote.low, config.demote.high
     if low >= high:
         yield f"demote.low ({low:g}) is not below demote.high ({high:g}); write a smaller low, or a larger high"
@@ -386,22 +348,35 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield "bucket.ia_after says when packs go to IA, where bucket.class puts them at once; leave one of them out"
 
 
-def _flat(found: dict[str, Any], where: str) -> dict[str, Any]:
+def _flat(found: dict[str, Any], where: str, tables: Sequence[str]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for table, content in found.items():
         if not isinstance(content, dict):
             flat[table] = content
             continue
-        if table not in _TABLES:
-            raise UsageError(f"{where}: unknown table [{table}]{nearest(table, list(_TABLES))}")
+        if table not in tables:
+            raise UsageError(f"{where}: unknown table [{table}]{nearest(table, tables)}")
         flat.update({f"{table}.{key}": value for key, value in content.items()})
     return flat
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The end of a sentence about an unknown name."""
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"; did you mean {found[0]}?" if found else f"; known are {', '.join(known)}"
+def layered(layers: Sequence[Parsed], keys: Sequence[Key] = KEYS) -> list[Setting]:
+    """Every key as it is in effect: a table of a later layer replaces the whole table of those before."""
+    found = []
+    for key in keys:
+        layer = next((layer for layer in reversed(layers) if key.table in layer.tables), None)
+        setting = None if layer is None else layer.settings.get(key.name)
+        found.append(setting or default_setting(key))
+    return found
+
+
+def default_setting(key: Key) -> Setting:
+    value = tomllib.loads(f"default = {key.default}")["default"]
+    return Setting(key, key.default, key.parse(value), DEFAULT)
+
+
+def value_of(config: Config, key: Key) -> Any:
+    return getattr(getattr(config, key.table), key.field)
 
 
 def default_config_text() -> str:

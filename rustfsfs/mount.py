@@ -18,14 +18,16 @@ from typing import Any, Protocol
 
 import trio
 
-from rustfsfs.config import Config
+from rustfsfs.config import Config, config_of
 from rustfsfs.errors import EndedEarly, InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
 from rustfsfs.fuse import session
 from rustfsfs.fuse.ops import Operations
-from rustfsfs.service import journald, mounts, notify
+from rustfsfs.service import journald, mounts, notify, reloading
 from rustfsfs.service.control import Call, Progress, run_control
 from rustfsfs.service.notify import Notifier
+from rustfsfs.service.reloading import Sources
 from rustfsfs.service.supervision import run_alive, run_extending
+from rustfsfs.siteconfig import Site
 from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
 from rustfsfs.tasks.damage import run_damage
@@ -46,16 +48,17 @@ from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.header import listed_disks
 from rustfsfs.volume.notices import notice
 from rustfsfs.volume.opening import Opening, opened_volume
-from rustfsfs.volume.settings import read_config
 from rustfsfs.volume.status import status
 from rustfsfs.volume.tiercommands import COMMANDS as TIER_COMMANDS
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import World, share_one_heap
 
 KNOWN_OPTIONS = (
-    *("dev", "suid", "nodev", "nosuid", "ro", "rw", "noatime", "allow_other", "noxattr", "writeback", "defaults"),
+    *("dev", "suid", "exec", "nodev", "nosuid", "noexec", "ro", "rw"),
+    *("noatime", "allow_other", "noxattr", "writeback", "defaults"),
 )
 LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
+_CAREFUL = (("suid", "nosuid"), ("dev", "nodev"))  # an option of NAME.toml may be taken back by one of fstab
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0  # a task that failed is started again after
 
 
@@ -91,6 +94,13 @@ class MountOptions:
     options: frozenset[str]  # of -o
     degraded: bool
     skip_seq: int | None
+    site: Site | None = None  # of a volume that was named by its NAME
+
+    @property
+    def sources(self) -> Sources:
+        """Where its settings come from."""
+        own = self.config_path or f"{self.volume}/{CONFIG}"
+        return Sources(own=own, must_exist=self.config_path is not None, site=self.site)
 
 
 @dataclass(slots=True)
@@ -111,8 +121,7 @@ def serve(world: World, options: MountOptions, secret: Secret, ready: Ready) -> 
     life = Life(notify.from_environment(os.environ) if options.foreground else Notifier(None))
     share_one_heap()
     check_machine(world, options)
-    own = f"{options.volume}/{CONFIG}"
-    config = read_config(options.config_path or own, must_exist=options.config_path is not None)
+    config = config_of(reloading.read(options.sources))
     handler = start_log(options, config)
     try:
         os.umask(0)
@@ -229,14 +238,12 @@ def fuse_options(options: MountOptions) -> set[str]:
     """What the kernel is told: permissions are its work; nosuid and nodev unless asked otherwise."""
     source = options.volume.replace("\\", "\\\\").replace(",", "\\,")  # libfuse takes both away again
     found = {f"fsname={source}", "subtype=rustfsfs", "default_permissions"}
-    found.add("suid" if "suid" in options.options else "nosuid")
-    found.add("dev" if "dev" in options.options else "nodev")
+    found.update(yes if yes in options.options and no not in options.options else no for yes, no in _CAREFUL)
     if os.geteuid() == 0 or "allow_other" in options.options:
         found.add("allow_other")
     if is_read_only(options):
         found.add("ro")
-    if "noatime" in options.options:
-        found.add("noatime")
+    found.update({"noatime", "noexec"} & options.options)
     return found
 
 
@@ -275,6 +282,7 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready, lif
             for name, task in _tasks(volume).items():
                 nursery.start_soon(_keep_running, volume, name, task)
             nursery.start_soon(_end_when_told, life)
+            nursery.start_soon(reloading.run_on_hangup, volume, options.sources)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
             nursery.start_soon(_announce, volume, options.mount_point, ready, life)
             await session.run(lambda: _threads_work(volume))
@@ -389,4 +397,8 @@ def _calls(volume: Volume, options: MountOptions) -> dict[str, Call]:
         await volume.gate.opened()
         return status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
 
-    return {name: bound(command) for name, command in (COMMANDS | TIER_COMMANDS).items()} | {"status": show_status}
+    async def reload(args: dict[str, Any], progress: Progress) -> Any:
+        return await reloading.reload(volume, options.sources)
+
+    own = {"status": show_status, "reload": reload}
+    return {name: bound(command) for name, command in (COMMANDS | TIER_COMMANDS).items()} | own

@@ -13,14 +13,13 @@ from rustfsfs.config import (
     WhenFrozen,
     default_config_text,
     parse_config,
-    parse_duration,
-    parse_size,
 )
 from rustfsfs.errors import UsageError
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.placing import PlacingPolicy
 from rustfsfs.tiers.protect import ProtectPolicy
 from rustfsfs.units import GIB, KIB, MIB, TIB, format_size
+from rustfsfs.values import parse_duration, parse_size
 
 
 def test_nothing_is_all_defaults() -> None:

@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rustfsfs"
 LEAVES = {"errors", "units", "ops", "bucketfacts"}
 PURE = LEAVES | {"content"}
-BELOW_VOLUME = PURE | {"world", "tiers", "config", "meta", "journal", "store", "cache"}
+CONFIGURATION = {"values", "config", "siteconfig"}
+BELOW_VOLUME = PURE | CONFIGURATION | {"world", "tiers", "meta", "journal", "store", "cache"}
 BELOW_MOUNT = BELOW_VOLUME | {"volume"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
@@ -20,7 +21,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "world": LEAVES | {"direct"},
     "content": LEAVES,
     "tiers": PURE,  # of content only the extents as values
-    "config": LEAVES | {"tiers"},
+    "values": LEAVES,
+    "config": LEAVES | {"tiers", "values"},
+    "siteconfig": LEAVES | {"config", "values"},
     "meta": PURE,
     "journal": PURE | {"world"},
     "store": PURE | {"world"},
@@ -57,6 +60,7 @@ DOORS: dict[str, tuple[str, ...]] = {  # library -> where it may be imported
         "tasks/",
         "service/control.py",
         "service/supervision.py",
+        "service/reloading.py",
         "fuse/",
         "mount.py",
         "store/",

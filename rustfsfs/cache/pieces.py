@@ -92,6 +92,13 @@ class PieceIndex:
         self._by_pack.setdefault(piece[:2], {})[piece.offset] = entry
         return [old.piece for old in (*within, *evicted)]
 
+    def resize(self, bytes_max: int) -> list[Piece]:
+        """Another limit; the pieces to delete now."""
+        evicted = self._queues.resize(bytes_max)
+        for old in evicted:
+            self._forget(old.piece)
+        return [old.piece for old in evicted]
+
     def remove(self, piece: Piece) -> None:
         """Its file is gone, or damaged."""
         entry = self._by_pack.get(piece[:2], {}).get(piece.offset)

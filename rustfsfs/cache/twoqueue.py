@@ -67,6 +67,14 @@ class TwoQueueCache(Generic[K, V]):
         if unasked:
             self._unasked.add(key)
         self.bytes += cost
+        return self._shrunk()
+
+    def resize(self, bytes_max: int) -> list[V]:
+        """Another limit; returns what had to go for it."""
+        self._bytes_max = bytes_max
+        return self._shrunk()
+
+    def _shrunk(self) -> list[V]:
         evicted: list[V] = []
         while self.bytes > self._bytes_max:
             evicted.append(self._evict())

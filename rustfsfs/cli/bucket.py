@@ -25,7 +25,7 @@ def command() -> None:
 
 
 @command.command("attach")
-@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar=places.PLACE)
 @click.argument("url", metavar="oss://BUCKET/PREFIX")
 @open_options
 @click.option("--endpoint", required=True, metavar="URL", help="where the bucket is, like oss-cn-hangzhou.aliyuncs.com")
@@ -65,8 +65,8 @@ def attach(
         else:
             from rustfsfs.volume import offline
 
-            secret = read_secret(passphrase_file, key_file, recovery_key_file)
-            done = offline.bucket_attach(found.volume, secret, args, progress=report)
+            secret = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
+            done = offline.bucket_attach(found.volume, secret, args, site=found.site, progress=report)
     for text in done["warnings"]:
         exits.say(f"warning: {text}")
     exits.echo(describe(done, found.volume, credentials))
@@ -99,7 +99,7 @@ def describe(done: dict[str, Any], volume: str, credentials: str) -> str:
 
 
 @command.command("show")
-@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar=places.PLACE)
 def show(place: str) -> int:
     """Show which bucket a volume has, and of a mounted one how it is. Needs no key.   rustfsfs bucket show /mnt"""
     found = places.find(place)

@@ -11,7 +11,7 @@ from rustfsfs.volume import offline
 
 
 @click.command("cat")
-@click.argument("volume", type=places.PATH)
+@click.argument("volume", type=places.PATH, metavar="NAME|VOLUME")
 @click.argument("path")
 @open_options
 def command(
@@ -25,7 +25,7 @@ def command(
     found = places.find(volume)
     if found.is_mounted:
         raise InUse(f"{found.volume} is mounted on {found.mount_point}; read the file there")
-    secret = read_secret(passphrase_file, key_file, recovery_key_file)
+    secret = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
     offline.cat(found.volume, secret, path, write)
     return exits.DONE
 

@@ -9,7 +9,7 @@ from rustfsfs.units import format_size
 
 
 @click.command("collect")
-@click.argument("mountpoint", type=places.PATH)
+@click.argument("mountpoint", type=places.PATH, metavar="NAME|MOUNTPOINT")
 @click.option(
     "--live-share", default=0.9, show_default=True, help="rewrite packs of which less than this share is needed"
 )

@@ -22,7 +22,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar=places.PLACE)
 @open_options
 def list_(place: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
     """Show the disks.   rustfsfs disk list /mnt"""
@@ -32,7 +32,9 @@ def list_(place: str, passphrase_file: str | None, key_file: str | None, recover
     else:
         from rustfsfs.volume import offline
 
-        rows = offline.disk_list(found.volume, read_secret(passphrase_file, key_file, recovery_key_file))
+        rows = offline.disk_list(
+            found.volume, read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
+        )
     for row in rows:
         free = "" if row["free_bytes"] is None else f", {format_size(row['free_bytes'])} free"
         exits.echo(
@@ -42,7 +44,7 @@ def list_(place: str, passphrase_file: str | None, key_file: str | None, recover
 
 
 @command.command("add")
-@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar=places.PLACE)
 @click.argument("disk", type=places.PATH)
 @open_options
 def add(place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
@@ -56,14 +58,14 @@ def add(place: str, disk: str, passphrase_file: str | None, key_file: str | None
     else:
         from rustfsfs.volume import offline
 
-        secret = read_secret(passphrase_file, key_file, recovery_key_file)
-        number = offline.disk_add(found.volume, secret, path)
+        secret = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
+        number = offline.disk_add(found.volume, secret, path, site=found.site)
     exits.echo(f"{path} is disk {number} of the volume now.")
     return exits.DONE
 
 
 @command.command("remove")
-@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar=places.PLACE)
 @click.argument("disk", type=places.PATH)
 @open_options
 def remove(
@@ -77,8 +79,8 @@ def remove(
         else:
             from rustfsfs.volume import offline
 
-            secret = read_secret(passphrase_file, key_file, recovery_key_file)
-            offline.disk_remove(found.volume, secret, path, progress=report)
+            secret = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
+            offline.disk_remove(found.volume, secret, path, site=found.site, progress=report)
     exits.echo(f"{path} is no disk of the volume any more; {what_can_go(path, found.volume)} can be deleted.")
     return exits.DONE
 

@@ -10,7 +10,7 @@ from rustfsfs.volume import offline
 
 
 @click.command("export")
-@click.argument("volume", type=places.PATH)
+@click.argument("volume", type=places.PATH, metavar="NAME|VOLUME")
 @click.argument("path")
 @click.argument("directory", type=places.PATH)
 @open_options
@@ -30,7 +30,7 @@ def command(
     found = places.find(volume)
     if found.is_mounted:
         raise InUse(f"{found.volume} is mounted on {found.mount_point}; copy from there")
-    secret = read_secret(passphrase_file, key_file, recovery_key_file)
+    secret = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
     with progress_bar() as report:
         trouble = offline.export(found.volume, secret, path, directory, progress=report)
     for line in trouble:

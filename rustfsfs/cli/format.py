@@ -7,9 +7,10 @@ import click
 
 from rustfsfs.cli import exits, places
 from rustfsfs.cli.secrets import Secret, open_options, read_secret
-from rustfsfs.config import default_config_text, parse_size
+from rustfsfs.config import default_config_text
 from rustfsfs.content.slots import RECOVERY_SIZE, format_recovery_key
 from rustfsfs.errors import MachineTrouble, UsageError
+from rustfsfs.values import parse_size
 from rustfsfs.volume.formatting import format_volume
 from rustfsfs.world import real_world
 

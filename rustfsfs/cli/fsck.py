@@ -14,7 +14,7 @@ from rustfsfs.service.client import call
 
 
 @click.command("fsck")
-@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar=places.PLACE)
 @open_options
 @click.option("--data", is_flag=True, help="read and verify every frame too")
 @click.option("--rebuild-index", is_flag=True, help="find all chunks again in the packs, when the index is damaged")
@@ -53,14 +53,15 @@ def command(
         )
     where = {"url": url, "endpoint": endpoint, "region": region, "credentials": credentials}
     if rebuild_from_bucket:
-        return _rebuild_from_bucket(place, where, partial(read_secret, passphrase_file, key_file, recovery_key_file))
+        ask = partial(read_secret, passphrase_file, key_file, recovery_key_file, site=places.site_of(place))
+        return _rebuild_from_bucket(place, where, ask)
     if any(where.values()):
         raise UsageError("--bucket, --endpoint, --region and --credentials are for --rebuild-from-bucket")
     found = places.find(place)
     if restore_metadata or rebuild_index:
         if found.is_mounted:
             raise InUse(f"{found.volume} is mounted; unmount it first")
-        secret = read_secret(passphrase_file, key_file, recovery_key_file)
+        secret = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
         return _restore(found.volume, secret) if restore_metadata else _rebuild(found.volume, secret)
     with progress_bar() as report:
         if found.is_mounted:
@@ -68,7 +69,7 @@ def command(
         else:
             from rustfsfs.volume import offline
 
-            secret = read_secret(passphrase_file, key_file, recovery_key_file)
+            secret = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
             findings = offline.fsck(found.volume, secret, data=data, progress=report)
     for line in findings:
         exits.echo(line)
@@ -125,7 +126,8 @@ def _not_mounted(place: str) -> str:
     try:
         found = places.find(place)
     except NotAVolume:
-        return os.path.realpath(place)
+        site = places.site_of(place)
+        return os.path.realpath(place if site is None else site.mount.volume)
     if found.is_mounted:
         raise InUse(f"{found.volume} is mounted; unmount it first")
     return found.volume

@@ -23,7 +23,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.argument("volume", type=places.PATH)
+@click.argument("volume", type=places.PATH, metavar="NAME|VOLUME")
 def list_(volume: str) -> int:
     """Show the key slots.   rustfsfs key list /srv/volume"""
     for slot in keys.list_slots(real_world(), places.find(volume).volume):
@@ -33,7 +33,7 @@ def list_(volume: str) -> int:
 
 
 @command.command("add")
-@click.argument("volume", type=places.PATH)
+@click.argument("volume", type=places.PATH, metavar="NAME|VOLUME")
 @open_options
 @click.option("--new-passphrase-file", type=places.FILE, help="file with the new passphrase")
 @click.option("--new-key-file", type=places.FILE, help="the new key file")
@@ -50,14 +50,14 @@ def add(
     """Add a key; an old one is needed.   rustfsfs key add /srv/volume --key-file OLD --new-key-file NEW"""
     if sum((new_passphrase_file is not None, new_key_file is not None, new_recovery_key)) > 1:
         raise UsageError("name one new key at a time")
-    path = places.find(volume).volume
-    opened_with = read_secret(passphrase_file, key_file, recovery_key_file, what="Passphrase now")
+    found = places.find(volume)
+    opened_with = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site, what="Passphrase now")
     new = (
         Secret(SlotKind.RECOVERY, os.urandom(RECOVERY_SIZE))
         if new_recovery_key
         else read_secret(new_passphrase_file, new_key_file, None, new=True, what="New passphrase")
     )
-    number = keys.add_slot(real_world(), path, opened_with=opened_with, new=new)
+    number = keys.add_slot(real_world(), found.volume, opened_with=opened_with, new=new)
     exits.echo(f"Key slot {number} was added.")
     if new_recovery_key:
         exits.echo(f"Recovery key, shown only now:\n\n    {format_recovery_key(new.value)}\n")
@@ -65,15 +65,15 @@ def add(
 
 
 @command.command("remove")
-@click.argument("volume", type=places.PATH)
+@click.argument("volume", type=places.PATH, metavar="NAME|VOLUME")
 @click.argument("number", type=int)
 @open_options
 def remove(
     volume: str, number: int, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
 ) -> int:
     """Remove a key slot by its number; never the last.   rustfsfs key remove /srv/volume 1 --key-file KEY"""
-    path = places.find(volume).volume
-    opened_with = read_secret(passphrase_file, key_file, recovery_key_file)
-    keys.remove_slot(real_world(), path, opened_with=opened_with, number=number)
+    found = places.find(volume)
+    opened_with = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
+    keys.remove_slot(real_world(), found.volume, opened_with=opened_with, number=number)
     exits.echo(f"Key slot {number} was removed.")
     return exits.DONE

@@ -18,6 +18,7 @@ COMMANDS = {
     "format": "make a new volume",
     "mount": "mount a volume",
     "umount": "unmount, and wait until everything is committed",
+    "config": "check, show or reload the settings of a volume that has a name",
     "status": "show what a volume holds and how it is",
     "seal": "seal all hot data into packs now",
     "collect": "free what nothing needs, now",

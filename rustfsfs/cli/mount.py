@@ -10,9 +10,10 @@ import click
 
 from rustfsfs.cli import exits, places
 from rustfsfs.cli.secrets import Secret, open_options, read_secret
-from rustfsfs.errors import NotAVolume, OpeningError
+from rustfsfs.errors import NotAVolume, OpeningError, UsageError
 from rustfsfs.mount import MountOptions, Ready, serve
-from rustfsfs.service import mounts
+from rustfsfs.service import mounts, sites
+from rustfsfs.siteconfig import Site
 from rustfsfs.volume.directories import check_file_system
 from rustfsfs.world import real_world
 
@@ -21,20 +22,24 @@ ANSWER_SIZE_MAX = 1 << 16  # one sentence
 
 
 @click.command("mount")
-@click.argument("volume", type=places.PATH)
-@click.argument("mountpoint", type=places.PATH)
+@click.argument("volume", type=places.PATH, metavar="NAME|VOLUME")
+@click.argument("mountpoint", type=places.PATH, required=False)
 @open_options
 @click.option("--foreground", is_flag=True, help="stay, and log to the terminal")
 @click.option("--read-only", is_flag=True, help="change nothing, not even after a crash")
 @click.option("--config", "config_path", type=places.FILE, help="instead of VOLUME/config.toml")
 @click.option(
-    "-o", "options", multiple=True, metavar="OPTIONS", help="dev, suid, ro, noatime, allow_other, noxattr, writeback"
+    "-o",
+    "options",
+    multiple=True,
+    metavar="OPTIONS",
+    help="dev, suid, noexec, ro, noatime, allow_other, noxattr, writeback",
 )
 @click.option("--degraded", is_flag=True, help="mount although a disk is missing; what lies there reads as an error")
 @click.option("--skip", "skip_seq", type=int, metavar="SEQ", help="go on without the damaged journal records up to SEQ")
 def command(
     volume: str,
-    mountpoint: str,
+    mountpoint: str | None,
     passphrase_file: str | None,
     key_file: str | None,
     recovery_key_file: str | None,
@@ -45,30 +50,49 @@ def command(
     degraded: bool,
     skip_seq: int | None,
 ) -> int:
-    """Mount VOLUME on the empty directory MOUNTPOINT. Returns when the mount serves requests.
+    """Mount VOLUME on the empty directory MOUNTPOINT, or NAME as /etc/rustfsfs/NAME.toml says.
+
+    Returns when the mount serves requests.
 
     \b
     rustfsfs mount /srv/volume /mnt --key-file /root/key -o noatime
+    rustfsfs mount home
     """
+    site = places.site_of(volume)
+    named = frozenset(name.strip() for group in options for name in group.split(",") if name.strip())
     wanted = MountOptions(
-        volume=os.path.realpath(volume),
-        mount_point=mounts.resolve(mountpoint),
+        volume=os.path.realpath(volume if site is None else site.mount.volume),
+        mount_point=mounts.resolve(point_of(volume, mountpoint, site)),
         foreground=foreground,
-        read_only=read_only,
+        read_only=read_only or (site is not None and site.mount.read_only),
         config_path=os.path.abspath(config_path) if config_path else None,
-        options=frozenset(name.strip() for group in options for name in group.split(",") if name.strip()),
-        degraded=degraded,
+        options=named.union(() if site is None else site.mount.options),
+        degraded=degraded or (site is not None and site.mount.degraded),
         skip_seq=skip_seq,
+        site=site,
     )
     if not os.path.isdir(wanted.volume):
-        raise NotAVolume(f"{volume} is not a rustfsfs volume")
+        raise NotAVolume(f"{wanted.volume} is not a rustfsfs volume")
     places.ensure_readable(wanted.volume)
     check_file_system(wanted.volume)
     detach_dead(wanted.mount_point)
-    secret = read_secret(passphrase_file, key_file, recovery_key_file)
+    secret = read_secret(passphrase_file, key_file, recovery_key_file, site=site)
     if foreground:
         return _stay(wanted, secret)
     return start_daemon(lambda ready: serve(real_world(), wanted, secret, ready), wanted.volume)
+
+
+def point_of(volume: str, mountpoint: str | None, site: Site | None) -> str:
+    """What is named here goes before what NAME.toml says. Raises UsageError."""
+    if mountpoint is not None:
+        return mountpoint
+    if site is None:
+        raise UsageError(
+            f"name a MOUNTPOINT behind {volume}; without one it has to be a NAME in {sites.folder(os.environ)}"
+        )
+    if not site.mount.point:
+        raise UsageError(f"{site.path} has no mount.point; write one there, or name a MOUNTPOINT behind {volume}")
+    return site.mount.point
 
 
 def _stay(wanted: MountOptions, secret: Secret) -> int:

@@ -1,4 +1,8 @@
-"""VOLUME and MOUNTPOINT arguments: what a path stands for."""
+"""VOLUME, MOUNTPOINT and NAME arguments: what a word stands for.
+
+A word that /etc/rustfsfs/NAME.toml stands for is that NAME, whatever lies in the working directory: a unit's is /,
+where a name like "home" is a directory. Who means a path writes a slash.
+"""
 
 import os
 from typing import NamedTuple
@@ -6,12 +10,14 @@ from typing import NamedTuple
 import click
 
 from rustfsfs.errors import MachineTrouble, NotAVolume
-from rustfsfs.service import mounts
+from rustfsfs.service import mounts, sites
+from rustfsfs.siteconfig import NAME, Site
 from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.volume.directories import check_name
 from rustfsfs.volume.formatting import METADATA
 from rustfsfs.volume.locking import holder, is_locked
 
+PLACE = "NAME|VOLUME|MOUNTPOINT"
 PATH = click.Path(readable=False)  # what cannot be read is said in our words, with our codes
 FILE = click.Path(readable=False, dir_okay=False)
 
@@ -22,14 +28,28 @@ class Place(NamedTuple):
     volume: str
     mount_point: str | None
     pid: int | None
+    site: Site | None = None  # if it was named by its NAME
 
     @property
     def is_mounted(self) -> bool:
         return self.mount_point is not None
 
 
-def find(path: str) -> Place:
-    """A volume or a mount point of one; a mount whose daemon is gone stands for its volume. Raises NotAVolume."""
+def site_of(word: str) -> Site | None:
+    """Of a NAME; None: it is a path. Raises UsageError (a mistake in its file), MachineTrouble."""
+    return sites.load(word, os.environ) if sites.is_name(word, os.environ) else None
+
+
+def find(word: str) -> Place:
+    """A volume, a mount point of one, or a NAME; a mount whose daemon is gone stands for its volume.
+
+    Raises NotAVolume, UsageError, MachineTrouble.
+    """
+    site = site_of(word)
+    return _find(word) if site is None else _find(site.mount.volume)._replace(site=site)
+
+
+def _find(path: str) -> Place:
     point = mounts.resolve(path)
     there = mounts.ours_at(point)
     if there is not None:
@@ -38,12 +58,17 @@ def find(path: str) -> Place:
             return _mounted(there.source, point)
     full = os.path.realpath(path) if there is None else there.source
     ensure_readable(full)
-    if not os.path.exists(f"{full}/{VOLUME_HEADER}") and not os.path.exists(f"{full}/{METADATA}"):
-        raise NotAVolume(f"{path} is neither a rustfsfs volume nor the mount point of one")
+    if not is_volume(full):
+        what = f", nor is {sites.path_of(path, os.environ)} there" if NAME.match(path) else ""
+        raise NotAVolume(f"{path} is neither a rustfsfs volume nor the mount point of one{what}")
     if is_locked(full):
         known = holder(full).get("mount_point")
         return _mounted(full, str(known) if known else None)
     return Place(full, None, None)
+
+
+def is_volume(path: str) -> bool:
+    return os.path.exists(f"{path}/{VOLUME_HEADER}") or os.path.exists(f"{path}/{METADATA}")
 
 
 def ensure_readable(volume: str) -> None:
@@ -59,10 +84,11 @@ def _mounted(volume: str, point: str | None) -> Place:
 
 
 def find_mounted(path: str) -> Place:
-    """A mount point, or a volume that is mounted. Raises NotAVolume."""
+    """A mount point, or a volume that is mounted, or its NAME. Raises NotAVolume."""
     found = find(path)
     if not found.is_mounted:
-        raise NotAVolume(f"{path} is not mounted; mount it first with: rustfsfs mount {found.volume} MOUNTPOINT")
+        how = f"{found.volume} MOUNTPOINT" if found.site is None else found.site.name
+        raise NotAVolume(f"{path} is not mounted; mount it first with: rustfsfs mount {how}")
     return found
 
 

@@ -7,14 +7,14 @@ import click
 from rustfsfs.cli import exits, places
 from rustfsfs.cli.console import progress_bar
 from rustfsfs.cli.secrets import open_options, read_secret
-from rustfsfs.config import parse_size
 from rustfsfs.errors import UsageError
 from rustfsfs.service.client import call
 from rustfsfs.units import format_size
+from rustfsfs.values import parse_size
 
 
 @click.command("scrub")
-@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar=places.PLACE)
 @open_options
 @click.option("--repair", is_flag=True, help="mend what has a good copy elsewhere")
 @click.option("--limit", metavar="RATE", help="read at most so much a second, like 20MiB")
@@ -43,7 +43,11 @@ def command(
             from rustfsfs.volume import offline
 
             done = offline.scrub(
-                found.volume, read_secret(passphrase_file, key_file, recovery_key_file), args, progress=report
+                found.volume,
+                read_secret(passphrase_file, key_file, recovery_key_file, site=found.site),
+                args,
+                site=found.site,
+                progress=report,
             )
     for line in done["findings"]:
         exits.echo(line)

@@ -10,7 +10,7 @@ from rustfsfs.units import format_size
 
 
 @click.command("seal")
-@click.argument("mountpoint", type=places.PATH)
+@click.argument("mountpoint", type=places.PATH, metavar="NAME|MOUNTPOINT")
 def command(mountpoint: str) -> int:
     """Seal all hot data into packs: deduplicated, compressed, out of the journal.
 

@@ -1,4 +1,4 @@
-"""Where a key comes from: a file, or the terminal. Never an argument, never the environment."""
+"""Where a key comes from: a file, a credential of systemd (a file too), or the terminal. Never an argument."""
 
 import getpass
 import os
@@ -12,9 +12,11 @@ import click
 
 from rustfsfs.content.slots import KEY_FILE_SIZE_MIN, SlotKind, parse_recovery_key
 from rustfsfs.errors import UsageError, WrongKey
+from rustfsfs.siteconfig import CredentialKind, Site
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE_SIZE_MAX = 1 << 20
+CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd.exec(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,11 @@ def read_secret(
     key_file: str | None,
     recovery_key_file: str | None,
     *,
+    site: Site | None = None,
     new: bool = False,
     what: str = "",
 ) -> Secret:
-    """The secret that was named, else one typed on the terminal (twice when `new`).
+    """The secret that was named, else the one of the site, else one typed on the terminal (twice when `new`).
 
     Raises UsageError (two named), WrongKey (none to be had, or a file others can read).
     """
@@ -47,13 +50,40 @@ def read_secret(
     if len(named) > 1:
         raise UsageError("name one of --passphrase-file, --key-file and --recovery-key-file, not several")
     if passphrase_file is not None:
-        value = _read(passphrase_file)
-        return _passphrase(value[:-1] if value.endswith(b"\n") else value)
+        return _passphrase_file(passphrase_file)
     if key_file is not None:
         return _key_file(key_file)
     if recovery_key_file is not None:
         return Secret(SlotKind.RECOVERY, parse_recovery_key(_read(recovery_key_file).decode("ascii", "replace")))
-    return _passphrase(_ask(new=new, what=what))
+    return (None if site is None else _of_site(site)) or _passphrase(_ask(new=new, what=what))
+
+
+def _of_site(site: Site) -> Secret | None:
+    """What its file names; None: nothing."""
+    mount = site.mount
+    if mount.key_file:
+        return _key_file(mount.key_file)
+    if mount.passphrase_file:
+        return _passphrase_file(mount.passphrase_file)
+    return _credential(site) if mount.credential else None
+
+
+def _credential(site: Site) -> Secret:
+    """systemd.exec(5), Credentials: files in a folder that only the unit's user can look into."""
+    name, folder = site.mount.credential, os.environ.get(CREDENTIALS)
+    if not folder:
+        raise WrongKey(
+            f"the key of {site.name} is the credential {name}, which systemd hands to its unit only;"
+            f" systemctl start rustfsfs@{site.name}, or name a key with --key-file or --passphrase-file"
+        )
+    path = f"{folder}/{name}"
+    if not os.path.lexists(path):
+        raise WrongKey(
+            f"the credential {name} of {site.name} is not in {folder}; the unit needs LoadCredential={name}:FILE"
+        )
+    is_passphrase = site.mount.credential_kind is CredentialKind.PASSPHRASE
+    _refuse_if_readable(path, 0o007)  # the bits of the group may be the mask of an ACL
+    return _passphrase_file(path) if is_passphrase else _key(path)
 
 
 def _read(path: str) -> bytes:
@@ -64,17 +94,30 @@ def _read(path: str) -> bytes:
         raise WrongKey(f"{path} cannot be read ({exc.strerror})") from exc
 
 
-def _key_file(path: str) -> Secret:
+def _refuse_if_readable(path: str, mask: int) -> None:
     try:
         mode = os.stat(path).st_mode
     except OSError as exc:
         raise WrongKey(f"{path} cannot be read ({exc.strerror})") from exc
-    if stat.S_IMODE(mode) & 0o077:
+    if stat.S_IMODE(mode) & mask:
         raise WrongKey(f"others may read the key file {path}; chmod 600 {path}")
+
+
+def _key_file(path: str) -> Secret:
+    _refuse_if_readable(path, 0o077)
+    return _key(path)
+
+
+def _key(path: str) -> Secret:
     value = _read(path)
     if len(value) < KEY_FILE_SIZE_MIN:
         raise WrongKey(f"the key file {path} has {len(value)} bytes; it needs at least {KEY_FILE_SIZE_MIN} random ones")
     return Secret(SlotKind.KEY_FILE, value)
+
+
+def _passphrase_file(path: str) -> Secret:
+    """Its last newline does not count."""
+    return _passphrase(_read(path).removesuffix(b"\n"))
 
 
 def _passphrase(value: bytes) -> Secret:

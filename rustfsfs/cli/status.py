@@ -13,7 +13,7 @@ from rustfsfs.units import format_size
 
 
 @click.command("status")
-@click.argument("place", type=places.PATH, metavar="VOLUME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar=places.PLACE)
 @open_options
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
 def command(
@@ -30,7 +30,9 @@ def command(
     else:
         from rustfsfs.volume import offline
 
-        shown = offline.status(found.volume, read_secret(passphrase_file, key_file, recovery_key_file))
+        shown = offline.status(
+            found.volume, read_secret(passphrase_file, key_file, recovery_key_file, site=found.site), site=found.site
+        )
     exits.echo(json.dumps(shown) if as_json else describe(shown))
     return exits.DONE
 

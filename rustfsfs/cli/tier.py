@@ -155,9 +155,13 @@ def ask(named: Named, name: str, args: dict[str, Any], keys: Keys) -> Shown:
             return mounted
         from rustfsfs.volume import offline
 
-        secret = read_secret(keys["passphrase_file"], keys["key_file"], keys["recovery_key_file"])
+        secret = read_secret(
+            keys["passphrase_file"], keys["key_file"], keys["recovery_key_file"], site=named.place.site
+        )
         read_only = name in ("tier_status", "tier_plan")
-        return offline.tier(named.place.volume, secret, name, args, read_only=read_only, progress=report)
+        return offline.tier(
+            named.place.volume, secret, name, args, read_only=read_only, site=named.place.site, progress=report
+        )
 
 
 def tell(shown: Shown, as_json: bool, describe: Callable[[Shown], str]) -> int:

@@ -9,21 +9,23 @@ from rustfsfs.cli import exits, places
 from rustfsfs.cli.mount import detach_dead
 from rustfsfs.errors import InUse, MachineTrouble, NotAVolume
 from rustfsfs.service import mounts
+from rustfsfs.siteconfig import Site
 from rustfsfs.volume.locking import holder, last_trouble
 
 NAMED_MAX = 10  # processes in one message
 
 
 @click.command("umount")
-@click.argument("mountpoint", type=places.PATH)
+@click.argument("mountpoint", type=places.PATH, metavar="NAME|MOUNTPOINT")
 @click.option("--lazy", is_flag=True, help="detach now, even while processes use it; the daemon ends when they have")
 def command(mountpoint: str, lazy: bool) -> int:
-    """Unmount MOUNTPOINT. Returns when everything is committed and the daemon is gone.
+    """Unmount MOUNTPOINT, or NAME wherever it is mounted. Returns when all is committed and the daemon is gone.
 
     \b
     rustfsfs umount /mnt
     """
-    point = mounts.resolve(mountpoint)
+    site = places.site_of(mountpoint)
+    point = mounts.resolve(mountpoint) if site is None else _point_of(site)
     there = mounts.ours_at(point)
     if there is None:
         raise NotAVolume(f"{mountpoint} is not the mount point of a rustfsfs volume")
@@ -42,6 +44,22 @@ def command(mountpoint: str, lazy: bool) -> int:
         if daemon is not None:
             os.close(daemon)
     return exits.DONE
+
+
+def _point_of(site: Site) -> str:
+    """Where it is mounted, if that is elsewhere than its file says too; or a mount there whose daemon is gone.
+
+    Raises NotAVolume, UsageError, MachineTrouble.
+    """
+    volume = os.path.realpath(site.mount.volume)
+    point = next((mount.point for mount in reversed(mounts.mounts()) if is_of(mount, volume)), None)
+    if point is None:
+        raise NotAVolume(f"{site.name} is not mounted")
+    return point
+
+
+def is_of(mount: mounts.Mount, volume: str) -> bool:
+    return mount.fstype == mounts.FSTYPE and mount.source == volume
 
 
 def _report_end(volume: str) -> None:

@@ -10,6 +10,7 @@ from rustfsfs.volume.mountinfo import Mount, at, covering, file_system_of, is_in
 
 __all__ = [
     "FSTYPE",
+    "Mount",
     "at",
     "covering",
     "detach",

@@ -38,6 +38,7 @@ class Door:
     reads: Bucket
     writes: Bucket
     breaker: Breaker
+    knobs: "Knobs | None" = None  # a test's door may have no limits
 
     @property
     def name(self) -> str:
@@ -54,15 +55,39 @@ class Limits:
     down_bytes_s: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """What of a door its limits are kept in."""
+
+    gates: tuple[Gate, Gate]
+    up: Bandwidth
+    down: Bandwidth
+    reads: RetryingBucket
+
+
+def change_limits(door: Door, limits: Limits) -> None:
+    """Other limits, for requests under way too. Circuit, connections and credentials stay."""
+    knobs = door.knobs
+    if knobs is None:
+        return
+    for gate in knobs.gates:
+        gate.resize(limits.concurrency)
+    knobs.up.change(limits.up_bytes_s)
+    knobs.down.change(limits.down_bytes_s)
+    knobs.reads.give_up_after(limits.read_deadline_s)
+
+
 def open_door(bucket: Bucket, source: CredentialSource, *, limits: Limits, timing: Timing) -> Door:
     """Nothing is asked of the bucket yet."""
     breaker = Breaker(policy=BreakerPolicy(), clock_s=timing.clock_s)
-    up, down = (Bandwidth(rate, timing=timing) if rate else None for rate in (limits.up_bytes_s, limits.down_bytes_s))
+    up, down = (Bandwidth(rate, timing=timing) for rate in (limits.up_bytes_s, limits.down_bytes_s))
+    gates = Gate(limits.concurrency), Gate(limits.concurrency)
 
-    def way(deadline_s: float) -> Bucket:
-        limited = LimitedBucket(bucket, gate=Gate(limits.concurrency), up=up, down=down)
+    def way(gate: Gate, deadline_s: float) -> RetryingBucket:
+        limited = LimitedBucket(bucket, gate=gate, up=up, down=down)
         patient = RetryPolicy(deadline_s=deadline_s)
         inner = BreakingBucket(RefreshingBucket(limited, source), breaker)
         return RetryingBucket(inner, policy=patient, timing=timing)
 
-    return Door(reads=way(limits.read_deadline_s), writes=way(WRITE_DEADLINE_S), breaker=breaker)
+    reads, writes = way(gates[0], limits.read_deadline_s), way(gates[1], WRITE_DEADLINE_S)
+    return Door(reads=reads, writes=writes, breaker=breaker, knobs=Knobs(gates=gates, up=up, down=down, reads=reads))

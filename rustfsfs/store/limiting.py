@@ -1,6 +1,7 @@
 """Limits: bytes per second each way, and requests at once, fewer when the bucket asks for that.
 
-Deciding is pure (`take`, `grown`, `shrunk`); `Bandwidth` and `Gate` hold the state for threads, and may be shared.
+Deciding is pure (`take`, `grown`, `shrunk`, `resized`); `Bandwidth` and `Gate` hold the state for threads, and may be
+shared. Both can be changed while threads wait in them.
 """
 
 import threading
@@ -15,6 +16,7 @@ from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.world import Timing
 
 T = TypeVar("T")
+LOOK_S = 10.0  # who sleeps for bytes sees a new rate within this long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,23 +40,39 @@ def take(bucket: TokenBucket, size: int, *, now_s: float) -> tuple[TokenBucket, 
 
 
 class Bandwidth:
-    """Threads take bytes from it, and sleep when there are none."""
+    """Threads take bytes from it, and sleep when there are none. Rate 0: as fast as it goes."""
 
     def __init__(self, rate_bytes_s: float, *, timing: Timing) -> None:
-        assert rate_bytes_s > 0, rate_bytes_s
         self._timing = timing
         self._lock = threading.Lock()
-        self._bucket = TokenBucket(
-            rate_bytes_s=rate_bytes_s, burst_bytes=rate_bytes_s, tokens=rate_bytes_s, at_s=timing.clock_s()
-        )  # a second's worth may be saved up
+        self._bucket: TokenBucket | None = None
+        self.change(rate_bytes_s)
+
+    def change(self, rate_bytes_s: float) -> None:
+        """What is owed stays owed, and is paid for at the new rate: by who sleeps for it too, within LOOK_S."""
+        assert rate_bytes_s >= 0, rate_bytes_s
+        now_s, saved = self._timing.clock_s(), rate_bytes_s  # a second's worth may be saved up
+        with self._lock:
+            if self._bucket is not None:
+                saved = min(saved, take(self._bucket, 0, now_s=now_s)[0].tokens)
+            self._bucket = None
+            if rate_bytes_s:
+                self._bucket = TokenBucket(
+                    rate_bytes_s=rate_bytes_s, burst_bytes=rate_bytes_s, tokens=saved, at_s=now_s
+                )
 
     def take(self, size: int) -> None:
         if not size:
             return
         with self._lock:
+            if self._bucket is None:
+                return
             self._bucket, wait_s = take(self._bucket, size, now_s=self._timing.clock_s())
-        if wait_s:
-            self._timing.sleep(wait_s)
+            owed_bytes = wait_s * self._bucket.rate_bytes_s
+        while owed_bytes >= 1 and (bucket := self._bucket) is not None:
+            pause_s = min(LOOK_S, owed_bytes / bucket.rate_bytes_s)
+            self._timing.sleep(pause_s)
+            owed_bytes -= pause_s * bucket.rate_bytes_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +96,12 @@ def shrunk(window: Window, *, shrinks_seen: int) -> Window:
     return replace(window, size=max(1.0, window.size / 2), shrinks=window.shrinks + 1)
 
 
+def resized(window: Window, size_max: int) -> Window:
+    """With another maximum. One that was asked to slow down grows to it by answers."""
+    size = float(size_max) if window.size >= window.size_max else min(window.size, size_max)
+    return replace(window, size=size, size_max=size_max)
+
+
 class Gate:
     """Lets so many threads in as its window has places; the others wait their turn."""
 
@@ -91,6 +115,13 @@ class Gate:
     def size(self) -> int:
         """Places now; for status."""
         return int(self._window.size)
+
+    def resize(self, size_max: int) -> None:
+        """Who is inside stays: fewer places are kept to as they leave."""
+        assert size_max >= 1, size_max
+        with self._changed:
+            self._window = resized(self._window, size_max)
+            self._changed.notify_all()
 
     @contextmanager
     def place(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ Drawn by lot over its whole length (full jitter), so that clients which failed t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from rustfsfs.bucketfacts import Placement
@@ -64,6 +64,10 @@ class RetryingBucket(WrappedBucket):
         super().__init__(inner)
         self._policy = policy
         self._timing = timing
+
+    def give_up_after(self, deadline_s: float) -> None:
+        """From now on, for requests under way too."""
+        self._policy = replace(self._policy, deadline_s=deadline_s)
 
     def _request(self, send: Callable[[], T], *, up_bytes: int = 0, down_bytes: int = 0) -> T:
         start_s = self._timing.clock_s()

@@ -17,29 +17,32 @@ AGAIN_S = 60.0  # after a failure: an outage makes a copy late, no more
 async def run_publisher(volume: Volume, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
     """Errors: logged once for each kind, shown in status, tried again. Without a bucket it only waits."""
     task_status.started()
-    next_s: float | None = None
+    since_s: float | None = None
+    failed = False
     while True:
         asked = await wait_for_wish(volume.wishes, "publish", LOOK_EVERY_S)
         if volume.tier.door is None or volume.health.read_only_reason is not None:
             continue
-        if next_s is None:
-            next_s = trio.current_time() + await _first(volume)
-        if asked or trio.current_time() >= next_s:
-            next_s = trio.current_time() + await _publish(volume)
+        if since_s is None:
+            since_s = await _published_s(volume)
+        pause_s = AGAIN_S if failed else volume.config.bucket.metadata_interval_s
+        if asked or trio.current_time() >= since_s + pause_s:
+            failed = not await _publish(volume)
+            since_s = trio.current_time()
 
 
-async def _first(volume: Volume) -> float:
-    """Seconds until the first attempt of this life: mounts that are shorter than the interval have their turn too."""
+async def _published_s(volume: Volume) -> float:
+    """When it was last, by trio's clock: mounts that are shorter than the interval have their turn too."""
     try:
         await publishing.look(volume)
     except (RustfsfsError, OSError) as exc:
         log.info("how old the bucket's metadata is could not be seen: %s", exc)
     age_s = (volume.world.now_ns() - volume.tier.published.committed_ns) / SECOND_NS
-    return max(0.0, volume.config.bucket.metadata_interval_s - max(0.0, age_s))
+    return trio.current_time() - max(0.0, age_s)
 
 
-async def _publish(volume: Volume) -> float:
-    """Seconds until the next attempt."""
+async def _publish(volume: Volume) -> bool:
+    """Could it be done?"""
     try:
         await publishing.publish(volume)
     except (RustfsfsError, OSError) as exc:
@@ -48,6 +51,6 @@ async def _publish(volume: Volume) -> float:
             log.error("the bucket has not got the newest metadata, it is tried again every minute: %s", exc)
         published.trouble, published.trouble_kind = str(exc), kind
         without_frames(exc)  # they hold a part of the copy
-        return AGAIN_S
+        return False
     volume.tier.published.trouble = volume.tier.published.trouble_kind = ""
-    return volume.config.bucket.metadata_interval_s
+    return True

@@ -23,7 +23,7 @@ async def run_scrubber(volume: Volume, *, task_status: trio.TaskStatus[None] = t
         if volume.health.read_only_reason is not None or not is_due(volume):
             continue
         try:
-            done = await scrubbing.scrub_on(volume, rate_bytes_s=volume.config.scrub.rate_bytes_s)
+            done = await scrubbing.scrub_on(volume)
         except (NoSpace, StoreError, OSError) as exc:
             log.warning("scrubbing waits: %s", exc)
             await trio.sleep(TROUBLE_S)

@@ -70,7 +70,7 @@ def _check_class(volume: Volume, placement: Placement | None) -> None:
     if placement is not None and placement is not here:
         raise UsageError(
             f"bucket.class is {here.value} here, not {placement.value}; attach the bucket while the volume is not"
-            " mounted, or change config.toml and mount it again first"
+            " mounted, or change the settings and reload them first"
         )
 
 
@@ -129,6 +129,7 @@ async def _change(volume: Volume, file: BucketFile, door: Door) -> None:
     if tier.files is None:
         await connecting.begin_cache(volume)
     tier.door, tier.trouble = door, None
+    await connecting.keep_to_settings(volume)  # they may have been reloaded meanwhile
 
 
 async def _write(volume: Volume, file: BucketFile | None) -> None:

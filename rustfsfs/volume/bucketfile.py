@@ -9,10 +9,10 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rustfsfs.config import nearest
 from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.store.address import BucketAddress, parse_address
 from rustfsfs.store.credentials import CredentialSource, EnvironmentSource, FileSource
+from rustfsfs.values import nearest
 from rustfsfs.world import Files, opened, publish
 
 NAME = "bucket.toml"

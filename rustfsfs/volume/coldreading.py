@@ -206,7 +206,7 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
     door, key = volume.tier.door, pack_key(piece.pack, piece.disk)
     if door is None:
         raise CloudUnavailable(volume.tier.trouble or "the volume has no bucket, and this data is in one")
-    give_up_s = trio.current_time() + volume.config.cold.frozen_wait_s
+    started_s = trio.current_time()
     while True:
         try:
             with trio.fail_after(volume.config.cold.read_deadline_s):
@@ -222,7 +222,8 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
             raise _too_late(volume) from None
         except ObjectFrozen as exc:
             await ask_for_restore(volume, door.reads, (piece.pack, piece.disk), exc)
-            if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
+            waited_s, cold = trio.current_time() - started_s, volume.config.cold
+            if cold.when_frozen is WhenFrozen.FAIL or waited_s > cold.frozen_wait_s:
                 raise
         await trio.sleep(RESTORE_ASKED_EVERY_S)
 

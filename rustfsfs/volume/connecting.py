@@ -10,9 +10,9 @@ import trio
 
 from rustfsfs.cache.piecefiles import PieceFiles
 from rustfsfs.cache.pieces import Piece, PieceIndex
-from rustfsfs.config import Config
+from rustfsfs.config import CONCURRENCY_MAX, Config
 from rustfsfs.errors import RustfsfsError
-from rustfsfs.store.cold import Door, Limits, open_door
+from rustfsfs.store.cold import Door, Limits, change_limits, open_door
 from rustfsfs.store.credentials import CredentialSource
 from rustfsfs.volume.bucketfile import NAME, BucketFile, credential_source, read_bucket_file
 from rustfsfs.volume.volume import Volume, log
@@ -57,8 +57,8 @@ def door_to(file: BucketFile, source: CredentialSource, config: Config) -> Door:
     """Blocking: the SDK takes a while to load, which only those wait for who have a bucket. Raises MachineTrouble."""
     from rustfsfs.store.oss import OssBucket
 
-    timing, concurrency = real_timing(), config.bucket.concurrency
-    bucket = OssBucket(file.address, source, clock_s=timing.clock_s, connections_max=2 * concurrency)  # reads, writes
+    timing = real_timing()
+    bucket = OssBucket(file.address, source, clock_s=timing.clock_s, connections_max=2 * CONCURRENCY_MAX)
     return open_door(bucket, source, limits=limits_of(config), timing=timing)
 
 
@@ -69,6 +69,16 @@ def limits_of(config: Config) -> Limits:
         up_bytes_s=config.bucket.upload_bytes_s,
         down_bytes_s=config.bucket.download_bytes_s,
     )
+
+
+async def keep_to_settings(volume: Volume) -> None:
+    """The limits of door and cache disk are those of the settings as they are now."""
+    tier = volume.tier
+    if tier.door is not None:
+        change_limits(tier.door, limits_of(volume.config))
+    if tier.files is not None:
+        gone = tier.pieces.resize(volume.config.cache.disk_bytes)
+        await trio.to_thread.run_sync(tier.files.delete, gone)
 
 
 async def begin_cache(volume: Volume) -> None:

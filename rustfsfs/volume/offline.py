@@ -6,22 +6,24 @@ each function runs its own trio loop and is plain to call.
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
 
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.config import Config, parse_config
+from rustfsfs.config import Config, Parsed, parse_settings
 from rustfsfs.errors import OpeningError, UsageError
 from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
+from rustfsfs.siteconfig import Site, config_for
 from rustfsfs.units import MIB, ROOT
 from rustfsfs.volume import checking, commands, drives, reading, tiercommands
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.exporting import export_tree
 from rustfsfs.volume.formatting import CONFIG, Secret
 from rustfsfs.volume.opening import Opening, opened_volume
-from rustfsfs.volume.settings import read_config, read_text, with_class
+from rustfsfs.volume.settings import read_settings, read_text, with_class
 from rustfsfs.volume.status import status as show
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import publish, real_world
@@ -36,10 +38,11 @@ def _run(
     work: Callable[[Volume], Awaitable[T]],
     *,
     read_only: bool,
-    config: Config | None = None,  # instead of the volume's own
+    site: Site | None = None,  # if the volume was named by its NAME
+    config: Config | None = None,  # instead of what its files say
 ) -> T:
     async def main() -> T:
-        settings = config or _config(path, read_only=read_only)
+        settings = config or _config(path, site, read_only=read_only)
         how = Opening(path=os.path.abspath(path), secret=secret, config=settings, read_only=read_only)
         async with opened_volume(real_world(), how) as volume:
             return await work(volume)
@@ -47,17 +50,17 @@ def _run(
     return trio.run(main)
 
 
-def _config(path: str, *, read_only: bool) -> Config:
+def _config(path: str, site: Site | None, *, read_only: bool) -> Config:
     """A mistake in the settings keeps nobody from reading the data. Raises UsageError, MachineTrouble otherwise."""
     try:
-        return read_config(f"{path}/{CONFIG}", must_exist=False)
+        return config_for(site, read_settings(f"{path}/{CONFIG}", must_exist=False))
     except OpeningError:
         if not read_only:
             raise
-        return Config()
+        return config_for(site, Parsed(frozenset(), {}))
 
 
-def status(path: str, secret: Secret) -> dict[str, Any]:
+def status(path: str, secret: Secret, *, site: Site | None = None) -> dict[str, Any]:
     """The dictionary of `volume.status`, state clean or unclean."""
 
     async def work(volume: Volume) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def status(path: str, secret: Secret) -> dict[str, Any]:
         found["healthy"] = not volume.health.missing_disks and trouble is None
         return found
 
-    return _run(path, secret, work, read_only=True)
+    return _run(path, secret, work, read_only=True, site=site)
 
 
 def fsck(path: str, secret: Secret, *, data: bool, progress: Progress = no_progress) -> list[str]:
@@ -88,13 +91,15 @@ def fsck(path: str, secret: Secret, *, data: bool, progress: Progress = no_progr
     return _run(path, secret, work, read_only=True)
 
 
-def scrub(path: str, secret: Secret, args: dict[str, Any], *, progress: Progress = no_progress) -> dict[str, Any]:
+def scrub(
+    path: str, secret: Secret, args: dict[str, Any], *, site: Site | None = None, progress: Progress = no_progress
+) -> dict[str, Any]:
     """As the call `scrub` of a mounted volume."""
 
     async def work(volume: Volume) -> dict[str, Any]:
         return await commands.scrub(volume, args, progress)
 
-    return _run(path, secret, work, read_only=not args["repair"])
+    return _run(path, secret, work, read_only=not args["repair"], site=site)
 
 
 def cat(path: str, secret: Secret, file: str, write: Callable[[bytes], object]) -> None:
@@ -147,18 +152,20 @@ def disk_list(path: str, secret: Secret) -> list[dict[str, Any]]:
     return _run(path, secret, work, read_only=True)
 
 
-def disk_add(path: str, secret: Secret, disk: str) -> int:
+def disk_add(path: str, secret: Secret, disk: str, *, site: Site | None = None) -> int:
     async def work(volume: Volume) -> int:
         return await drives.add(volume, disk)
 
-    return _run(path, secret, work, read_only=False)
+    return _run(path, secret, work, read_only=False, site=site)
 
 
-def disk_remove(path: str, secret: Secret, disk: str, *, progress: Progress = no_progress) -> None:
+def disk_remove(
+    path: str, secret: Secret, disk: str, *, site: Site | None = None, progress: Progress = no_progress
+) -> None:
     async def work(volume: Volume) -> None:
         await drives.remove(volume, disk, progress=progress)
 
-    _run(path, secret, work, read_only=False)
+    _run(path, secret, work, read_only=False, site=site)
 
 
 def tier(
@@ -168,6 +175,7 @@ def tier(
     args: dict[str, Any],
     *,
     read_only: bool,
+    site: Site | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """As one of the calls `tier_...` of a mounted volume."""
@@ -176,16 +184,23 @@ def tier(
         result: dict[str, Any] = await tiercommands.COMMANDS[name](volume, args, progress)
         return result
 
-    return _run(path, secret, work, read_only=read_only)
+    return _run(path, secret, work, read_only=read_only, site=site)
 
 
 def bucket_attach(
-    path: str, secret: Secret, args: dict[str, Any], *, progress: Progress = no_progress
+    path: str, secret: Secret, args: dict[str, Any], *, site: Site | None = None, progress: Progress = no_progress
 ) -> dict[str, Any]:
-    """As the call of a mounted volume; a class that config.toml does not name yet is written there, at the end."""
+    """As the call of a mounted volume; a class that config.toml does not name yet is written there, at the end.
+
+    Where the site has a table [bucket] of its own, that one has to name it.
+    """
+    if args["class"] is None or (site is not None and "bucket" in site.parsed.tables):
+        return _run(
+            path, secret, partial(commands.bucket_attach, args=args, progress=progress), read_only=False, site=site
+        )
     where = f"{path}/{CONFIG}"
     text = read_text(where, must_exist=False)
-    wanted = text if args["class"] is None else with_class(text, Placement(args["class"]), where=where)
+    wanted = with_class(text, Placement(args["class"]), where=where)
 
     async def work(volume: Volume) -> dict[str, Any]:
         done = await commands.bucket_attach(volume, args, progress)
@@ -193,4 +208,5 @@ def bucket_attach(
             publish(volume.world.files, where, wanted.encode())
         return done
 
-    return _run(path, secret, work, read_only=False, config=parse_config(wanted, where=where))
+    config = config_for(site, parse_settings(wanted, where=where))
+    return _run(path, secret, work, read_only=False, config=config)

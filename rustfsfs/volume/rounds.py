@@ -166,7 +166,7 @@ async def _several(
     volume: Volume, keys: Sequence[PackKey], sizes: dict[PackKey, int], work: Callable[[PackKey], Awaitable[bool]]
 ) -> int:
     """Work on packs side by side, while their bytes fit into `bucket.in_flight`; returns how many it was true for."""
-    bound, in_flight, done = volume.config.bucket.in_flight_bytes, 0, 0
+    in_flight, done = 0, 0
     changed, trouble = trio.Condition(), list[RustfsfsError]()
 
     async def one(key: PackKey) -> None:
@@ -190,7 +190,7 @@ async def _several(
     async with trio.open_nursery() as nursery:
         for key in keys:
             async with changed:
-                while in_flight and in_flight + sizes[key] > bound:
+                while in_flight and in_flight + sizes[key] > volume.config.bucket.in_flight_bytes:
                     await changed.wait()
             if trouble:
                 break

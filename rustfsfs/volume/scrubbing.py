@@ -26,17 +26,18 @@ from rustfsfs.volume.volume import Volume
 
 PACKS_AT_ONCE = 200
 RECORD_EVERY_S = 60.0
+PAUSE_S = 10.0
 START = (0, -1)  # before the first (disk, pack)
 
 
 @dataclass(slots=True)
 class Pass:
-    """One going through everything. `rate_bytes_s`: 0 is as fast as it goes."""
+    """One going through everything."""
 
     repair: bool
-    rate_bytes_s: int
-    is_polite: bool  # rests while the foreground works
+    is_polite: bool  # the background's: rests while the foreground works, and keeps to the settings
     begun_ns: int
+    rate_bytes_s: int = 0  # of a person's; 0 is as fast as it goes
     at: tuple[int, int] = START  # the last (disk, pack) verified
     findings: Findings = field(default_factory=Findings)
     recorded_s: float = -1e9  # trio's clock
@@ -53,7 +54,7 @@ async def scrub(volume: Volume, *, repair: bool, rate_bytes_s: int, progress: Pr
         return one.findings
 
 
-async def scrub_on(volume: Volume, *, rate_bytes_s: int) -> Findings:
+async def scrub_on(volume: Volume) -> Findings:
     """The rest of the background's pass, or a new one; what it can mend, it mends.
 
     Raises NoSpace, StoreError: something could not be stored anew.
@@ -62,7 +63,7 @@ async def scrub_on(volume: Volume, *, rate_bytes_s: int) -> Findings:
     """
     await volume.gate.opened()
     running = volume.metadata.running
-    one = Pass(repair=True, rate_bytes_s=rate_bytes_s, is_polite=True, begun_ns=now(volume))
+    one = Pass(repair=True, is_polite=True, begun_ns=now(volume))
     if running.scrub_begun_ns:
         one.begun_ns, one.at = running.scrub_begun_ns, (running.scrub_disk, running.scrub_pack)
         one.findings.found, one.findings.repaired = running.scrub_found, running.scrub_repaired
@@ -91,6 +92,8 @@ async def _finish(volume: Volume, one: Pass, progress: Progress) -> None:
 async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
     while rows := await _next_packs(volume, one.at):
         for row in rows:
+            while one.is_polite and not volume.config.scrub.interval_s:  # it is not wanted any more
+                await trio.sleep(PAUSE_S)
             async with _turn(volume, one):
                 if row.disk in volume.disks and not row.is_cold:
                     await _scrub_pack_or_say(volume, one, row, progress)
@@ -157,7 +160,8 @@ async def _scrub_metadata(volume: Volume, one: Pass, progress: Progress) -> None
 
 async def _rest(volume: Volume, one: Pass, size_bytes: int, took_s: float) -> None:
     held_up = one.is_polite and is_busy(volume)
-    await trio.sleep(rest_s(size_bytes=size_bytes, took_s=took_s, rate_bytes_s=one.rate_bytes_s, is_busy=held_up))
+    rate_bytes_s = volume.config.scrub.rate_bytes_s if one.is_polite else one.rate_bytes_s
+    await trio.sleep(rest_s(size_bytes=size_bytes, took_s=took_s, rate_bytes_s=rate_bytes_s, is_busy=held_up))
 
 
 async def _record(volume: Volume, one: Pass, *, ended_ns: int = 0) -> None:

@@ -151,6 +151,14 @@ class Wishes:
     snapshot: trio.Event = field(default_factory=trio.Event)  # the journal is full of what only an old one names
 
 
+@dataclass(slots=True)
+class Settings:
+    """As they are now: `volume.reloading` puts others here, so nobody keeps what it read of them."""
+
+    config: Config
+    lock: trio.Lock = field(default_factory=trio.Lock)  # one who reloads them at a time
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
     """One open volume. Everything but the worker threads' jobs runs on the trio thread."""
@@ -158,7 +166,7 @@ class Volume:
     path: str
     header: VolumeHeader
     keys: Keys
-    config: Config
+    settings: Settings
     world: World
     metadata: Metadata
     reader: Metadata  # a second connection, for workers: checkpoint, fsck, status, snapshots
@@ -192,3 +200,7 @@ class Volume:
     wishes: Wishes
     tier: Tier  # the bucket's side
     noatime: bool
+
+    @property
+    def config(self) -> Config:
+        return self.settings.config

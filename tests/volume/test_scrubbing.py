@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from rustfsfs.config import Config, Scrub
 from rustfsfs.errors import DamagedData, PackMissing, StoreError
 from rustfsfs.meta import chunks
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
@@ -336,6 +337,10 @@ async def test_of_a_lost_table_not_each_row_is_told(tmp_path: Path) -> None:
         volume.health.read_only_reason = "the test spoilt it"
 
 
+def at_rate(bytes_s: int) -> Config:
+    return Config(scrub=Scrub(rate_bytes_s=bytes_s))
+
+
 async def test_a_pass_goes_on_where_it_was(tmp_path: Path) -> None:
     home = InMemory(tmp_path)
     async with home.opened() as volume:
@@ -344,7 +349,8 @@ async def test_a_pass_goes_on_where_it_was(tmp_path: Path) -> None:
         packs = [(row.disk, row.pack) for row in chunks.packs(volume.metadata)]
         assert len(packs) >= 2
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(scrubbing.scrub_on, volume, rate_bytes_s=1_000_000))
+            volume.settings.config = at_rate(1_000_000)
+            nursery.start_soon(scrubbing.scrub_on, volume)
             while not volume.metadata.running.scrub_begun_ns:
                 await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
@@ -352,7 +358,8 @@ async def test_a_pass_goes_on_where_it_was(tmp_path: Path) -> None:
         running = volume.metadata.running
         assert running.scrub_begun_ns and not running.scrub_ended_ns
         verified = running.scrub_bytes
-        done = await scrubbing.scrub_on(volume, rate_bytes_s=0)
+        volume.settings.config = at_rate(0)
+        done = await scrubbing.scrub_on(volume)
         assert done.verified_bytes >= running.stored_bytes > verified > 0
         assert running.scrub_ended_ns and not running.scrub_begun_ns
 
@@ -363,9 +370,10 @@ async def test_a_person_does_not_wait_for_the_background(tmp_path: Path) -> None
         await filled(volume)
         await filled_more(volume)
         ended: list[Findings] = []
+        volume.settings.config = at_rate(300_000)
 
         async def background() -> None:
-            ended.append(await scrubbing.scrub_on(volume, rate_bytes_s=300_000))
+            ended.append(await scrubbing.scrub_on(volume))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(background)
@@ -464,7 +472,8 @@ async def test_without_room_a_person_hears_of_all_the_damage(tmp_path: Path) -> 
         files.is_full = True
         done = await scrub(volume, repair=True)
         assert len({line for line in done.lines if "was not stored anew" in line}) == 3, done.lines
-        done = await scrubbing.scrub_on(volume, rate_bytes_s=0)
+        volume.settings.config = at_rate(0)
+        done = await scrubbing.scrub_on(volume)
         assert len({line for line in done.lines if "was not stored anew" in line}) == 3, "it stays at none of them"
         files.is_full = False
         await scrub(volume, repair=True)

@@ -1,0 +1,115 @@
+"""rustfsfs config check|show|reload."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from rustfsfs.cli import exits, places
+from rustfsfs.config import Setting
+from rustfsfs.errors import OpeningError, UsageError
+from rustfsfs.mount import KNOWN_OPTIONS
+from rustfsfs.service import reloading, sites
+from rustfsfs.service.client import call
+from rustfsfs.service.reloading import Sources
+from rustfsfs.siteconfig import Site
+from rustfsfs.values import nearest
+from rustfsfs.volume.formatting import CONFIG
+
+
+@click.group("config")
+def command() -> None:
+    """Check, show or reload what /etc/rustfsfs/NAME.toml and VOLUME/config.toml say.
+
+    \b
+    rustfsfs config check home
+    """
+
+
+@command.command("check")
+@click.argument("name", required=False)
+@click.option("--file", "path", type=places.FILE, metavar="F", help="check this file, wherever it lies")
+def check(name: str | None, path: str | None) -> int:
+    """Check the settings of NAME, or of all names, without mounting.   rustfsfs config check home"""
+    if name is not None and path is not None:
+        raise UsageError("name a NAME or --file F, not both")
+    if path is not None:
+        return check_all([os.path.abspath(path)])
+    if name is not None:
+        return check_all([sites.load(name, os.environ).path])
+    names = sites.names(os.environ)
+    if not names:
+        exits.echo(f"There is no NAME.toml in {sites.folder(os.environ)}.")
+    return check_all([sites.path_of(one, os.environ) for one in names])
+
+
+def check_all(paths: Sequence[str]) -> int:
+    """A line each; the code of the last that is wrong."""
+    code = exits.DONE
+    for path in paths:
+        try:
+            check_site(sites.load_file(path))
+        except OpeningError as exc:
+            exits.say(str(exc))
+            code = exc.exit_code
+        else:
+            exits.echo(f"{path}: well")
+    return code
+
+
+def check_site(site: Site) -> None:
+    """Raises UsageError for what is wrong in its file or VOLUME/config.toml, MachineTrouble."""
+    for option in site.mount.options:
+        if option not in KNOWN_OPTIONS:
+            raise UsageError(f"{site.path}: unknown mount option {option}{nearest(option, KNOWN_OPTIONS)}")
+    reloading.read(sources_of(site))
+
+
+def sources_of(site: Site) -> Sources:
+    return Sources(own=f"{site.mount.volume}/{CONFIG}", must_exist=False, site=site)
+
+
+@command.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
+def show(name: str, as_json: bool) -> int:
+    """Show every setting of NAME as it is in effect, and where it comes from.   rustfsfs config show home"""
+    found = reloading.read(sources_of(sites.load(name, os.environ)))
+    exits.echo(json.dumps(as_values(found)) if as_json else describe(found))
+    return exits.DONE
+
+
+def as_values(found: Sequence[Setting]) -> dict[str, dict[str, str]]:
+    return {one.key.name: {"value": one.text, "origin": one.origin} for one in found}
+
+
+def describe(found: Sequence[Setting]) -> str:
+    """TOML that says the same, each line with its origin."""
+    lines: list[str] = []
+    table = ""
+    for one in found:
+        if one.key.table != table:
+            table = one.key.table
+            lines += [""] * bool(lines) + [f"[{table}]"]
+        lines.append(f"{one.key.name.partition('.')[2]} = {one.text}".ljust(40) + f"  # {one.origin}")
+    return "\n".join(lines)
+
+
+@command.command("reload")
+@click.argument("place", type=places.PATH, metavar=places.PLACE)
+def reload(place: str) -> int:
+    """Have a mount read its settings anew; says what changed, and what waits for the next mount.
+
+    \b
+    rustfsfs config reload home
+    """
+    exits.echo(describe_reloaded(call(places.find_mounted(place).volume, "reload", {})))
+    return exits.DONE
+
+
+def describe_reloaded(done: dict[str, Any]) -> str:
+    lines = [f"{one['key']} is {one['value']} now" for one in done["changed"]]
+    lines += [f"{one['key']} = {one['value']} waits for the next mount: {one['why']}" for one in done["waiting"]]
+    return "\n".join(lines) or "Nothing has changed."

@@ -1,0 +1,255 @@
+"""Volumes by NAME: what a word stands for, where the key comes from, and commands by name on a real mount."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rustfsfs.cli import places
+from rustfsfs.cli.main import run
+from rustfsfs.cli.mount import point_of
+from rustfsfs.cli.secrets import CREDENTIALS, read_secret
+from rustfsfs.content.slots import SlotKind
+from rustfsfs.errors import NotAVolume, UsageError, WrongKey
+from rustfsfs.service import sites
+from rustfsfs.siteconfig import SITE_KEYS, Site, parse_site
+from tests.mounted import TIMEOUT_S, Mounted
+
+
+def site(text: str = "") -> Site:
+    return parse_site(f'[mount]\nvolume = "/srv/v"\n{text}', name="home", where="/etc/rustfsfs/home.toml")
+
+
+@pytest.fixture
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mounted:
+    """A volume whose name is home, and a directory of that name to be mistaken for it."""
+    base = Mounted(tmp_path)
+    base.format()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "home").mkdir()
+    write(base)
+    monkeypatch.setenv(sites.VARIABLE, str(tmp_path / "etc"))
+    monkeypatch.chdir(tmp_path)
+    return base
+
+
+def write(base: Mounted, more: str = "", *, options: str = "") -> None:
+    (base.base / "etc" / "home.toml").write_text(
+        f'[mount]\nvolume = "{base.volume}"\npoint = "{base.point}"\nkey_file = "{base.key}"\n{options}\n{more}'
+    )
+
+
+def test_a_name_goes_before_a_directory_and_a_path_has_a_slash(named: Mounted) -> None:
+    found = places.find("home")
+    assert found.volume == str(named.volume) and found.site is not None and found.site.name == "home"
+    assert places.find("./volume") == places.Place(str(named.volume), None, None)
+    for path in ("./home", "homes"):
+        with pytest.raises(NotAVolume) as caught:
+            places.find(path)
+        assert ("homes.toml there" in str(caught.value)) == (path == "homes")
+
+
+@dataclass
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+class Here:
+    """Commands in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: str) -> Said:
+        code = run(list(words))
+        return Said(code, *self._capsys.readouterr())
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Here:
+    return Here(capsys)
+
+
+def test_commands_by_name_need_no_key_and_heed_its_settings(named: Mounted, here: Here) -> None:
+    write(named, '[cache]\nram = "64MiB"\n')
+    shown = json.loads(here("status", "home", "--json").out)
+    assert shown["volume"]["path"] == str(named.volume)
+    assert shown["cache"]["ram_bytes_max"] == 64 << 20
+    assert here("fsck", "home").out == "No findings.\n"
+    assert "key-file" in here("key", "list", "home").out
+    assert here("status", "./volume").code == 3
+    write(named, "[cache]\ndisc = 5")
+    said = here("status", "home")
+    assert said.code == 2 and "did you mean cache.disk?" in said.err
+
+
+def test_the_point_is_the_one_that_is_named_first() -> None:
+    assert point_of("home", "/mnt", site('point = "/home"')) == "/mnt"
+    assert point_of("home", None, site('point = "/home"')) == "/home"
+    for found, says in ((None, "name a MOUNTPOINT"), (site(), r"has no mount\.point")):
+        with pytest.raises(UsageError, match=says):
+            point_of("home", None, found)
+
+
+def test_a_key_comes_from_the_command_line_then_from_the_file(tmp_path: Path) -> None:
+    for name, text in (("key", "k" * 32), ("other", "o" * 32), ("words", "open sesame\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    by_key = site(f'key_file = "{tmp_path}/key"')
+    assert read_secret(None, None, None, site=by_key).value == b"k" * 32
+    assert read_secret(None, f"{tmp_path}/other", None, site=by_key).value == b"o" * 32
+    found = read_secret(None, None, None, site=site(f'passphrase_file = "{tmp_path}/words"'))
+    assert (found.kind, found.value) == (SlotKind.PASSPHRASE, b"open sesame")
+    with pytest.raises(WrongKey, match="no key was named"):
+        read_secret(None, None, None, site=site())
+
+
+def test_a_credential_is_a_file_of_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_key = site('credential = "home.key"')
+    with pytest.raises(WrongKey, match="systemctl start rustfsfs@home"):
+        read_secret(None, None, None, site=by_key)
+    monkeypatch.setenv(CREDENTIALS, str(tmp_path))
+    with pytest.raises(WrongKey, match=r"LoadCredential=home\.key:FILE"):
+        read_secret(None, None, None, site=by_key)
+    file = tmp_path / "home.key"
+    file.write_bytes(b"k" * 32 + b"\n")
+    file.chmod(0o440)
+    assert read_secret(None, None, None, site=by_key).value == b"k" * 32 + b"\n"
+    by_words = site('credential = "home.key"\ncredential_kind = "passphrase"')
+    assert read_secret(None, None, None, site=by_words).value == b"k" * 32
+    file.chmod(0o444)
+    for one in (by_key, by_words):
+        with pytest.raises(WrongKey, match="others may read"):
+            read_secret(None, None, None, site=one)
+
+
+def test_check_finds_every_mistake_and_mounts_nothing(named: Mounted, here: Here) -> None:
+    assert here("config", "check", "home").out == f"{named.base}/etc/home.toml: well\n"
+    (named.base / "etc" / "mail.toml").write_text("[mount]\nvolum = '/srv/mail'")
+    (named.base / "etc" / "web.toml").write_text("[mount]\nvolume = '/srv/web'")
+    said = here("config", "check")
+    assert said.code == 2 and said.out.count(": well\n") == 2
+    assert said.err.count("\n") == 1 and "did you mean mount.volume?" in said.err
+    assert here("config", "check", "web").code == 0
+    assert "did you mean mount.volume?" in here("config", "check", "--file", "etc/mail.toml").err
+    assert "did you mean home?" in here("config", "check", "hom").err
+    assert here("config", "check", "home", "--file", "f").code == 2
+    write(named, options='options = "noatme"')
+    assert "did you mean noatime?" in here("config", "check", "home").err
+    write(named)
+    with open(named.volume / "config.toml", "a") as file:
+        file.write("[seal]\nquite = '5s'\n")
+    said = here("config", "check", "home")
+    assert said.code == 2 and f"{named.volume}/config.toml" in said.err
+
+
+def test_without_any_names_there_is_nothing_to_check(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(sites.VARIABLE, str(tmp_path / "none"))
+    assert here("config", "check") == Said(0, f"There is no NAME.toml in {tmp_path}/none.\n", "")
+
+
+def test_show_says_each_value_and_where_it_comes_from(named: Mounted, here: Here) -> None:
+    write(named, '[seal]\nquiet = "7s"\n')
+    with open(named.volume / "config.toml", "w") as file:
+        file.write('[seal]\nrecut_quiet = "1h"\n[scrub]\nrate = "9MiB"\n')
+    shown = json.loads(here("config", "show", "home", "--json").out)
+    assert list(shown) == [key.name for key in SITE_KEYS]
+    file_here, file_there = f"{named.base}/etc/home.toml", f"{named.volume}/config.toml"
+    assert shown["seal.quiet"] == {"value": '"7s"', "origin": file_here}
+    assert shown["seal.recut_quiet"] == {"value": '"10min"', "origin": "default"}
+    assert shown["scrub.rate"] == {"value": '"9MiB"', "origin": file_there}
+    lines = here("config", "show", "home").out.splitlines()
+    assert 'quiet = "7s"'.ljust(40) + f"  # {file_here}" in lines
+    assert sum(" = " in line for line in lines) == len(SITE_KEYS)
+
+
+@pytest.fixture
+def home(named: Mounted) -> Iterator[Mounted]:
+    """It is mounted, by its name."""
+    named.run("mount", "home")
+    try:
+        yield named
+    finally:
+        named.clean_up()
+
+
+@pytest.mark.fuse
+def test_a_mount_by_name_is_reloaded_and_unmounted_by_name(home: Mounted) -> None:
+    assert json.loads(home.run("status", "home", "--json").stdout)["volume"]["mount_point"] == str(home.point)
+    home.run("seal", "home")
+    write(home, '[cache]\nram = "64MiB"\n[journal]\nlimit = "1GiB"\n', options='options = ["noatime"]')
+    lines = home.run("config", "reload", "home").stdout.splitlines()
+    assert lines[0] == 'cache.ram is "64MiB" now'
+    assert [line.partition(" waits ")[0] for line in lines[1:]] == [
+        'mount.options = ["noatime"]',
+        'journal.limit = "1GiB"',
+    ]
+    assert home.status()["cache"]["ram_bytes_max"] == 64 << 20
+    write(home, '[cache]\nram = "32MiB"\n[journal\n')
+    done = home.run("config", "reload", home.point, check=False)
+    assert done.returncode == 2 and "is not TOML" in done.stderr and "etc/home.toml" in done.stderr
+    assert home.status()["cache"]["ram_bytes_max"] == 64 << 20
+    write(home)
+    home.run("umount", "home")
+    assert home.run("umount", "home", check=False).stderr == "rustfsfs: home is not mounted\n"
+    assert "rustfsfs mount home" in home.run("config", "reload", "home", check=False).stderr
+
+
+@pytest.mark.fuse
+def test_sighup_reloads_and_a_broken_file_changes_nothing(named: Mounted) -> None:
+    log = named.base / "log"
+    with open(log, "w") as file:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "rustfsfs", "mount", "home", "--foreground"],
+            stderr=file,
+            stdout=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def wait_for(says: str) -> None:
+        end_s = time.monotonic() + TIMEOUT_S
+        while says not in log.read_text():
+            assert daemon.poll() is None and time.monotonic() < end_s, log.read_text()
+            time.sleep(0.02)
+
+    def hang_up(text: str, says: str) -> None:
+        write(named, text)
+        daemon.send_signal(signal.SIGHUP)
+        wait_for(says)
+
+    try:
+        wait_for("mounted on")
+        hang_up('[cache]\nram = "64MiB"\n', 'cache.ram is "64MiB" now')
+        assert named.status()["cache"]["ram_bytes_max"] == 64 << 20
+        hang_up('[cache]\nramm = "32MiB"\n', "nothing has changed")
+        assert "did you mean cache.ram?" in log.read_text()
+        assert named.status()["cache"]["ram_bytes_max"] == 64 << 20
+        hang_up('[cache]\nram = "48MiB"\n', 'cache.ram is "48MiB" now')
+        daemon.terminate()
+        assert daemon.wait(TIMEOUT_S) == 0
+    finally:
+        daemon.kill()
+        daemon.wait()
+        named.clean_up()
+
+
+@pytest.mark.fuse
+def test_a_mount_whose_daemon_is_gone_is_mounted_again_by_its_name(home: Mounted) -> None:
+    watch = os.pidfd_open(home.pid)
+    os.kill(home.pid, signal.SIGKILL)
+    select.select([watch], [], [], TIMEOUT_S)
+    os.close(watch)
+    home.run("mount", "home")
+    assert home.status()["volume"]["mount_point"] == str(home.point)
