@@ -1,18 +1,13 @@
 """The composition root: configuration → World → Volume → tasks, control socket and FUSE in one nursery."""
 
 import errno
-import faulthandler
 import gc
-import logging
-import logging.handlers
 import os
 import resource
 import shutil
 import signal
 import stat
-import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,7 +17,7 @@ from rustfsfs.config import Config, config_of
 from rustfsfs.errors import EndedEarly, InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
 from rustfsfs.fuse import session
 from rustfsfs.fuse.ops import Operations
-from rustfsfs.service import journald, mounts, notify, reloading
+from rustfsfs.service import journald, logs, mounts, notify, reloading
 from rustfsfs.service.control import Call, Progress, run_control
 from rustfsfs.service.notify import Notifier
 from rustfsfs.service.reloading import Sources
@@ -46,7 +41,6 @@ from rustfsfs.volume.commands import COMMANDS, Command
 from rustfsfs.volume.formatting import CONFIG, METADATA, Secret
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.header import listed_disks
-from rustfsfs.volume.notices import notice
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.status import status
 from rustfsfs.volume.tiercommands import COMMANDS as TIER_COMMANDS
@@ -57,7 +51,6 @@ KNOWN_OPTIONS = (
     *("dev", "suid", "exec", "nodev", "nosuid", "noexec", "ro", "rw"),
     *("noatime", "allow_other", "noxattr", "writeback", "defaults"),
 )
-LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
 _CAREFUL = (("suid", "nosuid"), ("dev", "nodev"))  # an option of NAME.toml may be taken back by one of fstab
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0  # a task that failed is started again after
 
@@ -118,16 +111,18 @@ def is_read_only(options: MountOptions) -> bool:
 
 def serve(world: World, options: MountOptions, secret: Secret, ready: Ready) -> None:
     """Mount and answer until unmounted. Calls `ready`, in a thread, once requests are served. Raises OpeningError."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it means `reload`, and nothing before the volume is open
     life = Life(notify.from_environment(os.environ) if options.foreground else Notifier(None))
     share_one_heap()
     check_machine(world, options)
     config = config_of(reloading.read(options.sources))
-    handler = start_log(options, config)
+    place = logs.Place(volume=options.volume, mount_point=options.mount_point, foreground=options.foreground)
+    handler = logs.start(place, config.log.level)
     try:
         os.umask(0)
         os.chdir("/")
         raise_file_limit()
-        with stacks_when_aborted(options):
+        with logs.stacks_when_aborted(place):
             trio.run(_serve, world, options, config, secret, ready, life)
     finally:
         log.removeHandler(handler)
@@ -184,56 +179,6 @@ def _check_mount_point(world: World, options: MountOptions) -> None:
             raise UsageError(f"the mount point {point} lies inside or around {folder}, which holds the volume")
 
 
-@contextmanager
-def stacks_when_aborted(options: MountOptions) -> Iterator[None]:
-    """SIGABRT, which a watchdog sends, and a crash leave every thread's stack in the log. Not on a read-only disk."""
-    fd = 2
-    if not options.foreground:
-        try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            fd = os.open(f"{options.volume}/{LOG_NAME}", flags, 0o600)
-        except OSError:
-            pass
-    faulthandler.enable(fd)
-    try:
-        yield
-    finally:
-        faulthandler.disable()
-        if fd != 2:
-            os.close(fd)
-
-
-def start_log(options: MountOptions, config: Config, *, journal: str = journald.SOCKET) -> logging.Handler:
-    """In the foreground stderr, or journald if that is behind it; else syslog or VOLUME/rustfsfs.log, rotated."""
-    handler: logging.Handler
-    if options.foreground and journald.is_stderr(os.environ) and os.path.exists(journal):
-        fields = {"RUSTFSFS_VOLUME": options.volume, "RUSTFSFS_MOUNT_POINT": options.mount_point}
-        handler = journald.JournalHandler(fields, path=journal)
-    elif options.foreground:
-        handler = logging.StreamHandler(sys.stderr)
-    elif os.path.exists("/dev/log"):
-        handler = logging.handlers.SysLogHandler("/dev/log", facility="daemon")
-        handler.ident = "rustfsfs: "
-    else:
-        handler = _file_handler(f"{options.volume}/{LOG_NAME}")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for spoken in list(notice.handlers):  # no terminal any more, or the whole log on it
-        notice.removeHandler(spoken)
-    log.addHandler(handler)
-    log.setLevel(config.log.level.upper())
-    return handler
-
-
-def _file_handler(path: str) -> logging.Handler:
-    """A volume on a read-only file system is mounted all the same, without a log."""
-    try:
-        return logging.handlers.RotatingFileHandler(
-            path, maxBytes=LOG_SIZE_MAX, backupCount=LOGS_KEPT, encoding="utf-8"
-        )
-    except OSError:
-        return logging.NullHandler()
-
-
 def fuse_options(options: MountOptions) -> set[str]:
     """What the kernel is told: permissions are its work; nosuid and nodev unless asked otherwise."""
     source = options.volume.replace("\\", "\\\\").replace(",", "\\,")  # libfuse takes both away again
@@ -282,7 +227,7 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready, lif
             for name, task in _tasks(volume).items():
                 nursery.start_soon(_keep_running, volume, name, task)
             nursery.start_soon(_end_when_told, life)
-            nursery.start_soon(reloading.run_on_hangup, volume, options.sources)
+            await nursery.start(reloading.run_on_hangup, volume, options.sources)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
             nursery.start_soon(_announce, volume, options.mount_point, ready, life)
             await session.run(lambda: _threads_work(volume))
