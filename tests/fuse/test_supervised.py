@@ -266,3 +266,37 @@ def test_memory_is_never_both_written_and_executed(unit: Unit) -> None:
     (unit.point / "f").write_bytes(os.urandom(MIB))
     unit.seal()
     assert unit.stop()[0] == 0
+
+
+def commands_of_unit() -> dict[str, list[str]]:
+    """What the unit of the volume "home" runs, with this Python's rustfsfs."""
+    found = {}
+    for key in ("ExecStart", "ExecReload", "ExecStop"):
+        program, *arguments = service()[key].removeprefix("-").replace("%i", "home").split()
+        assert program == "/usr/local/bin/rustfsfs"
+        found[key] = [sys.executable, "-m", "rustfsfs", *arguments]
+    return found
+
+
+def test_what_the_unit_runs_with_its_key_as_a_credential(
+    unit: Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _colon, _source = service()["LoadCredential"].partition(":")
+    credentials, sites = tmp_path / "credentials", tmp_path / "etc"
+    credentials.mkdir(mode=0o700)
+    (credentials / name).write_bytes(unit.key.read_bytes())
+    (credentials / name).chmod(0o400)
+    sites.mkdir()
+    lines = ["[mount]", f'volume = "{unit.volume}"', f'point = "{unit.point}"', f'credential = "{name}"']
+    (sites / "home.toml").write_text("\n".join(lines))
+    monkeypatch.setenv("RUSTFSFS_CONFIG_DIR", str(sites))
+    runs = commands_of_unit()
+    with monkeypatch.context() as only_the_daemon:
+        only_the_daemon.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+        unit.start(arguments=list(runs["ExecStart"][3:]))
+    unit.supervisor.hear_of("READY")
+    (unit.point / "f").write_text("x")
+    for key in ("ExecReload", "ExecStop"):
+        done = subprocess.run(runs[key], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        assert done.returncode == 0, (key, done)
+    assert unit.end_of()[0] == 0
