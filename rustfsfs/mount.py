@@ -21,7 +21,7 @@ from rustfsfs.service import journald, logs, mounts, notify, reloading
 from rustfsfs.service.control import Call, Progress, run_control
 from rustfsfs.service.notify import Notifier
 from rustfsfs.service.reloading import Sources
-from rustfsfs.service.supervision import run_alive, run_extending
+from rustfsfs.service.supervision import answered, run_alive, run_extending
 from rustfsfs.siteconfig import Site
 from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
@@ -259,7 +259,7 @@ def _tasks(volume: Volume) -> dict[str, Task]:
 
 async def _announce(volume: Volume, mount_point: str, ready: Ready, life: Life) -> None:
     """Once a request was answered, tune the mount and say ready; from then on tell that it lives."""
-    await _answered(mount_point)
+    await answered(mount_point)
     there = mounts.ours_at(mount_point)
     if there is not None:
         session.tune(there.device)
@@ -270,15 +270,7 @@ async def _announce(volume: Volume, mount_point: str, ready: Ready, life: Life) 
         life.notifier.ready(_in_short(volume, mount_point))
 
     await trio.to_thread.run_sync(say)
-    await run_alive(life.notifier, lambda: _answered(mount_point), lambda: _in_short(volume, mount_point))
-
-
-async def _answered(mount_point: str) -> None:
-    """Return when the mount has answered a request. Another process asks: this one must not ask itself."""
-    try:
-        await trio.run_process(["stat", "-f", mount_point], capture_stdout=True, capture_stderr=True, check=False)
-    except OSError:
-        pass  # no such program: then unasked
+    await run_alive(life.notifier, lambda: answered(mount_point), lambda: _in_short(volume, mount_point))
 
 
 def _in_short(volume: Volume, mount_point: str) -> str:

@@ -51,6 +51,7 @@ def test_what_is_installed_runs_and_can_be_uninstalled(tmp_path: Path) -> None:
     assert (tmp_path / "usr/local/bin/rustfsfs").resolve() == lib / "bin/rustfsfs"
     assert (lib / "bin/rustfsfs").read_text().splitlines()[0] == "#!/usr/local/lib/rustfsfs/bin/python"
     assert os.readlink(tmp_path / "usr/sbin/mount.rustfsfs") == "/usr/local/lib/rustfsfs/bin/mount.rustfsfs"
+    assert (lib / "bin/mount.rustfsfs").is_file()
     assert (lib / "lib/systemd/system/rustfsfs@.service").is_file(), "who installs with pipx finds the units here"
     said = subprocess.run(
         [lib / "bin/python", lib / "bin/rustfsfs", "--version"],

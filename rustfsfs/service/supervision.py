@@ -1,6 +1,7 @@
 """Under a supervisor: it hears that the daemon lives while it does, and asks for time while it needs some."""
 
 from collections.abc import Awaitable, Callable
+from subprocess import DEVNULL
 
 import trio
 
@@ -12,6 +13,24 @@ BONES = 3  # in the watchdog's time: two may be late
 EXTEND_EVERY_S, EXTEND_BY_S = 10.0, 60.0
 DOING = {Phase.STARTING: "opening the volume", Phase.STOPPING: "committing and closing the volume"}
 EXTENDED_S_MAX = 15 * 60.0  # then the supervisor's own limits hold: whatever it kills is recovered
+
+
+async def answered(mount_point: str) -> None:
+    """Return when the mount has answered a request. Another process asks: this one must not ask itself.
+
+    Cancelled, it does not wait for that process: a request that was read while the session ended is answered by nobody
+    (libfuse drops it), and who made it cannot even be killed before the mount is gone.
+    """
+    asking = ["stat", "-f", mount_point]
+    try:
+        process = await trio.lowlevel.open_process(asking, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+    except OSError:
+        return  # no such program: then unasked
+    try:
+        await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
 
 
 async def run_alive(notifier: Notifier, ask: Callable[[], Awaitable[None]], status: Callable[[], str]) -> None:

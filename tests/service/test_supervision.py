@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from rustfsfs.service.notify import Notifier
-from rustfsfs.service.supervision import EXTENDED_S_MAX, run_alive, run_extending
+from rustfsfs.service.supervision import EXTENDED_S_MAX, answered, run_alive, run_extending
 from tests.supervisor import Supervisor
 
 
@@ -85,3 +85,24 @@ async def test_without_a_supervisor_nothing_runs(autojump_clock: MockClock) -> N
     with trio.fail_after(1):
         await run_alive(Notifier(None), answers, str)
         await run_extending(Notifier(None))
+
+
+async def test_who_asks_is_not_waited_for_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hang in the kernel until the mount is gone; here it takes no notice of SIGTERM."""
+    asking = tmp_path / "stat"
+    asking.write_text(f"#!/bin/sh\ntrap '' TERM\necho $$ >{tmp_path}/pid\nexec sleep 1000\n")
+    asking.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with trio.fail_after(4):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answered, "/")
+            while not (tmp_path / "pid").exists():
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_request_that_is_answered_and_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with trio.fail_after(20):
+        await answered("/")
+        monkeypatch.setenv("PATH", "/nowhere")
+        await answered("/")
