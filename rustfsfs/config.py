@@ -299,9 +299,7 @@ class Parsed(NamedTuple):
 
 def parse_config(text: str, *, where: str = "config.toml") -> Config:
     """Defaults for what is not named. Raises UsageError naming the key and what would be right."""
-    config = config_of(parse_settings(text, where=where).settings.values())
-    ensure_sound(config, where)
-    return config
+    return config_of(parse_settings(text, where=where).settings.values())
 
 
 def parse_settings(text: str, *, where: str, keys: Sequence[Key] = KEYS) -> Parsed:
@@ -321,6 +319,8 @@ def parse_settings(text: str, *, where: str, keys: Sequence[Key] = KEYS) -> Pars
             settings[name] = Setting(key, literal(value), parsed, where)
         except UsageError as exc:
             raise UsageError(f"{where}: {name}: {exc}") from exc
+    for sentence in _contradictions(config_of(settings.values())):  # only keys of one table contradict each other
+        raise UsageError(f"{where}: {sentence}")
     return Parsed(frozenset(found), settings)
 
 
@@ -334,13 +334,8 @@ def config_of(settings: Iterable[Setting]) -> Config:
     return Config(**tables)
 
 
-def ensure_sound(config: Config, where: str) -> None:
-    """Raises UsageError for what no key is wrong about by itself. Only keys of one table contradict each other."""
-    for sentence in _contradictions(config):
-        raise UsageError(f"{where}: {sentence}")
-
-
 def _contradictions(config: Config) -> Iterator[str]:
+    """What no key is wrong about by itself."""
     low, high = config.demote.low, config.demote.high
     if low >= high:
         yield f"demote.low ({low:g}) is not below demote.high ({high:g}); write a smaller low, or a larger high"

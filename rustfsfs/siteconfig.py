@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from rustfsfs.config import KEYS, Config, Key, Parsed, Setting, config_of, ensure_sound, layered, parse_settings
+from rustfsfs.config import KEYS, Config, Key, Parsed, Setting, config_of, layered, parse_settings
 from rustfsfs.errors import UsageError
 from rustfsfs.values import switch
 
@@ -161,7 +161,6 @@ def parse_site(text: str, *, name: str, where: str) -> Site:
     named = [key for key in ("key_file", "passphrase_file", "credential") if getattr(mount, key)]
     if len(named) > 1:
         raise UsageError(f"{where}: mount.{named[0]} and mount.{named[1]} name two keys; leave one of them out")
-    ensure_sound(config_of(parsed.settings.values()), where)
     return site
 
 

@@ -7,9 +7,12 @@ import click
 import pytest
 
 from rustfsfs.cli.exits import MEANINGS
+from rustfsfs.cli.helper import FILES
 from rustfsfs.cli.main import COMMANDS, rustfsfs
-from rustfsfs.config import KEYS
+from rustfsfs.config import Key
 from rustfsfs.mount import KNOWN_OPTIONS
+from rustfsfs.service.reloading import ALWAYS
+from rustfsfs.siteconfig import SITE_KEYS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -41,10 +44,23 @@ def test_every_option_is_in_the_readme_and_every_command_shows_an_example(name: 
     assert f"rustfsfs {name.split()[0]} " in (command.help or ""), name
 
 
-@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
+@pytest.mark.parametrize("key", SITE_KEYS, ids=lambda key: key.name)
 def test_every_setting_is_in_the_readme_with_its_default(key: object) -> None:
     name, default = getattr(key, "name", ""), getattr(key, "default", "")
     assert f"| `{name}` | `{default}` |" in README
+
+
+@pytest.mark.parametrize("key", [key for key in SITE_KEYS if key.fixed], ids=lambda key: key.name)
+def test_every_setting_that_waits_for_a_mount_is_named_as_such(key: Key) -> None:
+    if key.table in ALWAYS:
+        assert "What is in `[mount]` and `[metrics]` waits for the next mount" in README
+    else:
+        assert f"but `{key.name}`, which waits for the next mount" in README
+
+
+@pytest.mark.parametrize("option", FILES)
+def test_every_option_of_fstab_is_in_the_readme(option: str) -> None:
+    assert f"`{option}=F`" in README
 
 
 @pytest.mark.parametrize("code", MEANINGS)

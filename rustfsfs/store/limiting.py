@@ -48,6 +48,11 @@ class Bandwidth:
         self._bucket: TokenBucket | None = None
         self.change(rate_bytes_s)
 
+    @property
+    def rate_bytes_s(self) -> float:
+        bucket = self._bucket
+        return 0.0 if bucket is None else bucket.rate_bytes_s
+
     def change(self, rate_bytes_s: float) -> None:
         """What is owed stays owed, and is paid for at the new rate: by who sleeps for it too, within LOOK_S."""
         assert rate_bytes_s >= 0, rate_bytes_s

@@ -65,6 +65,10 @@ class RetryingBucket(WrappedBucket):
         self._policy = policy
         self._timing = timing
 
+    @property
+    def deadline_s(self) -> float:
+        return self._policy.deadline_s
+
     def give_up_after(self, deadline_s: float) -> None:
         """From now on, for requests under way too."""
         self._policy = replace(self._policy, deadline_s=deadline_s)

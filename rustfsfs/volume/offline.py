@@ -6,13 +6,12 @@ each function runs its own trio loop and is plain to call.
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from typing import Any, TypeVar
 
 import trio
 
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.config import Config, Parsed, parse_settings
+from rustfsfs.config import Config, Parsed, config_of, parse_settings
 from rustfsfs.errors import OpeningError, UsageError
 from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
@@ -187,20 +186,27 @@ def tier(
     return _run(path, secret, work, read_only=read_only, site=site)
 
 
+def _ensure_class(site: Site, placement: Placement) -> None:
+    here = config_of(site.parsed.settings.values()).bucket.placement
+    if here is not placement:
+        raise UsageError(f"{site.path} has bucket.class {here.value}; change it there, or leave --class out")
+
+
 def bucket_attach(
     path: str, secret: Secret, args: dict[str, Any], *, site: Site | None = None, progress: Progress = no_progress
 ) -> dict[str, Any]:
     """As the call of a mounted volume; a class that config.toml does not name yet is written there, at the end.
 
-    Where the site has a table [bucket] of its own, that one has to name it.
+    Raises UsageError too where NAME.toml has another class: its table [bucket] is the one in effect.
     """
-    if args["class"] is None or (site is not None and "bucket" in site.parsed.tables):
-        return _run(
-            path, secret, partial(commands.bucket_attach, args=args, progress=progress), read_only=False, site=site
-        )
     where = f"{path}/{CONFIG}"
-    text = read_text(where, must_exist=False)
-    wanted = with_class(text, Placement(args["class"]), where=where)
+    text = wanted = read_text(where, must_exist=False)
+    if args["class"] is not None:
+        placement = Placement(args["class"])
+        if site is not None and "bucket" in site.parsed.tables:
+            _ensure_class(site, placement)
+        else:
+            wanted = with_class(text, placement, where=where)
 
     async def work(volume: Volume) -> dict[str, Any]:
         done = await commands.bucket_attach(volume, args, progress)

@@ -4,7 +4,7 @@ import re
 import tomllib
 
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.config import Bucket, Parsed, config_of, ensure_sound, parse_config, parse_settings
+from rustfsfs.config import Bucket, Parsed, parse_config, parse_settings
 from rustfsfs.errors import MachineTrouble, UsageError
 
 TABLE = re.compile(r"^\[bucket\][^\n]*$", re.MULTILINE)
@@ -13,9 +13,7 @@ COMMENTED = re.compile(r"^#class *=[^\n]*$", re.MULTILINE)  # as `default_config
 
 def read_settings(path: str, *, must_exist: bool) -> Parsed:
     """What a file says; nothing if it is not there and need not be. Raises UsageError, MachineTrouble."""
-    parsed = parse_settings(read_text(path, must_exist=must_exist), where=path)
-    ensure_sound(config_of(parsed.settings.values()), path)
-    return parsed
+    return parse_settings(read_text(path, must_exist=must_exist), where=path)
 
 
 def read_text(path: str, *, must_exist: bool) -> str:

@@ -107,3 +107,14 @@ def test_packs_of_other_disks_are_other_packs() -> None:
     index.add(piece(1))
     assert index.find(Piece(1, 2, 0, FRAME)) is None
     assert index.remove_pack(1, 2) == [] and index.remove_pack(1, 1) == [piece(1)]
+
+
+def test_with_a_lower_bound_the_oldest_go_at_once() -> None:
+    index = PieceIndex(BOUND)
+    for number in range(5):
+        assert index.add(piece(number)) == []
+    assert index.resize(3 * (SIZE + ITEM_OVERHEAD)) == [piece(0), piece(1)]
+    assert [index.holds(piece(number)) for number in range(5)] == [False, False, True, True, True]
+    assert index.bytes <= 3 * (SIZE + ITEM_OVERHEAD)
+    assert index.resize(BOUND) == []
+    assert index.add(piece(9)) == []

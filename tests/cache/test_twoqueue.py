@@ -73,3 +73,15 @@ def test_what_is_too_large_is_not_kept() -> None:
     cache.put(2, "small", 10)
     cache.clear()
     assert (cache.bytes, len(cache), cache.get(2)) == (0, 0, None)
+
+
+def test_a_lower_limit_holds_at_once_and_a_higher_one_makes_room() -> None:
+    cost = 100 + ITEM_OVERHEAD
+    cache = TwoQueueCache[int, int](8 * cost)
+    for number in range(8):
+        assert cache.put(number, number, 100) == []
+    cache.get(0)
+    assert cache.resize(4 * cost) == [1, 2, 3, 4], "what was asked for twice stays"
+    assert cache.bytes == 4 * cost
+    assert cache.put(9, 9, 100) == [5]
+    assert cache.resize(8 * cost) == [] and cache.put(10, 10, 100) == []

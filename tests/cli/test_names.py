@@ -93,6 +93,25 @@ def test_commands_by_name_need_no_key_and_heed_its_settings(named: Mounted, here
     assert said.code == 2 and "did you mean cache.disk?" in said.err
 
 
+def test_a_class_is_not_written_where_the_name_has_its_own(named: Mounted, here: Here) -> None:
+    write(named, "[bucket]\nconcurrency = 4\n")
+    before = (named.volume / "config.toml").read_text()
+    said = here(
+        "bucket",
+        "attach",
+        "home",
+        "oss://packs/x",
+        "--endpoint",
+        "http://127.0.0.1:1",
+        "--region",
+        "cn-test",
+        "--class",
+        "IA",
+    )
+    assert said.code == 2 and f"{named.base}/etc/home.toml has bucket.class Standard" in said.err
+    assert (named.volume / "config.toml").read_text() == before
+
+
 def test_the_point_is_the_one_that_is_named_first() -> None:
     assert point_of("home", "/mnt", site('point = "/home"')) == "/mnt"
     assert point_of("home", None, site('point = "/home"')) == "/home"

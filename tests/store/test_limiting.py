@@ -1,6 +1,7 @@
 """Limits: bytes over time, and requests at once."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import CloudThrottled, CloudUnavailable, ObjectMissing
-from rustfsfs.store.limiting import Bandwidth, Gate, LimitedBucket, TokenBucket, Window, grown, shrunk, take
+from rustfsfs.store.limiting import Bandwidth, Gate, LimitedBucket, TokenBucket, Window, grown, resized, shrunk, take
 from tests.store.faultbuckets import FailsFirst, FakeTime
 from tests.store.membucket import MemBucket
 
@@ -123,3 +124,65 @@ def test_never_more_at_once_than_there_are_places() -> None:
     for thread in threads:
         thread.join()
     assert most == [3]
+
+
+def test_a_new_rate_is_that_of_what_is_owed_too() -> None:
+    time = FakeTime()
+    bandwidth = Bandwidth(100.0, timing=time.timing)
+    bandwidth.take(1100)
+    bandwidth.change(1000.0)
+    bandwidth.take(1)
+    assert time.slept == pytest.approx([1.0])
+    bandwidth.change(0.0)
+    bandwidth.take(1 << 40)
+    assert (bandwidth.rate_bytes_s, len(time.slept)) == (0.0, 1)
+    bandwidth.change(100.0)
+    bandwidth.take(100)
+    assert len(time.slept) == 1, "a second's worth is saved up"
+    bandwidth.take(100)
+    bandwidth.take(1)
+    assert time.slept[1:] == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize(("rate", "slept_s"), [(1e6, [10.0, 0.009]), (0.0, [10.0])], ids=["a higher one", "none"])
+def test_who_sleeps_sees_a_new_rate_within_ten_seconds(rate: float, slept_s: list[float]) -> None:
+    time = FakeTime()
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        bandwidth.change(rate)
+
+    bandwidth = Bandwidth(100.0, timing=replace(time.timing, sleep=sleep))
+    bandwidth.take(10_100)
+    bandwidth.take(1)
+    assert time.slept == pytest.approx(slept_s)
+
+
+@pytest.mark.parametrize(
+    ("window", "size_max", "want"),
+    [
+        pytest.param(Window(size=16.0, size_max=16), 4, 4.0, id="fewer"),
+        pytest.param(Window(size=16.0, size_max=16), 32, 32.0, id="more"),
+        pytest.param(Window(size=3.0, size_max=16, shrinks=1), 32, 3.0, id="more, but it was asked to slow down"),
+        pytest.param(Window(size=3.0, size_max=16, shrinks=1), 2, 2.0, id="fewer than it was slowed down to"),
+    ],
+)
+def test_a_window_has_another_maximum(window: Window, size_max: int, want: float) -> None:
+    found = resized(window, size_max)
+    assert (found.size, found.size_max, found.shrinks) == (want, size_max, window.shrinks)
+
+
+def test_who_waits_at_a_gate_comes_in_when_it_becomes_wider() -> None:
+    gate, inside = Gate(1), threading.Event()
+
+    def enter() -> None:
+        with gate.place():
+            inside.set()
+
+    with gate.place():
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        assert not inside.wait(0.05)
+        gate.resize(2)
+        assert inside.wait(20)
+    waiting.join()

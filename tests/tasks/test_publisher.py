@@ -101,3 +101,15 @@ async def test_a_mount_knows_how_old_the_newest_copy_is(tmp_path: Path, mock_clo
         assert count(bucket) == before, "it is not an interval old"
         await passing(volume, mock_clock, EVERY_S)
         assert count(bucket) == before + 1
+
+
+async def test_a_shorter_interval_counts_from_the_last_copy(tmp_path: Path, mock_clock: MockClock) -> None:
+    bucket = MemBucket()
+    async with running(format_in(tmp_path / "v"), bucket) as volume:
+        await passing(volume, mock_clock, LOOK_EVERY_S)
+        await write_file(volume, b"f", b"x")
+        await passing(volume, mock_clock, 100)
+        assert count(bucket) == 1
+        volume.settings.config = Config(bucket=Bucket(metadata_interval_s=100), demote=CONFIG.demote)
+        await passing(volume, mock_clock, LOOK_EVERY_S)
+        assert count(bucket) == 2

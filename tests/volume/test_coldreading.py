@@ -204,3 +204,23 @@ async def test_fetching_ahead_ends_where_the_metadata_cannot_be_read(tmp_path: P
             await reading.fetch_far_ahead(volume, inode, 0, len(DATA))
         volume.metadata.lost = None
         assert await contents(volume, inode) == DATA
+
+
+async def test_one_that_waits_for_a_restore_keeps_to_new_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coldreading, "RESTORE_ASKED_EVERY_S", 0.01)
+    bucket = MemBucket(now_s=lambda: 1e9)
+    config = settings(when_frozen=WhenFrozen.WAIT, frozen_wait_s=3600.0)
+    async with opened_with(format_in(tmp_path / "v"), bucket, config=config) as volume:
+        inode = await cold_file(volume)
+        freeze(bucket)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def lose_patience() -> None:
+                await asked(bucket)
+                volume.settings.config = settings(when_frozen=WhenFrozen.WAIT, frozen_wait_s=0.0)
+
+            with trio.fail_after(20), pytest.raises(ObjectFrozen):
+                await contents(volume, inode)

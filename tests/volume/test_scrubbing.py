@@ -522,3 +522,29 @@ async def test_a_disk_that_went_away_is_not_taken_for_damage(tmp_path: Path) -> 
         assert volume.metadata.running.bad_chunks == 0
         home.files._names.update(away)
         assert await read_all(volume, kept)
+
+
+async def test_a_pass_under_way_keeps_to_new_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rate, and whether it is wanted at all: it takes days."""
+    monkeypatch.setattr(scrubbing, "PAUSE_S", 0.01)
+    async with InMemory(tmp_path).opened() as volume:
+        await filled(volume)
+        await filled_more(volume)
+        volume.settings.config = at_rate(100_000)  # 12 s
+        ended = trio.Event()
+
+        async def background() -> None:
+            await scrubbing.scrub_on(volume)
+            ended.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(background)
+            while not volume.scrub_lock.locked():
+                await trio.sleep(0)
+            volume.settings.config = Config(scrub=Scrub(interval_s=0.0, rate_bytes_s=0))
+            with trio.move_on_after(0.5):
+                await ended.wait()
+            assert not ended.is_set() and not volume.scrub_lock.locked(), "it is not wanted"
+            volume.settings.config = at_rate(0)
+            with trio.fail_after(20):
+                await ended.wait()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
+from rustfsfs.config import Bucket as BucketConfig
 from rustfsfs.config import Config
 from rustfsfs.errors import CloudUnavailable, DamagedData
 from rustfsfs.meta import chunks, objects
@@ -18,6 +20,7 @@ from rustfsfs.store.breaker import Verdict
 from rustfsfs.store.bucket import ObjectFacts
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers.demote import DemotePolicy
+from rustfsfs.tiers.packs import PackKey
 from rustfsfs.volume import checking, collecting, names, rounds, scrubbing, tiering, watermarks
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
@@ -337,3 +340,29 @@ async def test_uploads_that_fail_again_and_again_hold_no_memory(tmp_path: Path) 
         finally:
             tracemalloc.stop()
             gc.enable()
+
+
+async def test_how_much_is_in_flight_may_change_meanwhile(tmp_path: Path) -> None:
+    def at_most(size_bytes: int) -> Config:
+        return Config(bucket=BucketConfig(in_flight_bytes=size_bytes))
+
+    keys = [(pack, 1) for pack in range(1, 6)]
+    begun, gone_on = [0], [trio.Event() for _ in keys]
+
+    async with opened_with(format_in(tmp_path / "v"), MemBucket(), config=at_most(10)) as volume:
+
+        async def work(key: PackKey) -> bool:
+            begun[0] += 1
+            await gone_on[key[0] - 1].wait()
+            return True
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rounds._several, volume, keys, dict.fromkeys(keys, 10), work)
+            await wait_all_tasks_blocked()
+            assert begun == [1]
+            volume.settings.config = at_most(30)
+            gone_on[0].set()
+            await wait_all_tasks_blocked()
+            assert begun == [4], "one has ended, three are on their way"
+            for event in gone_on:
+                event.set()
