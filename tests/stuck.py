@@ -3,7 +3,7 @@
 python -m tests.stuck VOLUME MOUNTPOINT KEYFILE CONTROL
 
 While CONTROL/hold exists, the worker that opens the volume waits; while CONTROL/hang does, whoever asks for the time,
-which the loop's thread does.
+which the loop's thread does: then CONTROL/hangs appears.
 """
 
 import sys
@@ -36,6 +36,7 @@ class HeldFiles(RealFiles):
 
 def now_or_never(hang: Path) -> Nanoseconds:
     while hang.exists():
+        hang.with_name("hangs").touch()
         time.sleep(LOOK_EVERY_S)
     return Nanoseconds(time.time_ns())
 

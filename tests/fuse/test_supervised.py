@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon import wait_for
 from tests.mounted import TIMEOUT_S, Mounted
 from tests.supervisor import Supervisor
 from tests.test_units import service
@@ -112,7 +113,7 @@ def test_a_hung_daemon_is_not_alive_and_leaves_its_stacks_and_the_next_one_takes
     (unit.point / "f").write_bytes(b"acknowledged")
     (control / "hang").touch()
     with subprocess.Popen(["touch", unit.point / "g"], stderr=subprocess.DEVNULL):
-        time.sleep(WATCHDOG_S / 2)  # what was under way is said by now
+        wait_for((control / "hangs").exists, "the loop goes on")
         unit.supervisor.heard()
         time.sleep(WATCHDOG_S)
         assert unit.supervisor.heard() == [], "the watchdog would not notice"
