@@ -4,12 +4,19 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # Debian's own python3 if it is new enough, else the first on PATH
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
-PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-config libfuse3-dev fuse3 strace procps
+PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-config libfuse3-dev fuse3 strace procps systemd
 BENCH_PACKAGES := bindfs e2fsprogs git gocryptfs restic tar
+PREFIX ?= /usr/local
+SBINDIR ?= /usr/sbin
+LIB := $(DESTDIR)$(PREFIX)/lib/rustfsfs
+UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
+MAN := $(DESTDIR)$(PREFIX)/share/man
+MAN_PAGES := $(wildcard rustfsfs/man/*.[1-8])
+PYTHONS ?= 3.11 3.12 3.13
 NFS_PACKAGES := libnfs13 mount nfs-ganesha nfs-ganesha-vfs rpcbind util-linux
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs apps-packages nfs-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop demo-oss oss-server clean
+.PHONY: help setup system-packages install install-files uninstall test test-pythons test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs apps-packages nfs-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop demo-oss oss-server clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,8 +44,45 @@ system-packages apps-packages nfs-packages bench-packages:
 	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
+install: system-packages  ## as root: program, units, mount.rustfsfs, man pages below /usr/local; PREFIX=, SBINDIR=, DESTDIR=
+	@echo "Installing rustfsfs in $(LIB) ..."
+	@rm -rf build && $(PYTHON) -m venv --clear $(LIB)
+	@$(LIB)/bin/python -m pip install --quiet --disable-pip-version-check . ; status=$$?; rm -rf build; exit $$status
+	@$(MAKE) --no-print-directory install-files
+ifdef DESTDIR
+	@grep -rIl --null -F '$(DESTDIR)' $(LIB)/bin $(LIB)/pyvenv.cfg | xargs -0 -r sed -i 's#$(DESTDIR)##g'
+else
+	@if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+endif
+	@echo "Done: $(DESTDIR)$(PREFIX)/bin/rustfsfs"
+
+install-files:
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SBINDIR) $(UNITS) $(DESTDIR)/etc/rustfsfs
+	@ln -sfn ../lib/rustfsfs/bin/rustfsfs $(DESTDIR)$(PREFIX)/bin/rustfsfs
+	@ln -sfn $(PREFIX)/lib/rustfsfs/bin/mount.rustfsfs $(DESTDIR)$(SBINDIR)/mount.rustfsfs
+	@for unit in $(notdir $(wildcard systemd/*)); do \
+		sed 's#/usr/local/#$(PREFIX)/#g' systemd/$$unit >$(UNITS)/$$unit && chmod 644 $(UNITS)/$$unit || exit 1; done
+	@for page in $(MAN_PAGES); do install -D -m 644 -t $(MAN)/man$${page##*.} $$page || exit 1; done
+
+uninstall:  ## undo `make install`; volumes and /etc/rustfsfs stay
+	@rm -rf $(LIB)
+	@rm -f $(DESTDIR)$(PREFIX)/bin/rustfsfs $(DESTDIR)$(SBINDIR)/mount.rustfsfs $(addprefix $(UNITS)/,$(notdir $(wildcard systemd/*)))
+	@for page in $(MAN_PAGES); do rm -f $(MAN)/man$${page##*.}/$${page##*/}; done
+	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+
 test: setup  ## the tests, mounts and all (as root with /dev/fuse)
 	@$(PY) -m pytest -q $(ARGS)
+
+test-pythons: system-packages  ## the fast tests on each Python from 3.11 to 3.13 that is found: PYTHONS= chooses
+	@passed=; for version in $(PYTHONS); do \
+		for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python3; do \
+			$$python -c '' 2>/dev/null && break; python=; done; \
+		if [ -z "$$python" ]; then echo "Python $$version: not found"; continue; fi; \
+		echo "Python $$version: $$python"; venv=.results/python$$version; \
+		$$python -m venv $$venv && \
+		$$venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' && \
+		$$venv/bin/python -m pytest -q -m 'not fuse and not slow' || exit 1; passed="$$passed $$version"; done; \
+	[ -n "$$passed" ] && echo "Passed on Python$$passed"
 
 # The long suites take SEED= and MINUTES=, go on where they were, and add up in .results/
 test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs: test-%: setup

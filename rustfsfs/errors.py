@@ -17,7 +17,7 @@ RustfsfsError
 │   └── ObjectMissing, ObjectExists, ObjectFrozen (ask for its restore; EAGAIN)
 └── OpeningError        a volume cannot be opened; `exit_code` says what kind of trouble it is
     ├── WrongKey (3)    NotAVolume, NewerFormat, DamagedVolume (4)    InUse (5)    MachineTrouble (6)
-    └── UsageError (2)
+    └── UsageError (2)  EndedEarly (130)
 """
 
 
@@ -183,6 +183,12 @@ class InUse(OpeningError):
 
 class MachineTrouble(OpeningError):
     exit_code = 6
+
+
+class EndedEarly(OpeningError):
+    """A signal came before the mount served."""
+
+    exit_code = 130
 
 
 def without_frames(exc: BaseException) -> BaseException:

@@ -2,27 +2,26 @@
 
 import errno
 import gc
-import logging
-import logging.handlers
 import os
 import resource
 import shutil
 import signal
 import stat
-import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import trio
 
 from rustfsfs.config import Config, config_of
-from rustfsfs.errors import InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
+from rustfsfs.errors import EndedEarly, InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
 from rustfsfs.fuse import number, session
 from rustfsfs.fuse.ops import Operations
-from rustfsfs.service import mounts, reloading
+from rustfsfs.service import journald, logs, mounts, notify, reloading
 from rustfsfs.service.control import Call, Progress, run_control
+from rustfsfs.service.notify import Notifier
 from rustfsfs.service.reloading import Sources
+from rustfsfs.service.supervision import answered, run_alive, run_extending
 from rustfsfs.siteconfig import Site
 from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
@@ -37,11 +36,11 @@ from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.tasks.segments import run_segments
 from rustfsfs.tasks.snapshots import run_snapshots
 from rustfsfs.tasks.warmth import run_warmth
+from rustfsfs.units import format_size
 from rustfsfs.volume.commands import COMMANDS, Command
 from rustfsfs.volume.formatting import CONFIG, METADATA, Secret
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.header import listed_disks
-from rustfsfs.volume.notices import notice
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.status import status
 from rustfsfs.volume.tiercommands import COMMANDS as TIER_COMMANDS
@@ -53,7 +52,6 @@ KNOWN_OPTIONS = (
     *("dev", "suid", "exec", "nodev", "nosuid", "noexec", "ro", "rw"),
     *("noatime", "allow_other", "noxattr", "writeback", STRICT, "defaults"),
 )
-LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
 _CAREFUL = (("suid", "nosuid"), ("dev", "nodev"))  # an option of NAME.toml may be taken back by one of fstab
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0  # a task that failed is started again after
 
@@ -99,21 +97,34 @@ class MountOptions:
         return Sources(own=own, must_exist=self.config_path is not None, site=self.site)
 
 
+@dataclass(slots=True)
+class Life:
+    """What one process of a mount goes through, told to its supervisor as well."""
+
+    notifier: Notifier
+    served: bool = False  # who waits for the mount has heard that it serves
+    ending: trio.Event = field(default_factory=trio.Event)  # a signal told it to end
+
+
 def is_read_only(options: MountOptions) -> bool:
     return options.read_only or "ro" in options.options
 
 
 def serve(world: World, options: MountOptions, secret: Secret, ready: Ready) -> None:
     """Mount and answer until unmounted. Calls `ready`, in a thread, once requests are served. Raises OpeningError."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it means `reload`, and nothing before the volume is open
+    life = Life(notify.from_environment(os.environ) if options.foreground else Notifier(None))
     share_one_heap()
     check_machine(world, options)
     config = config_of(reloading.read(options.sources))
-    handler = start_log(options, config)
+    place = logs.Place(volume=options.volume, mount_point=options.mount_point, foreground=options.foreground)
+    handler = logs.start(place, config.log.level)
     try:
         os.umask(0)
         os.chdir("/")
         raise_file_limit()
-        trio.run(_serve, world, options, config, secret, ready)
+        with logs.stacks_when_aborted(place):
+            trio.run(_serve, world, options, config, secret, ready, life)
     finally:
         log.removeHandler(handler)
         handler.close()
@@ -169,34 +180,6 @@ def _check_mount_point(world: World, options: MountOptions) -> None:
             raise UsageError(f"the mount point {point} lies inside or around {folder}, which holds the volume")
 
 
-def start_log(options: MountOptions, config: Config) -> logging.Handler:
-    """journald or syslog when there is one, else VOLUME/rustfsfs.log, rotated; stderr too in the foreground."""
-    handler: logging.Handler
-    if options.foreground:
-        handler = logging.StreamHandler(sys.stderr)
-    elif os.path.exists("/dev/log"):
-        handler = logging.handlers.SysLogHandler("/dev/log", facility="daemon")
-        handler.ident = "rustfsfs: "
-    else:
-        handler = _file_handler(f"{options.volume}/{LOG_NAME}")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for spoken in list(notice.handlers):  # no terminal any more, or the whole log on it
-        notice.removeHandler(spoken)
-    log.addHandler(handler)
-    log.setLevel(config.log.level.upper())
-    return handler
-
-
-def _file_handler(path: str) -> logging.Handler:
-    """A volume on a read-only file system is mounted all the same, without a log."""
-    try:
-        return logging.handlers.RotatingFileHandler(
-            path, maxBytes=LOG_SIZE_MAX, backupCount=LOGS_KEPT, encoding="utf-8"
-        )
-    except OSError:
-        return logging.NullHandler()
-
-
 def fuse_options(options: MountOptions) -> set[str]:
     """What the kernel is told: permissions are its work; nosuid and nodev unless asked otherwise."""
     source = options.volume.replace("\\", "\\\\").replace(",", "\\,")  # libfuse takes both away again
@@ -210,7 +193,7 @@ def fuse_options(options: MountOptions) -> set[str]:
     return found
 
 
-async def _serve(world: World, options: MountOptions, config: Config, secret: Secret, ready: Ready) -> None:
+async def _serve(world: World, options: MountOptions, config: Config, secret: Secret, ready: Ready, life: Life) -> None:
     how = Opening(
         path=options.volume,
         secret=secret,
@@ -221,12 +204,19 @@ async def _serve(world: World, options: MountOptions, config: Config, secret: Se
         skip_seq=options.skip_seq,
         noatime="noatime" in options.options,
     )
-    async with opened_volume(world, how) as volume:
-        with ungrouped():
-            await _serve_volume(volume, options, ready)
+    with ungrouped():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_note_signals, life)
+            nursery.start_soon(run_extending, life.notifier)
+            async with opened_volume(world, how) as volume:
+                if not life.ending.is_set():  # else it was opened, as that is never cut short, and is closed in order
+                    await _serve_volume(volume, options, ready, life)
+            nursery.cancel_scope.cancel()
+    if life.ending.is_set() and not life.served:
+        raise EndedEarly(f"a signal ended the mount of {options.volume} before it served; nothing is mounted")
 
 
-async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> None:
+async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready, life: Life) -> None:
     asked = options.options
     operations = Operations(volume, noxattr="noxattr" in asked, writeback="writeback" in asked, strict=STRICT in asked)
     spare_collector()
@@ -237,14 +227,15 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
             await nursery.start(run_control, volume.path, _calls(volume, options))
             for name, task in _tasks(volume).items():
                 nursery.start_soon(_keep_running, volume, name, task)
-            nursery.start_soon(_end_on_signal)
-            nursery.start_soon(reloading.run_on_hangup, volume, options.sources)
+            nursery.start_soon(_end_when_told, life)
+            await nursery.start(reloading.run_on_hangup, volume, options.sources)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
-            nursery.start_soon(_announce, options.mount_point, volume.health.trouble, ready)
+            nursery.start_soon(_announce, volume, options.mount_point, ready, life)
             await session.run(lambda: _threads_work(volume))
             unmounted = mounts.ours_at(options.mount_point) is None
             nursery.cancel_scope.cancel()
     finally:
+        life.notifier.stopping("closing the volume")
         session.close(unmount=not unmounted)
         log.info("unmounted from %s", options.mount_point)
 
@@ -284,28 +275,50 @@ def _tasks(volume: Volume) -> dict[str, Task]:
     return TASKS | READING_TASKS if volume.health.read_only_reason is None else READING_TASKS
 
 
-async def _announce(mount_point: str, trouble: str | None, ready: Ready) -> None:
-    """Once a request was answered, tune the mount and say ready. Another process asks: this one must not ask itself."""
-    try:
-        await trio.run_process(["stat", "-f", mount_point], capture_stdout=True, capture_stderr=True, check=False)
-    except OSError:
-        pass  # no such program: then unasked
+async def _announce(volume: Volume, mount_point: str, ready: Ready, life: Life) -> None:
+    """Once a request was answered, tune the mount and say ready; from then on tell that it lives."""
+    await answered(mount_point)
     there = mounts.ours_at(mount_point)
     if there is not None:
         session.tune(there.device)
-    await trio.to_thread.run_sync(ready, trouble)
+
+    def say() -> None:
+        ready(volume.health.trouble)
+        life.served = True
+        life.notifier.ready(_in_short(volume, mount_point))
+
+    await trio.to_thread.run_sync(say)
+    await run_alive(life.notifier, lambda: answered(mount_point), lambda: _in_short(volume, mount_point))
 
 
-async def _end_on_signal() -> None:
+def _in_short(volume: Volume, mount_point: str) -> str:
+    """A line for `systemctl status`."""
+    used, limit = format_size(volume.journal.used_bytes), format_size(volume.journal_limit_bytes)
+    found = [f"serves {mount_point}", f"journal {used} of {limit}"]
+    if volume.health.read_only_reason is not None:
+        found.append(f"read-only: {volume.health.read_only_reason}")
+    found += [f"{name} fails: {error}" for name, error in sorted(volume.health.tasks.items()) if error]
+    return "; ".join(found)
+
+
+async def _note_signals(life: Life, *, task_status: trio.TaskStatus[None]) -> None:
+    """From before the volume is opened until it is closed. More than one say no more than the first."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for number in signals:
             log.info("ending: signal %d", number)
-            session.end()
-            return
+            life.notifier.stopping("told to end by a signal")
+            life.ending.set()
+
+
+async def _end_when_told(life: Life) -> None:
+    await life.ending.wait()
+    session.end()
 
 
 async def _keep_running(volume: Volume, name: str, task: Task) -> None:
     """A task that fails is logged, shown in status, and started again; the mount goes on."""
+    journald.task_name.set(name)
     volume.health.tasks[name] = ""
     pause_s = RETRY_S_MIN
     while True:

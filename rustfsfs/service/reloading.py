@@ -68,9 +68,12 @@ def _changed_since_mount(sources: Sources, found: list[Setting]) -> list[Key]:
     return [one.key for one in found if one.key.table in ALWAYS and then[one.key] != one.value]
 
 
-async def run_on_hangup(volume: Volume, sources: Sources) -> NoReturn:
+async def run_on_hangup(
+    volume: Volume, sources: Sources, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> NoReturn:
     """SIGHUP reloads. A mistake is logged, and nothing has changed."""
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
         async for _number in signals:
             try:
                 await reload(volume, sources)

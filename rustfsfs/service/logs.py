@@ -1,0 +1,81 @@
+"""Where the log of a mount goes, and what a process that is aborted leaves there."""
+
+import faulthandler
+import logging
+import logging.handlers
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rustfsfs.service import journald
+from rustfsfs.volume.notices import notice
+from rustfsfs.volume.volume import log
+
+LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
+SYSLOG = "/dev/log"
+STDERR = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Whose log it is."""
+
+    volume: str
+    mount_point: str
+    foreground: bool
+
+
+def start(place: Place, level: str, *, journal: str = journald.SOCKET) -> logging.Handler:
+    """In the foreground stderr, or journald if that is behind it; else syslog or VOLUME/rustfsfs.log, rotated."""
+    handler: logging.Handler
+    if place.foreground and journald.is_stderr(os.environ) and os.path.exists(journal):
+        fields = {"RUSTFSFS_VOLUME": place.volume, "RUSTFSFS_MOUNT_POINT": place.mount_point}
+        handler = journald.JournalHandler(fields, path=journal)
+    elif place.foreground:
+        handler = logging.StreamHandler(sys.stderr)
+    elif os.path.exists(SYSLOG):
+        handler = logging.handlers.SysLogHandler(SYSLOG, facility="daemon")
+        handler.ident = "rustfsfs: "
+    else:
+        handler = _file_handler(f"{place.volume}/{LOG_NAME}")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for spoken in list(notice.handlers):  # no terminal any more, or the whole log on it
+        notice.removeHandler(spoken)
+    log.addHandler(handler)
+    log.setLevel(level.upper())
+    return handler
+
+
+def _file_handler(path: str) -> logging.Handler:
+    """A volume on a read-only file system is mounted all the same, without a log."""
+    try:
+        return logging.handlers.RotatingFileHandler(
+            path, maxBytes=LOG_SIZE_MAX, backupCount=LOGS_KEPT, encoding="utf-8"
+        )
+    except OSError:
+        return logging.NullHandler()
+
+
+@contextmanager
+def stacks_when_aborted(place: Place) -> Iterator[None]:
+    """SIGABRT, which a watchdog sends, and a crash leave every thread's stack in the log.
+
+    In the background that is VOLUME/rustfsfs.log, beside a syslog too; on a read-only disk nowhere.
+    """
+    fd = STDERR if place.foreground else _opened(f"{place.volume}/{LOG_NAME}")
+    faulthandler.enable(fd)
+    try:
+        yield
+    finally:
+        faulthandler.disable()
+        if fd != STDERR:
+            os.close(fd)
+
+
+def _opened(path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return STDERR  # of a daemon: nowhere

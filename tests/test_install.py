@@ -1,0 +1,72 @@
+"""`make install` into a folder, what it leaves there, and `make uninstall`."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def make(target: str, folder: Path, *variables: str) -> None:
+    """No network: what rustfsfs needs, and what builds it, is this virtual environment's."""
+    environment = os.environ | {
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say: without
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_COMPILE": "1",
+    }
+    done = subprocess.run(
+        ["make", "-s", target, f"DESTDIR={folder}", f"PYTHON={sys.executable}", *variables],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
+
+
+@pytest.mark.slow  # makes a virtual environment and builds a wheel
+def test_what_is_installed_runs_and_can_be_uninstalled(tmp_path: Path) -> None:
+    make("install", tmp_path)
+    lib = tmp_path / "usr/local/lib/rustfsfs"
+    outside = {name for name in files(tmp_path) if not name.startswith("usr/local/lib/rustfsfs/")}
+    assert {name for name in outside if "/share/man/" not in name} == {
+        "usr/local/bin/rustfsfs",
+        "usr/sbin/mount.rustfsfs",
+        "usr/local/lib/systemd/system/rustfsfs@.service",
+        "usr/local/lib/systemd/system/rustfsfs.target",
+    }
+    assert (tmp_path / "etc/rustfsfs").is_dir()
+    assert (tmp_path / "usr/local/bin/rustfsfs").resolve() == lib / "bin/rustfsfs"
+    assert (lib / "bin/rustfsfs").read_text().splitlines()[0] == "#!/usr/local/lib/rustfsfs/bin/python"
+    assert os.readlink(tmp_path / "usr/sbin/mount.rustfsfs") == "/usr/local/lib/rustfsfs/bin/mount.rustfsfs"
+    assert (lib / "bin/mount.rustfsfs").is_file()
+    assert (lib / "lib/systemd/system/rustfsfs@.service").is_file(), "who installs with pipx finds the units here"
+    said = subprocess.run(
+        [lib / "bin/python", lib / "bin/rustfsfs", "--version"],
+        env=os.environ | {"PYTHONPATH": sysconfig.get_path("purelib")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.startswith("rustfsfs, version")
+    make("uninstall", tmp_path)
+    assert files(tmp_path) == set()
+
+
+def test_another_prefix_is_in_the_units_too(tmp_path: Path) -> None:
+    make("install-files", tmp_path, "PREFIX=/opt/fs", "SBINDIR=/sbin")
+    unit = (tmp_path / "opt/fs/lib/systemd/system/rustfsfs@.service").read_text()
+    assert "ExecStart=/opt/fs/bin/rustfsfs mount" in unit and "/usr/local" not in unit
+    assert os.readlink(tmp_path / "sbin/mount.rustfsfs") == "/opt/fs/lib/rustfsfs/bin/mount.rustfsfs"
