@@ -12,6 +12,7 @@ import stat
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import trio
@@ -20,8 +21,10 @@ from rustfsfs.config import Config
 from rustfsfs.errors import InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
 from rustfsfs.fuse import session
 from rustfsfs.fuse.ops import Operations
+from rustfsfs.listening import Listen, UnixSocket, parse_listen
 from rustfsfs.service import mounts
 from rustfsfs.service.control import Call, Progress, run_control
+from rustfsfs.service.watching import run_metrics
 from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
 from rustfsfs.tasks.damage import run_damage
@@ -36,6 +39,7 @@ from rustfsfs.tasks.segments import run_segments
 from rustfsfs.tasks.snapshots import run_snapshots
 from rustfsfs.tasks.warmth import run_warmth
 from rustfsfs.volume.commands import COMMANDS, Command
+from rustfsfs.volume.figures import figures_and_space
 from rustfsfs.volume.formatting import CONFIG, METADATA, Secret
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.header import listed_disks
@@ -86,6 +90,7 @@ class MountOptions:
     options: frozenset[str]  # of -o
     degraded: bool
     skip_seq: int | None
+    metrics_listen: str = ""  # as `listening.parse_listen` takes it
 
 
 def is_read_only(options: MountOptions) -> bool:
@@ -135,6 +140,15 @@ def check_machine(world: World, options: MountOptions) -> None:
     if os.geteuid() != 0 and shutil.which("fusermount3") is None:
         raise MachineTrouble("fusermount3 is missing; install the package fuse3")
     _check_mount_point(world, options)
+    metrics_of(options)
+
+
+def metrics_of(options: MountOptions) -> Listen | None:
+    """Where metrics are to be served, if they are. Raises UsageError."""
+    listen = parse_listen(options.metrics_listen)
+    if isinstance(listen, UnixSocket) and mounts.is_inside(os.path.realpath(listen.path), options.mount_point):
+        raise UsageError(f"metrics.listen: {listen} lies inside the mount itself")
+    return listen
 
 
 def _check_mount_point(world: World, options: MountOptions) -> None:
@@ -227,7 +241,7 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(run_control, volume.path, _calls(volume, options))
-            for name, task in _tasks(volume).items():
+            for name, task in (_tasks(volume) | _watching(options)).items():
                 nursery.start_soon(_keep_running, volume, name, task)
             nursery.start_soon(_end_on_signal)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
@@ -256,6 +270,12 @@ def _threads_work(volume: Volume) -> bool:
 def _tasks(volume: Volume) -> dict[str, Task]:
     """Where nothing may be changed, only those that change nothing."""
     return TASKS | READING_TASKS if volume.health.read_only_reason is None else READING_TASKS
+
+
+def _watching(options: MountOptions) -> dict[str, Task]:
+    """A task like the others: where it cannot listen, `status` says so, it is tried again, and the mount serves."""
+    listen = metrics_of(options)
+    return {} if listen is None else {"metrics": partial(run_metrics, listen=listen)}
 
 
 async def _announce(mount_point: str, trouble: str | None, ready: Ready) -> None:
@@ -311,6 +331,11 @@ def _calls(volume: Volume, options: MountOptions) -> dict[str, Call]:
 
     async def show_status(args: dict[str, Any], progress: Progress) -> Any:
         await volume.gate.opened()
-        return status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
+        shown = status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
+        return shown | {"metrics": options.metrics_listen or None}
 
-    return {name: bound(command) for name, command in (COMMANDS | TIER_COMMANDS).items()} | {"status": show_status}
+    async def show_figures(args: dict[str, Any], progress: Progress) -> Any:
+        return await figures_and_space(volume) | {"mount_point": options.mount_point, "pid": os.getpid()}
+
+    found = {name: bound(command) for name, command in (COMMANDS | TIER_COMMANDS).items()}
+    return found | {"status": show_status, "top": show_figures}

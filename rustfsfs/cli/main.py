@@ -19,6 +19,7 @@ COMMANDS = {
     "mount": "mount a volume",
     "umount": "unmount, and wait until everything is committed",
     "status": "show what a volume holds and how it is",
+    "top": "watch what a mount does: rates, latencies, caches, backlog",
     "seal": "seal all hot data into packs now",
     "collect": "free what nothing needs, now",
     "fsck": "check a volume, changing nothing",

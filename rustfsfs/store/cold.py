@@ -1,10 +1,11 @@
 """The door to a volume's bucket: names in it, and the stacks of wrappers that requests go through."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rustfsfs.content.keys import checksum
 from rustfsfs.store.breaker import Breaker, BreakerPolicy, BreakingBucket
 from rustfsfs.store.bucket import Bucket
+from rustfsfs.store.counting import CountingBucket, Requests
 from rustfsfs.store.credentials import CredentialSource
 from rustfsfs.store.limiting import Bandwidth, Gate, LimitedBucket
 from rustfsfs.store.refreshing import RefreshingBucket
@@ -38,6 +39,7 @@ class Door:
     reads: Bucket
     writes: Bucket
     breaker: Breaker
+    requests: Requests = field(default_factory=Requests)  # what went through it
 
     @property
     def name(self) -> str:
@@ -56,13 +58,15 @@ class Limits:
 
 def open_door(bucket: Bucket, source: CredentialSource, *, limits: Limits, timing: Timing) -> Door:
     """Nothing is asked of the bucket yet."""
+    requests = Requests()
+    counted = CountingBucket(bucket, requests)
     breaker = Breaker(policy=BreakerPolicy(), clock_s=timing.clock_s)
     up, down = (Bandwidth(rate, timing=timing) if rate else None for rate in (limits.up_bytes_s, limits.down_bytes_s))
 
     def way(deadline_s: float) -> Bucket:
-        limited = LimitedBucket(bucket, gate=Gate(limits.concurrency), up=up, down=down)
+        limited = LimitedBucket(counted, gate=Gate(limits.concurrency), up=up, down=down)
         patient = RetryPolicy(deadline_s=deadline_s)
         inner = BreakingBucket(RefreshingBucket(limited, source), breaker)
         return RetryingBucket(inner, policy=patient, timing=timing)
 
-    return Door(reads=way(limits.read_deadline_s), writes=way(WRITE_DEADLINE_S), breaker=breaker)
+    return Door(reads=way(limits.read_deadline_s), writes=way(WRITE_DEADLINE_S), breaker=breaker, requests=requests)

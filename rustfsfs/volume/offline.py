@@ -66,8 +66,6 @@ def status(path: str, secret: Secret) -> dict[str, Any]:
         found["volume"]["read_only"] = volume.health.trouble
         if found["bucket"] is not None:
             found["bucket"]["backlog"] = None
-        trouble = volume.health.trouble or volume.tier.trouble
-        found["healthy"] = not volume.health.missing_disks and trouble is None
         return found
 
     return _run(path, secret, work, read_only=True)

@@ -7,7 +7,8 @@ from typing import Any
 from rustfsfs.meta.database import Running
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
-from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
+from rustfsfs.volume.reasons import reasons
+from rustfsfs.volume.volume import Volume
 
 FORMAT = 1
 
@@ -20,6 +21,7 @@ def ratio(before: int, after: int) -> float | None:
 def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | None) -> dict[str, Any]:
     """The whole picture. `state`: mounted, clean or unclean. Cheap: totals are kept running."""
     running, health, journal = volume.metadata.running, volume.health, volume.journal
+    why = reasons(volume)
     return {
         "format": FORMAT,
         "volume": {
@@ -53,6 +55,7 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
             "found": running.scrub_found,
             "repaired": running.scrub_repaired,
         },
+        "operations": _operations(volume),
         "cache": {
             "ram_bytes": volume.cache.bytes,
             "ram_bytes_max": volume.config.cache.ram_bytes,
@@ -67,13 +70,19 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
             for name, error in sorted(health.tasks.items())
         ],
         "pause_ms": pauses(health.pauses_ms),
-        "healthy": health.read_only_reason in (None, READ_ONLY_ASKED)
-        and not health.missing_disks
-        and not running.bad_chunks
-        and health.damaged_metadata is None
-        and running.scrub_found <= running.scrub_repaired
-        and not any(health.tasks.values())
-        and bucket_trouble(volume) is None,
+        "reasons": why,
+        "healthy": not why,
+    }
+
+
+def _operations(volume: Volume) -> dict[str, Any]:
+    """Since the mount; by kind and with their latencies in `figures`."""
+    counters = volume.counters
+    return {
+        "answered": sum(found.count for found in counters.operations.values()),
+        "errors": sum(counters.errors.values()),
+        "read_bytes": counters.read_bytes,
+        "written_bytes": counters.written_bytes,
     }
 
 
@@ -147,16 +156,6 @@ def metadata_in_bucket(volume: Volume) -> dict[str, Any]:
         "is_due": publishing.is_due(volume),
         "error": newest.trouble or None,
     }
-
-
-def bucket_trouble(volume: Volume) -> str | None:
-    """Why a person has to do something about the bucket. An outage is no such reason: it ends by itself."""
-    door = volume.tier.door
-    if volume.tier.fenced is not None:
-        return volume.tier.fenced
-    if door is not None and (facts := door.breaker.facts()).refused:
-        return facts.last_error
-    return volume.tier.trouble
 
 
 def metadata_bytes(volume: Volume) -> int:
