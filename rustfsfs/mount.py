@@ -331,7 +331,7 @@ def _calls(volume: Volume, options: MountOptions) -> dict[str, Call]:
 
     async def show_status(args: dict[str, Any], progress: Progress) -> Any:
         await volume.gate.opened()
-        shown = status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
+        shown = await status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
         return shown | {"metrics": options.metrics_listen or None}
 
     async def show_figures(args: dict[str, Any], progress: Progress) -> Any:

@@ -6,7 +6,7 @@ import select
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from rustfsfs.cli import exits, places, rates
 from rustfsfs.errors import NotAVolume, UsageError
 from rustfsfs.service import mounts
 from rustfsfs.service.client import call
+from rustfsfs.volume.mountinfo import Mount
 
 INTERVAL_S, INTERVAL_S_MIN = 2.0, 0.2
 QUIT = "qQ\x03"  # as typed; the last is Ctrl-C, where the terminal makes no signal of it
@@ -38,7 +39,7 @@ def command(place: str | None, interval_s: float, once: bool, as_json: bool) -> 
     """
     if not interval_s >= INTERVAL_S_MIN:
         raise UsageError(f"--interval: {interval_s:g} s is too short; at least {INTERVAL_S_MIN:g}")
-    volume = places.find_mounted(only_mount() if place is None else place).volume
+    volume = places.find_mounted(only_mount(mounts.mounts()) if place is None else place).volume
     try:
         if as_json:
             _print_json(volume, interval_s, once=once)
@@ -51,9 +52,9 @@ def command(place: str | None, interval_s: float, once: bool, as_json: bool) -> 
     return exits.DONE
 
 
-def only_mount() -> str:
-    """The mount point, if there is one mount of ours. Raises NotAVolume, UsageError."""
-    points = sorted({mount.point for mount in mounts.mounts() if mount.fstype == mounts.FSTYPE})
+def only_mount(found: Sequence[Mount]) -> str:
+    """The mount point, if one of these is ours. Raises NotAVolume, UsageError."""
+    points = sorted({mount.point for mount in found if mount.fstype == mounts.FSTYPE})
     if not points:
         raise NotAVolume("no rustfsfs volume is mounted")
     if len(points) > 1:

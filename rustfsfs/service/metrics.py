@@ -39,15 +39,15 @@ class Metric(NamedTuple):
     labels: tuple[str, ...] = ()
 
 
-def _at(path: str, scale: float = 1) -> Callable[[Figures], Iterator[Value]]:
-    """The number at a.b.c, if there is one; times in ns become seconds by `scale`."""
+def _at(path: str, divisor: int = 1) -> Callable[[Figures], Iterator[Value]]:
+    """The number at a.b.c, if there is one; times in ns become seconds by `divisor`."""
 
     def values(figures: Figures) -> Iterator[Value]:
         found: Any = figures
         for key in path.split("."):
             found = None if found is None else found[key]
         if found is not None:
-            yield Value((), found if scale == 1 else found * scale)
+            yield Value((), found / divisor if divisor > 1 else found)
 
     return values
 
@@ -92,7 +92,6 @@ def _mount(figures: Figures) -> Iterator[Value]:
 
 
 COUNTER, GAUGE, HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
-NS = 1 / SECOND_NS
 
 METRICS = (
     Metric("rustfsfs_mount_info", GAUGE, "Which volume this is; always 1.", _mount, ("uuid", "volume")),
@@ -148,7 +147,9 @@ METRICS = (
         _histogram_at("journal", "syncs"),
     ),
     Metric("rustfsfs_commits_total", COUNTER, "COMMITs of the metadata, of the volume's life.", _at("epoch.number")),
-    Metric("rustfsfs_commit_timestamp_seconds", GAUGE, "When the last was, wall clock.", _at("epoch.last_ns", NS)),
+    Metric(
+        "rustfsfs_commit_timestamp_seconds", GAUGE, "When the last was, wall clock.", _at("epoch.last_ns", SECOND_NS)
+    ),
     Metric("rustfsfs_uncommitted_records", GAUGE, "Records to replay after a crash now.", _at("epoch.ops")),
     Metric(
         "rustfsfs_commit_pause_seconds",
@@ -183,7 +184,12 @@ METRICS = (
     ),
     Metric("rustfsfs_scrub_found", GAUGE, "What the last scrub found damaged.", _at("scrub.found")),
     Metric("rustfsfs_scrub_repaired", GAUGE, "Of that, what it repaired.", _at("scrub.repaired")),
-    Metric("rustfsfs_scrub_end_timestamp_seconds", GAUGE, "When one last ended; 0: never.", _at("scrub.ended_ns", NS)),
+    Metric(
+        "rustfsfs_scrub_end_timestamp_seconds",
+        GAUGE,
+        "When one last ended; 0: never.",
+        _at("scrub.ended_ns", SECOND_NS),
+    ),
     Metric("rustfsfs_disk_size_bytes", GAUGE, "Size of a disk's file system.", _disks("total_bytes"), ("disk",)),
     Metric("rustfsfs_disk_free_bytes", GAUGE, "Free space on it.", _disks("free_bytes"), ("disk",)),
     Metric("rustfsfs_missing_disks", GAUGE, "Disks that are not there.", _at("missing_disks")),
@@ -213,13 +219,13 @@ METRICS = (
         "rustfsfs_backlog_oldest_timestamp_seconds",
         GAUGE,
         "Since when the oldest waits, wall clock.",
-        _at("bucket.backlog.since_ns", NS),
+        _at("bucket.backlog.since_ns", SECOND_NS),
     ),
     Metric(
         "rustfsfs_published_timestamp_seconds",
         GAUGE,
         "Of when the newest metadata in the bucket is; 0: not known, or none.",
-        _at("bucket.published_ns", NS),
+        _at("bucket.published_ns", SECOND_NS),
     ),
     Metric("rustfsfs_cold_reads_waiting", GAUGE, "Reads that wait for the bucket.", _at("bucket.waiting")),
     Metric("rustfsfs_disk_cache_hits_total", COUNTER, "Cold frames found on the cache disk.", _at("bucket.cache.hits")),

@@ -62,7 +62,7 @@ def status(path: str, secret: Secret) -> dict[str, Any]:
 
     async def work(volume: Volume) -> dict[str, Any]:
         state = "unclean" if volume.health.unclean_start else "clean"
-        found = show(volume, state=state, mount_point=None, pid=None)
+        found = await show(volume, state=state, mount_point=None, pid=None)
         found["volume"]["read_only"] = volume.health.trouble
         if found["bucket"] is not None:
             found["bucket"]["backlog"] = None

@@ -4,6 +4,9 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+import trio
+
+from rustfsfs.meta import chunks
 from rustfsfs.meta.database import Running
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
@@ -11,6 +14,7 @@ from rustfsfs.volume.reasons import reasons
 from rustfsfs.volume.volume import Volume
 
 FORMAT = 1
+PACKS_AT_ONCE = 2000  # 0.9 ms
 
 
 def ratio(before: int, after: int) -> float | None:
@@ -18,8 +22,9 @@ def ratio(before: int, after: int) -> float | None:
     return round(before / after, 4) if after else None
 
 
-def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | None) -> dict[str, Any]:
-    """The whole picture. `state`: mounted, clean or unclean. Cheap: totals are kept running."""
+async def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | None) -> dict[str, Any]:
+    """The whole picture. `state`: mounted, clean or unclean. Nobody waits long for it: totals are kept running."""
+    stored_bytes = await _stored_by_disk(volume)
     running, health, journal = volume.metadata.running, volume.health, volume.journal
     why = reasons(volume)
     return {
@@ -63,7 +68,7 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
             "misses": volume.cache.misses,
         },
         "bucket": bucket(volume),
-        "disks": [_disk(volume, number) for number in sorted(volume.disks)]
+        "disks": [_disk(volume, number, stored_bytes.get(number, 0)) for number in sorted(volume.disks)]
         + [{"path": why, "missing": True} for why in health.missing_disks.values()],
         "tasks": [
             {"name": name, "state": "failing" if error else "running", "error": error or None}
@@ -163,20 +168,28 @@ def metadata_bytes(volume: Volume) -> int:
     return sum(files.size(name) for name in (path, path + "-wal") if files.exists(name))
 
 
-def _disk(volume: Volume, number: int) -> dict[str, Any]:
+async def _stored_by_disk(volume: Volume) -> dict[int, int]:
+    """Bytes of living frames, a millisecond of the loop at a time: all packs of a terabyte at once took 50."""
+    found: dict[int, int] = {}
+    for start in range(0, volume.numbers.pack, PACKS_AT_ONCE):
+        await trio.lowlevel.checkpoint()
+        await volume.gate.opened()
+        if volume.metadata.lost is not None:
+            return {}
+        for disk, size_bytes in chunks.live_bytes_between(volume.metadata, start, start + PACKS_AT_ONCE).items():
+            found[disk] = found.get(disk, 0) + size_bytes
+    return found
+
+
+def _disk(volume: Volume, number: int, stored_bytes: int) -> dict[str, Any]:
     disk = volume.disks[number]
     space = disk.space()
-    stored = None
-    if volume.metadata.lost is None:
-        stored = volume.metadata.row(
-            "SELECT coalesce(sum(live_bytes), 0) FROM packs WHERE disk = ? AND NOT closed & 2", (number,)
-        )
     return {
         "path": disk.path,
         "number": number,
         "total_bytes": space.total_bytes,
         "free_bytes": space.free_bytes,
-        "stored_bytes": 0 if stored is None else int(stored[0]),
+        "stored_bytes": stored_bytes,
     }
 
 
