@@ -106,7 +106,7 @@ class DamagedMetadata(DamagedData):
 
 
 class StoreError(RustfsfsError):
-    pass
+    passed_bytes: int | None = None  # of a request's body, before it failed; None: nobody counted them
 
 
 class StoreUnavailable(StoreError):

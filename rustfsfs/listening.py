@@ -46,20 +46,22 @@ def parse_listen(text: str) -> Listen | None:
         address = ipaddress.ip_address(host)
     except ValueError:
         raise UsageError(
-            f"metrics.listen: {text!r} is neither ADDRESS:PORT, as 127.0.0.1:9464, nor unix:/PATH"
+            f"{text!r} is no place to serve metrics; write 127.0.0.1:9464, [::1]:9464 or unix:/run/NAME.sock"
         ) from None
     if not address.is_loopback:
         raise UsageError(
-            f"metrics.listen: {text} could be reached from other hosts; name a loopback address, as 127.0.0.1:9464"
+            f"metrics are not served on {text}, which other hosts could reach; name a loopback address, 127.0.0.1:9464"
         )
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX):
-        raise UsageError(f"metrics.listen: {text!r} has no port between 1 and {PORT_MAX}")
+        raise UsageError(f"{text!r} is no place to serve metrics: its port is not between 1 and {PORT_MAX}")
     return Loopback(str(address), int(port))
 
 
 def _unix(path: str) -> UnixSocket:
     if not path.startswith("/") or path.endswith("/") or "\0" in path:
-        raise UsageError(f"metrics.listen: unix:{path} is no absolute path of a socket, as unix:/run/rustfsfs.sock")
+        raise UsageError(
+            f"unix:{path} is no place to serve metrics; name the socket's absolute path, as unix:/run/rustfsfs.sock"
+        )
     if len(path.encode()) > PATH_BYTES_MAX:
-        raise UsageError(f"metrics.listen: the path of a socket has at most {PATH_BYTES_MAX} bytes")
+        raise UsageError(f"the path of the socket for metrics has at most {PATH_BYTES_MAX} bytes")
     return UnixSocket(path)

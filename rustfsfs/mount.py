@@ -147,7 +147,7 @@ def metrics_of(options: MountOptions) -> Listen | None:
     """Where metrics are to be served, if they are. Raises UsageError."""
     listen = parse_listen(options.metrics_listen)
     if isinstance(listen, UnixSocket) and mounts.is_inside(os.path.realpath(listen.path), options.mount_point):
-        raise UsageError(f"metrics.listen: {listen} lies inside the mount itself")
+        raise UsageError(f"metrics cannot be served on {listen}, which lies inside the mount itself; name another path")
     return listen
 
 

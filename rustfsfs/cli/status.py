@@ -10,6 +10,7 @@ from rustfsfs.cli import exits, places
 from rustfsfs.cli.secrets import open_options, read_secret
 from rustfsfs.service.client import call
 from rustfsfs.units import format_size
+from rustfsfs.volume.leftalone import Why
 
 
 @click.command("status")
@@ -57,6 +58,7 @@ def describe(shown: dict[str, Any]) -> str:
         ("Cache", f"{format_size(shown['cache']['ram_bytes'])} of {format_size(shown['cache']['ram_bytes_max'])}"),
         *(("Disk", _disk(disk)) for disk in shown["disks"]),
         *describe_bucket(shown.get("bucket"), hot_bytes=shown["hot_bytes"]),
+        *describe_left_alone(shown.get("left_alone", {})),
         *(("Failing", f"{task['name']}: {task['error']}") for task in shown["tasks"] if task["error"]),
         *([("Metrics", f"on {shown['metrics']}, beside /healthz")] if shown.get("metrics") else []),
         ("Scrubbed", _scrubbed(shown)),
@@ -129,6 +131,13 @@ def describe_bucket(bucket: dict[str, Any] | None, *, hot_bytes: int) -> list[tu
     return [*rows, ("Cache disk", cached)]
 
 
+def describe_left_alone(counts: dict[str, int]) -> list[tuple[str, str]]:
+    """Packs, by why they are."""
+    return [
+        ("Left alone", f"{_count(count, 'pack', 'packs')} {Why[why.upper()].value}") for why, count in counts.items()
+    ]
+
+
 def _bucket(bucket: dict[str, Any]) -> str:
     if bucket["trouble"]:
         return f"CANNOT BE USED: {bucket['trouble']}"
@@ -158,9 +167,15 @@ def _backlog(backlog: dict[str, Any]) -> str:
     return f"{_count(backlog['packs'], 'pack waits', 'packs wait')}, {format_size(backlog['bytes'])}{since}"
 
 
+def describe_rates(shown: dict[str, Any]) -> str:
+    """Of the last minute."""
+    return f"up {format_size(shown['up_bytes_s'])}/s, down {format_size(shown['down_bytes_s'])}/s in the last minute"
+
+
 def _traffic(traffic: dict[str, Any]) -> str:
     return (
-        f"{format_size(traffic['up_bytes'])} up, {format_size(traffic['down_bytes'])} down since the mount;"
+        f"{describe_rates(traffic)};"
+        f" {format_size(traffic['up_bytes'])} up, {format_size(traffic['down_bytes'])} down since the mount;"
         f" {_count(traffic['uploaded_packs'], 'pack', 'packs')} uploaded, {traffic['demoted_packs']:,} demoted,"
         f" {traffic['recalled_packs']:,} recalled"
     )

@@ -11,6 +11,7 @@ from rustfsfs.cli import exits, places
 from rustfsfs.cli.console import progress_bar
 from rustfsfs.cli.places import Place
 from rustfsfs.cli.secrets import open_options, read_secret
+from rustfsfs.cli.status import describe_rates
 from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.service import mounts
 from rustfsfs.service.client import call
@@ -173,6 +174,7 @@ def describe_status(shown: Shown) -> str:
         ("Both", f"{format_size(shown['both_bytes'])} on the disks and in the bucket"),
         ("Cold", f"{format_size(shown['cold_bytes'])} in the bucket only"),
         *([("Frozen", f"{format_size(shown['frozen_bytes'])} to be restored first")] if shown["frozen_bytes"] else []),
+        ("Traffic", describe_rates(shown)),
         ("Packs", f"{shown['packs']:,}"),
         ("Pinned", ", ".join(shown["pinned"]) or "nothing"),
     ]
@@ -188,14 +190,22 @@ def describe_plan(shown: Shown) -> str:
         f"pack {step['pack']} of disk {step['disk']}: {step['action']} ({step['why']}), {format_size(step['bytes'])}"
         for step in shown["steps"]
     ]
-    return "\n".join([*(lines or ["Nothing is due."]), f"To be uploaded: {format_size(shown['backlog_bytes'])}"])
+    ends = [f"To be uploaded: {format_size(shown['backlog_bytes'])}"]
+    if shown["retained_bytes"]:
+        ends.append(f"To be deleted once no older metadata names it: {format_size(shown['retained_bytes'])}")
+    return "\n".join([*(lines or ["Nothing is due."]), *ends])
 
 
 def describe_demoted(shown: Shown, *, dry_run: bool) -> str:
     lines = [f"pack {one['pack']} stays: {one['why']}" for one in shown["kept"]]
     what = f"{_packs(shown['packs'])} ({format_size(shown['bytes'])})"
     if dry_run:
-        return "\n".join([*lines, f"{what} would go to the bucket."])
+        hot = (
+            f" {format_size(shown['hot_bytes'])} more is not sealed yet, and would be first."
+            if shown["hot_bytes"]
+            else ""
+        )
+        return "\n".join([*lines, f"{what} would go to the bucket.{hot}"])
     return "\n".join(
         [*lines, f"{what} in the bucket only now; {format_size(shown['freed_bytes'])} freed on the disks."]
     )

@@ -18,7 +18,7 @@ from rustfsfs.meta.database import Metadata
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.units import PIECE_SIZE, Fork, Inode
 
-# What a copy of the metadata in the bucket need not have at once: else each copy would make the next one due
+# What a snapshot, or a copy in the bucket, need not have at once: else each would make the next one due
 BOOKKEEPING = frozenset(
     (
         *(ops.KeepSnapshots, ops.SetDisk, ops.Publish, ops.Reserve, ops.Scrubbed, ops.PacksRead, ops.Touched),

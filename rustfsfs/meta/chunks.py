@@ -1,5 +1,6 @@
 """Rows of `chunks`, `places`, `packs`, `doomed`, `maybe_dead`: what is sealed, and where it lies."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -63,6 +64,17 @@ def find_copies(metadata: Metadata, chunk_id: bytes) -> list[tuple[Chunk, int]]:
 def places(metadata: Metadata, chunk: int) -> list[Place]:
     sql = "SELECT disk, pack, offset, stored_bytes FROM places WHERE chunk = ? ORDER BY disk, pack"
     return [Place(*row) for row in metadata.rows(sql, (chunk,))]
+
+
+def not_on(metadata: Metadata, disks: Iterable[int], among: Iterable[int]) -> set[int]:
+    """Those chunks that have places, but none on these disks: what is in the bucket only is on no disk."""
+    found = metadata.rows(
+        "SELECT p.chunk FROM places p JOIN packs k USING (pack, disk)"
+        " WHERE p.chunk IN (SELECT value FROM json_each(?1)) GROUP BY p.chunk"
+        " HAVING NOT max(NOT k.closed & ?2 AND p.disk IN (SELECT value FROM json_each(?3)))",
+        (json.dumps(sorted(among)), COLD, json.dumps(sorted(disks))),
+    )
+    return {chunk for (chunk,) in found}
 
 
 def add(metadata: Metadata, new: Sequence[NewChunk]) -> set[int]:

@@ -3,7 +3,6 @@
 Only where `Metadata.is_tiered`: without a bucket the tables are not there.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -109,9 +108,9 @@ def doom(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:
 
 
 def doomed(metadata: Metadata, limit: int, *, until_seq: int = 1 << 62) -> list[tuple[int, int, int]]:
-    """(pack, disk, seq) of those that were dropped at `until_seq` or before, at most `limit`."""
-    sql = "SELECT pack, disk, seq FROM doomed_objects WHERE seq <= ? ORDER BY pack, disk LIMIT ?"
-    return [(pack, disk, seq) for pack, disk, seq in metadata.rows(sql, (until_seq, limit))]
+    """(pack, disk, size in bytes) of those that were dropped at `until_seq` or before, at most `limit`."""
+    sql = "SELECT pack, disk, size_bytes FROM doomed_objects WHERE seq <= ? ORDER BY pack, disk LIMIT ?"
+    return [(pack, disk, size_bytes) for pack, disk, size_bytes in metadata.rows(sql, (until_seq, limit))]
 
 
 def forget_doomed(metadata: Metadata, packs: Iterable[tuple[int, int]]) -> None:
@@ -179,16 +178,6 @@ def whereabouts(metadata: Metadata, places: Sequence[ops.Place]) -> Whereabouts:
             if found is not None:
                 in_bucket.append(place)
     return Whereabouts(local, in_bucket)
-
-
-def in_bucket_only(metadata: Metadata, among: Iterable[int]) -> set[int]:
-    """Those chunks all of whose packs are cold."""
-    found = metadata.rows(
-        "SELECT p.chunk FROM places p JOIN packs k USING (pack, disk) WHERE p.chunk IN (SELECT value FROM json_each(?))"
-        " GROUP BY p.chunk HAVING min(k.closed & ?) > 0",
-        (json.dumps(sorted(among)), COLD),
-    )
-    return {chunk for (chunk,) in found}
 
 
 def lose(metadata: Metadata, pack: int, disk: int) -> None:

@@ -78,6 +78,10 @@ def _tasks(figures: Figures) -> Iterator[Value]:
     return (Value((name,), bool(error)) for name, error in figures["tasks"].items())
 
 
+def _left_alone(figures: Figures) -> Iterator[Value]:
+    return (Value((why,), count) for why, count in figures["left_alone"].items())
+
+
 def _disks(key: str) -> Callable[[Figures], Iterator[Value]]:
     return lambda figures: (Value((disk["path"],), disk[key]) for disk in figures["disks"])
 
@@ -192,6 +196,13 @@ METRICS = (
     ),
     Metric("rustfsfs_disk_size_bytes", GAUGE, "Size of a disk's file system.", _disks("total_bytes"), ("disk",)),
     Metric("rustfsfs_disk_free_bytes", GAUGE, "Free space on it.", _disks("free_bytes"), ("disk",)),
+    Metric(
+        "rustfsfs_left_alone_packs",
+        GAUGE,
+        "Packs left alone after trouble: damaged, unreadable, unmoved or lost; status says what helps.",
+        _left_alone,
+        ("why",),
+    ),
     Metric("rustfsfs_missing_disks", GAUGE, "Disks that are not there.", _at("missing_disks")),
     Metric(
         "rustfsfs_bucket_requests_total",

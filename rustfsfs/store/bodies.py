@@ -12,7 +12,10 @@ RATE_MIN = 64 * 1024  # bytes/s; a body that goes slower is given up, so that it
 
 
 class Pace:
-    """Of one body of `size` bytes, from now on; `grace_s` more than RATE_MIN gives it are no matter."""
+    """Of one body of `size` bytes, from `begin` on; `grace_s` more than RATE_MIN gives it are no matter.
+
+    `passed` is how much of it went over the line, or was given to the line to send.
+    """
 
     def __init__(self, size: int, *, clock_s: Callable[[], float], grace_s: float, name: str) -> None:
         self._size = size
@@ -20,9 +23,14 @@ class Pace:
         self._grace_s = grace_s
         self._name = name
         self._start_s = clock_s()
+        self.passed = 0
+
+    def begin(self) -> None:
+        self._start_s = self._clock_s()
 
     def check(self, done: int) -> None:
         """So many bytes have passed. Raises CloudUnavailable: too few, and there are more."""
+        self.passed = done
         if done < self._size and self._clock_s() - self._start_s > self._grace_s + done / RATE_MIN:
             raise CloudUnavailable(f"{self._name} passes fewer than {RATE_MIN // 1024} KiB/s; it is tried again later")
 
@@ -40,7 +48,9 @@ class Body:
     def __iter__(self) -> Iterator[memoryview]:
         for start in range(0, len(self.view), PIECE_SIZE):
             self.pace.check(start)
-            yield self.view[start : start + PIECE_SIZE]
+            piece = self.view[start : start + PIECE_SIZE]
+            self.pace.passed = start + len(piece)
+            yield piece
 
 
 class Readable(Protocol):

@@ -105,6 +105,7 @@ class BreakerFacts:
     open: bool
     refused: bool  # and the last answer was a refusal: an alarm
     failing_for_s: float | None  # None: the last request was answered
+    away: bool  # it is open, or about to: one request that failed says little
     last_error: str  # "": there was none since the start
     answered_count: int
     failed_count: int
@@ -124,11 +125,13 @@ class Breaker:
     def facts(self) -> BreakerFacts:
         with self._lock:
             circuit, counts = self._circuit, dict(self._counts)
-        since_s = circuit.failing_since_s
+        since_s, is_open = circuit.failing_since_s, circuit.probe_at_s is not None
+        failing_for_s = None if since_s is None else self._clock_s() - since_s
         return BreakerFacts(
-            open=circuit.probe_at_s is not None,
+            open=is_open,
             refused=circuit.refused,
-            failing_for_s=None if since_s is None else self._clock_s() - since_s,
+            failing_for_s=failing_for_s,
+            away=is_open or (failing_for_s or 0.0) >= self._policy.failing_s_min,
             last_error=circuit.last_error,
             answered_count=counts[Verdict.ANSWERED],
             failed_count=counts[Verdict.FAILED],

@@ -14,6 +14,7 @@ from rustfsfs.world import Timing
 
 PACKS, METADATA = "packs/", "meta/"  # lifecycle rules of the bucket's owner may touch the first one only
 HEADER = f"{METADATA}header"  # the volume's header: whose the prefix is, and what the volume's keys open
+WAYS = 4  # of a `Door`
 WRITE_DEADLINE_S = 60.0  # an upload that fails for longer has its turn again in a later round
 
 
@@ -34,9 +35,13 @@ def parse_pack_key(key: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """One bucket by two ways, so that uploads never stand before a reader. Both share circuit and credentials."""
+    """One bucket by four ways, each with places of its own, so that nothing stands before a reader, and uploads before
+    nothing else. They share circuit, credentials and the line: there a recall lets readers go first.
+    """
 
-    reads: Bucket
+    front: Bucket  # what an application waits for
+    uploads: Bucket  # of packs
+    reads: Bucket  # all other
     writes: Bucket
     breaker: Breaker
     requests: Requests = field(default_factory=Requests)  # what went through it
@@ -51,7 +56,7 @@ class Limits:
     """Of the configuration. Rates in bytes a second; 0: as fast as it goes."""
 
     read_deadline_s: float
-    concurrency: int  # requests at once, each way
+    concurrency: int  # requests at once, each way of a `Door`
     up_bytes_s: int
     down_bytes_s: int
 
@@ -63,10 +68,17 @@ def open_door(bucket: Bucket, source: CredentialSource, *, limits: Limits, timin
     breaker = Breaker(policy=BreakerPolicy(), clock_s=timing.clock_s)
     up, down = (Bandwidth(rate, timing=timing) if rate else None for rate in (limits.up_bytes_s, limits.down_bytes_s))
 
-    def way(deadline_s: float) -> Bucket:
-        limited = LimitedBucket(counted, gate=Gate(limits.concurrency), up=up, down=down)
+    def way(deadline_s: float, *, gives_way: bool = False) -> Bucket:
+        limited = LimitedBucket(counted, gate=Gate(limits.concurrency), up=up, down=down, gives_way=gives_way)
         patient = RetryPolicy(deadline_s=deadline_s)
         inner = BreakingBucket(RefreshingBucket(limited, source), breaker)
         return RetryingBucket(inner, policy=patient, timing=timing)
 
-    return Door(reads=way(limits.read_deadline_s), writes=way(WRITE_DEADLINE_S), breaker=breaker, requests=requests)
+    return Door(
+        front=way(limits.read_deadline_s),
+        uploads=way(WRITE_DEADLINE_S),
+        reads=way(limits.read_deadline_s, gives_way=True),
+        writes=way(WRITE_DEADLINE_S),
+        breaker=breaker,
+        requests=requests,
+    )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from rustfsfs.errors import CloudThrottled
+from rustfsfs.errors import CloudThrottled, StoreError
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.world import Timing
@@ -55,6 +55,25 @@ class Bandwidth:
             self._bucket, wait_s = take(self._bucket, size, now_s=self._timing.clock_s())
         if wait_s:
             self._timing.sleep(wait_s)
+
+    def take_last(self, size: int) -> None:
+        """As `take`, but not before all that others took is paid for: who takes so lets them go first.
+
+        `take` waits for one of these at the most, however many there are.
+        """
+        while size:
+            with self._lock:
+                bucket, wait_s = take(self._bucket, 0, now_s=self._timing.clock_s())
+                if not wait_s:
+                    self._bucket = replace(bucket, tokens=bucket.tokens - size)
+                    return
+            self._timing.sleep(wait_s)
+
+    def give_back(self, size: int) -> None:
+        """What was taken and did not travel. Who sleeps already is not woken for it."""
+        with self._lock:
+            tokens = min(self._bucket.burst_bytes, self._bucket.tokens + size)
+            self._bucket = replace(self._bucket, tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +135,39 @@ class Gate:
 
 
 class LimitedBucket(WrappedBucket):
-    """`up` and `down` None: as fast as it goes."""
+    """`up` and `down` None: as fast as it goes. `gives_way`: of what comes down others have theirs first.
+
+    A request that fails pays for what has passed of its body: else an outage, in which nothing does, would be paid for
+    long after it ended. Who gave up waiting for an answer pays for all, since the request goes on and its bytes come.
+    """
 
     def __init__(
-        self, inner: Bucket, *, gate: Gate, up: Bandwidth | None = None, down: Bandwidth | None = None
+        self,
+        inner: Bucket,
+        *,
+        gate: Gate,
+        up: Bandwidth | None = None,
+        down: Bandwidth | None = None,
+        gives_way: bool = False,
     ) -> None:
         super().__init__(inner)
+        self._gives_way = gives_way
         self._gate = gate
         self._up = up
         self._down = down
 
     def _request(self, send: Callable[[], T], *, up_bytes: int = 0, down_bytes: int = 0) -> T:
-        for bandwidth, size in ((self._up, up_bytes), (self._down, down_bytes)):
-            if bandwidth is not None:
-                bandwidth.take(size)
-        with self._gate.place():
-            return send()
+        taken = [(way, size) for way, size in ((self._up, up_bytes), (self._down, down_bytes)) if way is not None]
+        for way, size in taken:
+            if self._gives_way and way is self._down:
+                way.take_last(size)
+            else:
+                way.take(size)
+        try:
+            with self._gate.place():
+                return send()
+        except StoreError as exc:
+            if exc.passed_bytes is not None:
+                for way, size in taken:
+                    way.give_back(max(0, size - exc.passed_bytes))
+            raise

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rustfsfs.bucketfacts import BucketFacts, LifecycleRule, Placement, Versioning
-from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectMissing, RustfsfsError
+from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectMissing, RustfsfsError, StoreError
 from rustfsfs.store import crc64
 from rustfsfs.store.address import BucketAddress, is_loopback
 from rustfsfs.store.answers import Answer, error_of
@@ -90,8 +90,9 @@ class OssBucket:
             "Content-Type": "application/octet-stream",
             "x-oss-storage-class": placement.value,
         }
-        with self._translated(key):
-            data = Body(view, self._pace(len(view))) if view else b""
+        pace = self._pace(len(view))
+        with self._translated(key, pace):
+            data = Body(view, pace) if view else b""
             result = self._bucket.put_object(self._address.whole_key(key), data, headers=headers)
             theirs, modified_s = result.crc, _date_s(result.headers["date"])
         if theirs is None:
@@ -104,7 +105,8 @@ class OssBucket:
         assert offset >= 0 and size >= 0, (offset, size)
         if not size:
             return b""
-        with self._translated(key):
+        pace = self._pace(size)
+        with self._translated(key, pace):
             result = self._bucket.get_object(
                 self._address.whole_key(key),
                 byte_range=(offset, offset + size - 1),
@@ -113,7 +115,8 @@ class OssBucket:
             with closing(result.resp.response) as response:
                 if result.status != 206 or not _is_range(result.headers, offset, size):
                     raise DamagedData(f"{self.name}: {key} was answered with other bytes than were asked for")
-                return read_exactly(response.raw, size, self._pace(size))
+                pace.begin()  # the wait for the answer has a timeout of its own
+                return read_exactly(response.raw, size, pace)
 
     def head(self, key: str) -> ObjectFacts:
         from oss2.exceptions import NotFound
@@ -226,19 +229,23 @@ class OssBucket:
         return Pace(size, clock_s=self._clock_s, grace_s=self._timeouts.read_s, name=self.name)
 
     @contextmanager
-    def _translated(self, key: str = "") -> Iterator[None]:
-        """Whatever oss2 and what lies under it raise becomes ours, without its texts: see `answers`."""
+    def _translated(self, key: str = "", pace: Pace | None = None) -> Iterator[None]:
+        """Whatever oss2 and what lies under it raise becomes ours, without its texts: see `answers`.
+
+        pace   of the request's body; errors say how much of it has passed
+        """
         from oss2.exceptions import OssError, RequestError, ServerError
         from requests import RequestException
         from urllib3.exceptions import HTTPError
 
+        error: RustfsfsError
         try:
             yield
             return
-        except RustfsfsError:
-            raise
+        except RustfsfsError as exc:
+            error = exc
         except ServerError as exc:
-            error: RustfsfsError = error_of(_answer(exc), bucket=self.name, key=key)
+            error = error_of(_answer(exc), bucket=self.name, key=key)
         except RequestError as exc:
             error = self._unreachable(exc.exception)
         except (RequestException, HTTPError, OSError) as exc:
@@ -248,6 +255,8 @@ class OssBucket:
         except (SyntaxError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as exc:
             # What oss2 raises at XML or headers that are none; ParseError is a SyntaxError
             error = CloudUnavailable(f"{self.name} gives answers that are not OSS's ({type(exc).__name__})")
+        if pace is not None and isinstance(error, StoreError):
+            error.passed_bytes = pace.passed
         raise error from None
 
     def _unreachable(self, exc: BaseException) -> CloudUnavailable:

@@ -27,8 +27,8 @@ class ColdCollectPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(Enum):
-    DELETE = "delete it: nothing in it lives"
-    REWRITE = "write what lives of it to a new pack"
+    DELETE = "delete its object"
+    REWRITE = "write what lives of it to a new pack, and delete its object"
 
 
 class Collection(NamedTuple):
@@ -37,10 +37,18 @@ class Collection(NamedTuple):
     action: Action
     frees_bytes: int
     gain: float  # in the currency of the prices, until the horizon
+    live_share: float  # of its frames
 
     @property
     def key(self) -> PackKey:
         return self.pack, self.disk
+
+    @property
+    def why(self) -> str:
+        """For people."""
+        if self.action is Action.DELETE:
+            return "nothing in it lives"
+        return f"{self.live_share:.0%} of it lives, its minimum days are over, and its dead bytes cost more than moving"
 
 
 def plan_cold_collection(
@@ -64,11 +72,12 @@ def plan_cold_collection(
             continue
         if not pack.live_bytes:
             gain = deletion_gain(pack, policy, now_s=now_s)
-            deletions.append(Collection(pack.pack, pack.disk, Action.DELETE, pack.object.size_bytes, gain))
+            deletions.append(Collection(pack.pack, pack.disk, Action.DELETE, pack.object.size_bytes, gain, 0.0))
         elif _may_be_rewritten(pack, policy, now_s):
             gain = rewriting_gain(pack, policy, rewritten_to=rewritten_to)
             frees_bytes = pack.object.size_bytes - pack.live_bytes
-            found = Collection(pack.pack, pack.disk, Action.REWRITE, frees_bytes, gain)
+            share = pack.live_bytes / pack.size_bytes
+            found = Collection(pack.pack, pack.disk, Action.REWRITE, frees_bytes, gain, share)
             rewrites += [(gain / pack.live_bytes, found, pack.live_bytes)] if gain > 0 else []
     plan = sorted(deletions, key=lambda found: found.key)
     for _worth, found, moved_bytes in sorted(rewrites, key=lambda item: (-item[0], item[1].key)):

@@ -1,16 +1,19 @@
 """Which ranges of a pack to GET for the frames that are wanted, and how far to fetch ahead. Pure.
 
 A GET costs a round trip, and money: what lies between two wanted frames is read along when that is cheaper than asking
-again. A small frame takes its surroundings along, since small files that were written together are read together.
+again. A small frame takes its surroundings along, since small files that were written together are read together. On a
+slow line less is asked for at once, so that it comes before readers give up.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from rustfsfs.tiers.ahead import Range, Reader, plan_ahead
 from rustfsfs.units import KIB, MIB
+
+T = TypeVar("T")
 
 
 class FetchPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +26,52 @@ class FetchPolicy(msgspec.Struct, frozen=True, kw_only=True):
     block_bytes_max: int = 2 * MIB  # doubled with each further miss, up to here
     window_bytes_max: int = 64 * MIB  # ahead of one reader
     window_growth: int = 4  # times what it has read in order: 64 MiB come at 143 MB/s, with 2 at 125 (simulated)
+    deadline_shares: int = 8  # a window's part of what comes within a deadline: 4 of them (`tasks.readahead`) take half
+
+
+GETS_KNOWN = 64  # as many as 4 windows have under way at once, or the line would seem slower than it is
+
+
+class Get(NamedTuple):
+    """One that is over. Times are any clock's."""
+
+    begin_s: float
+    end_s: float
+    size_bytes: int  # 0: it did not come in time
+
+
+def line_bytes_s(gets: Iterable[Get]) -> float | None:
+    """How fast bytes came while any of the GETs was under way; None: there are none.
+
+    Of the line, then, and not of one connection. Where few are under way at once it may be faster than that.
+    """
+    size_bytes, took_s, until_s = 0, 0.0, float("-inf")
+    for get in sorted(gets):
+        size_bytes += get.size_bytes
+        took_s += max(0.0, get.end_s - max(get.begin_s, until_s))
+        until_s = max(until_s, get.end_s)
+    return size_bytes / took_s if took_s else None
+
+
+def fitted(policy: FetchPolicy, *, bytes_s: float | None, deadline_s: float) -> FetchPolicy:
+    """The policy for a line so fast: what is asked for at once comes well within the deadline of a read.
+
+    bytes_s   None: nobody knows yet, and a little shows it
+    On a very slow line nothing is fetched ahead at all.
+    """
+    if bytes_s is None:
+        return msgspec.structs.replace(
+            policy, window_bytes_max=policy.range_bytes_min, block_bytes_max=policy.block_bytes_min
+        )
+    share = int(bytes_s * deadline_s / policy.deadline_shares)
+    block = 1 << max(share, policy.small_bytes).bit_length() - 1
+    return msgspec.structs.replace(
+        policy,
+        window_bytes_max=min(policy.window_bytes_max, share),
+        range_bytes_min=min(policy.range_bytes_min, share),
+        range_bytes_max=min(policy.range_bytes_max, share),
+        block_bytes_max=min(policy.block_bytes_max, block),
+    )
 
 
 class Frame(NamedTuple):
@@ -92,11 +141,10 @@ def surroundings(wanted: Frame, near: Iterable[Frame], *, misses: int, policy: F
 def window_bytes(*, connections: int, policy: FetchPolicy, bytes_max: int) -> int:
     """How far ahead of one reader to fetch: two full GETs a connection, one on its way while another is read.
 
-    bytes_max   what the cache that it goes to can spare
+    bytes_max   what the cache that it goes to can spare; a short GET is none too many for RAM
     """
-    return max(
-        policy.range_bytes_min, min(2 * connections * policy.range_bytes_max, policy.window_bytes_max, bytes_max)
-    )
+    spared = max(policy.range_bytes_min, bytes_max)
+    return min(2 * connections * policy.range_bytes_max, policy.window_bytes_max, spared)
 
 
 def plan_window(
@@ -117,3 +165,16 @@ def plan_fetches(frames: Sequence[Frame], *, total_bytes: int, connections: int,
     share = -(-total_bytes // min(connections, policy.spread_max))
     longest = max(policy.range_bytes_min, min(policy.range_bytes_max, share))
     return coalesce(frames, gap_bytes=policy.gap_bytes, range_bytes_max=longest)
+
+
+def in_turns(fetches: Sequence[T], sizes: Sequence[int], *, policy: FetchPolicy) -> list[list[T]]:
+    """GETs in groups, one group after the other: at most a window's bytes at once, or one GET."""
+    turns: list[list[T]] = []
+    left = 0
+    for fetch, size_bytes in zip(fetches, sizes, strict=True):
+        if not turns or size_bytes > left:
+            turns.append([])
+            left = policy.window_bytes_max
+        turns[-1].append(fetch)
+        left -= size_bytes
+    return turns

@@ -1,7 +1,6 @@
 """What to cut: from the extents of a file to the ranges that become chunks (DESIGN.md §3, Sealing). Pure."""
 
 from collections.abc import Container, Mapping, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from rustfsfs.content.ranges import Extent, between
@@ -19,12 +18,12 @@ class Cut(NamedTuple):
 
 
 def plan_cuts(
-    extents: Sequence[Extent], chunk_sizes: Mapping[int, int], *, chunk_avg: int, cold: Container[int] = ()
+    extents: Sequence[Extent], chunk_sizes: Mapping[int, int], *, chunk_avg: int, away: Container[int] = ()
 ) -> list[Cut]:
     """Ranges to cut so that nothing hot is left among `extents` (sorted, a stretch of one file).
 
     chunk_sizes   plain bytes of every chunk the extents name
-    cold          those of them that are in the bucket only: never taken along, for sealing waits for no network
+    away          those of them that are on no disk here: never taken along, for sealing waits for no network
 
     A hot run that fills at least a quarter of the chunk it lies in, or the eighth patch in one chunk, takes the whole
     chunk along; a smaller one is cut alone, as an overlay. A short run behind short extents takes them along when
@@ -34,7 +33,7 @@ def plan_cuts(
     for first, last in _hot_runs(extents):
         if not wanted or extents[last].end > wanted[-1].end:  # else that chunk is cut anew already
             cut = _plan_run(extents, first, last, chunk_sizes, chunk_avg)
-            if any(_is_cold(e, cold) for e in between(extents, cut.start, cut.end)):
+            if any(_is_away(e, away) for e in between(extents, cut.start, cut.end)):
                 cut = Cut(extents[first].offset, extents[last].end, overlay=True)
             wanted.append(cut)
     return _without_holes(_merged(wanted), extents)
@@ -45,47 +44,25 @@ def plan_recut(
     chunk_sizes: Mapping[int, int],
     *,
     chunk_avg: int,
-    cold: Container[int] = (),
-    may_fetch: bool = False,
+    away: Container[int] = (),
 ) -> list[Cut]:
     """Ranges where two or more patches or crumbs touch each other: cut anew once the file is quiet.
 
-    cold        chunks that are in the bucket only: left where they are, unless there are eight patches for each of them
-    may_fetch   whether those may be read
+    away   as for `plan_cuts`
     """
-    cuts: list[Cut] = []
-    for group in _touching_imperfect(extents, chunk_sizes, chunk_avg):
-        fetched = {e.base for e in group if _is_cold(e, cold)}
-        patches = sum(not _is_cold(e, cold) for e in group)
-        if fetched and not (may_fetch and patches >= OVERLAYS_MAX * len(fetched)):
-            cuts += [Cut(low, high, overlay=False) for low, high in _apart_from(group, cold)]
-        elif len(group) > 1:
-            cuts.append(Cut(group[0].offset, group[-1].end, overlay=False))
-    return cuts
-
-
-def _touching_imperfect(
-    extents: Sequence[Extent], chunk_sizes: Mapping[int, int], chunk_avg: int
-) -> list[list[Extent]]:
     groups: list[list[Extent]] = []
     for extent in extents:
-        if not _is_imperfect(extent, chunk_sizes, chunk_avg):
+        if _is_away(extent, away) or not _is_imperfect(extent, chunk_sizes, chunk_avg):
             continue
         if groups and groups[-1][-1].end == extent.offset:
             groups[-1].append(extent)
         else:
             groups.append([extent])
-    return groups
+    return [Cut(group[0].offset, group[-1].end, overlay=False) for group in groups if len(group) > 1]
 
 
-def _apart_from(group: Sequence[Extent], cold: Container[int]) -> list[tuple[int, int]]:
-    """The ranges between cold extents where two or more others touch."""
-    parts = [list(part) for is_cold, part in groupby(group, lambda e: _is_cold(e, cold)) if not is_cold]
-    return [(part[0].offset, part[-1].end) for part in parts if len(part) > 1]
-
-
-def _is_cold(extent: Extent, cold: Container[int]) -> bool:
-    return not extent.segment and extent.base in cold
+def _is_away(extent: Extent, away: Container[int]) -> bool:
+    return not extent.segment and extent.base in away
 
 
 def _is_imperfect(extent: Extent, chunk_sizes: Mapping[int, int], chunk_avg: int) -> bool:

@@ -3,7 +3,8 @@
 Every frame is verified by whoever opens it (I12), wherever it came from. One that does not open is fetched once more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import trio
 
@@ -14,27 +15,44 @@ from rustfsfs.content import codec
 from rustfsfs.content.aead import Buffer
 from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectFrozen, StoreError
 from rustfsfs.meta import chunks
-from rustfsfs.store.bucket import Bucket, Restore
-from rustfsfs.store.cold import pack_key
+from rustfsfs.store.bucket import Restore
+from rustfsfs.store.cold import Door, pack_key
 from rustfsfs.tiers import busy
 from rustfsfs.tiers import fetch as fetching
 from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.tiers.busy import BUSY
-from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, block_of, plan_fetches, surroundings
+from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, Get, block_of, in_turns, plan_fetches, surroundings
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.volume.tier import Flight, Tier, remember
 from rustfsfs.volume.volume import Volume, log
 
 POLICY = FetchPolicy()
+T = TypeVar("T")
 RESTORE_DAYS = 3
 TOLD_EVERY_S = 60.0
 RESTORE_ASKED_EVERY_S = 60.0  # how often a frozen pack is asked for again, whoever reads it
 
 
+async def patiently(volume: Volume, work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` gives, for a request of an application: where `cold.frozen` says so it waits for the restore.
+
+    Nobody else does: who seals or moves holds locks, and is answered at once. Raises as `work`.
+    """
+    give_up_s = trio.current_time() + volume.config.cold.frozen_wait_s
+    while True:
+        try:
+            return await work()
+        except ObjectFrozen:
+            if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
+                raise
+        await trio.sleep(RESTORE_ASKED_EVERY_S)
+
+
 async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> bytes:
     """The plain bytes of a chunk that the bucket has at `places`: from the first that gives it.
 
-    Raises DamagedData, ObjectFrozen, ObjectMissing, StoreError: CloudUnavailable after `cold.read_deadline`.
+    Raises DamagedData, ObjectMissing, StoreError: CloudUnavailable after `cold.read_deadline`, ObjectFrozen if any of
+    them can be had by and by; its restore is asked for.
     """
     return (await load_frame(volume, row, places))[1]
 
@@ -47,7 +65,7 @@ async def load_frame(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Pla
             return await _load(volume, row, place)
         except (DamagedData, StoreError) as exc:
             _tell(volume, row, place, exc)
-            trouble = exc
+            trouble = trouble if isinstance(trouble, ObjectFrozen) else exc
     assert trouble is not None
     raise trouble
 
@@ -110,7 +128,7 @@ async def _frame(volume: Volume, wanted: Piece, *, fresh: bool) -> Buffer:
                 return kept
             under_way = tier.covering(wanted)
         if under_way is not None:
-            data = await _landed(volume, *under_way)
+            data = await _landed(volume, under_way[1])
             if data is not None:
                 return _part(data, under_way[0], wanted)
     piece = wanted if fresh else await _with_surroundings(volume, wanted)
@@ -121,15 +139,15 @@ def _part(data: bytes, piece: Piece, wanted: Piece) -> memoryview:
     return memoryview(data)[wanted.offset - piece.offset : wanted.end - piece.offset]
 
 
-async def _landed(volume: Volume, piece: Piece, flight: Flight) -> bytes | None:
+async def _landed(volume: Volume, flight: Flight) -> bytes | None:
     """What another's GET brings; None if it was given up. Raises its error, CloudUnavailable past the deadline."""
     with trio.move_on_after(volume.config.cold.read_deadline_s):
         await flight.landed.wait()
     if flight.error is not None:
         raise flight.error
-    if not flight.landed.is_set() and (piece.pack, piece.disk) not in volume.tier.restores:
+    if not flight.landed.is_set():
         raise _too_late(volume)
-    return flight.data  # while it waits for a restore: None, and who waits with it asks by itself
+    return flight.data
 
 
 def _too_late(volume: Volume) -> CloudUnavailable:
@@ -154,18 +172,18 @@ async def _kept(tier: Tier, wanted: Piece) -> bytes | None:
 
 async def _with_surroundings(volume: Volume, wanted: Piece) -> Piece:
     """What to GET for a frame that is missed: small files that were written together are read together."""
-    tier, key = volume.tier, (wanted.pack, wanted.disk)
+    tier, key, policy = volume.tier, (wanted.pack, wanted.disk), policy_of(volume)
     frame = Frame(wanted.offset, wanted.size_bytes)
-    if wanted.size_bytes > POLICY.small_bytes:
+    if wanted.size_bytes > policy.small_bytes:
         return wanted
     misses = tier.misses.pop(key, 0)
     tier.misses[key] = misses + 1
     remember(tier.misses)
-    block = block_of(wanted.offset, misses=misses, policy=POLICY)
+    block = block_of(wanted.offset, misses=misses, policy=policy)
     await volume.gate.opened()
     near = [Frame(*row) for row in chunks.frames_between(volume.metadata, *key, block.start, block.end)]
     missing = [one for one in near if not tier.pieces.holds(_piece(key, one))]
-    return _piece(key, surroundings(frame, missing, misses=misses, policy=POLICY))
+    return _piece(key, surroundings(frame, missing, misses=misses, policy=policy))
 
 
 def _piece(key: PackKey, found: Frame | Fetch) -> Piece:
@@ -206,39 +224,45 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
     door, key = volume.tier.door, pack_key(piece.pack, piece.disk)
     if door is None:
         raise CloudUnavailable(volume.tier.trouble or "the volume has no bucket, and this data is in one")
-    give_up_s = trio.current_time() + volume.config.cold.frozen_wait_s
-    while True:
-        try:
-            with trio.fail_after(volume.config.cold.read_deadline_s):
-                return await trio.to_thread.run_sync(
-                    door.reads.get,
-                    key,
-                    piece.offset,
-                    piece.size_bytes,
-                    limiter=volume.tier.fetchers,
-                    abandon_on_cancel=True,
-                )
-        except trio.TooSlowError:
-            raise _too_late(volume) from None
-        except ObjectFrozen as exc:
-            await ask_for_restore(volume, door.reads, (piece.pack, piece.disk), exc)
-            if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
-                raise
-        await trio.sleep(RESTORE_ASKED_EVERY_S)
+    begin_s = trio.current_time()
+    try:
+        with trio.fail_after(volume.config.cold.read_deadline_s):
+            data = await trio.to_thread.run_sync(
+                door.front.get,
+                key,
+                piece.offset,
+                piece.size_bytes,
+                limiter=volume.tier.fetchers,
+                abandon_on_cancel=True,
+            )
+    except trio.TooSlowError:
+        volume.tier.gets.append(Get(begin_s, trio.current_time(), 0))
+        raise _too_late(volume) from None
+    except ObjectFrozen as exc:
+        await ask_for_restore(volume, door, (piece.pack, piece.disk), exc)
+        raise
+    if len(data) >= POLICY.small_bytes:  # a shorter one tells of the round trip, not of the line
+        volume.tier.gets.append(Get(begin_s, trio.current_time(), len(data)))
+    volume.tier.restores.pop((piece.pack, piece.disk), None)
+    return data
 
 
-async def ask_for_restore(volume: Volume, bucket: Bucket, key: PackKey, exc: ObjectFrozen) -> None:
+async def ask_for_restore(volume: Volume, door: Door, key: PackKey, exc: ObjectFrozen) -> None:
     """Once a minute at the most, whoever reads it."""
-    now_s = trio.current_time()
-    if now_s - volume.tier.restores.get(key, -1e9) < RESTORE_ASKED_EVERY_S:
+    restores, now_s = volume.tier.restores, trio.current_time()
+    if now_s - restores.pop(key, -1e9) < RESTORE_ASKED_EVERY_S:
+        restores[key] = now_s
         return
-    volume.tier.restores[key] = now_s
+    restores[key] = now_s
+    remember(restores)
     log.warning("%s; its restore is asked for", exc)
     state = await trio.to_thread.run_sync(
-        lambda: bucket.restore(pack_key(*key), days=RESTORE_DAYS), limiter=volume.tier.workers, abandon_on_cancel=True
+        lambda: door.front.restore(pack_key(*key), days=RESTORE_DAYS),
+        limiter=volume.tier.fetchers,
+        abandon_on_cancel=True,
     )
     if state is Restore.READY:
-        volume.tier.restores.pop(key, None)
+        restores.pop(key, None)
 
 
 def _note(volume: Volume, key: PackKey, size_bytes: int) -> None:
@@ -248,7 +272,7 @@ def _note(volume: Volume, key: PackKey, size_bytes: int) -> None:
     remember(tier.busy)
     tier.reads_s[key] = int(now_s)
     tier.traffic.fetches += 1
-    tier.traffic.down_bytes += size_bytes
+    tier.note_down(size_bytes)
 
 
 async def _keep(tier: Tier, piece: Piece, data: bytes) -> None:
@@ -273,16 +297,22 @@ def plan_window(
     volume: Volume, reader: Reader | None, start: int, end: int, *, size: int
 ) -> tuple[Reader, Range | None]:
     """As `tiers.ahead.plan_ahead`, for a file that was found to be cold."""
-    config, bytes_max = volume.config, volume.config.cache.disk_bytes // 4
-    if config.bucket.download_bytes_s:  # what is asked for at once has to come before its deadline
-        bytes_max = min(bytes_max, int(config.bucket.download_bytes_s * config.cold.read_deadline_s / 8))
-    window_max = fetching.window_bytes(connections=config.bucket.concurrency, policy=POLICY, bytes_max=bytes_max)
-    return fetching.plan_window(reader, start, end, size=size, window_max=window_max, policy=POLICY)
+    connections, bytes_max = volume.config.bucket.concurrency, volume.config.cache.disk_bytes // 4
+    policy = policy_of(volume)
+    window_max = fetching.window_bytes(connections=connections, policy=policy, bytes_max=bytes_max)
+    return fetching.plan_window(reader, start, end, size=size, window_max=window_max, policy=policy)
+
+
+def policy_of(volume: Volume) -> FetchPolicy:
+    """For the line as it is: as fast as the last GETs were, and as `bucket.download_rate` lets it be."""
+    known = [fetching.line_bytes_s(volume.tier.gets), volume.config.bucket.download_bytes_s or None]
+    bytes_s = min((rate for rate in known if rate is not None), default=None)
+    return fetching.fitted(POLICY, bytes_s=bytes_s, deadline_s=volume.config.cold.read_deadline_s)
 
 
 async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
     """Bring frames to the cache disk, over several connections. What cannot be had is left to who asks for it."""
-    tier = volume.tier
+    tier, policy = volume.tier, policy_of(volume)
     by_pack: dict[PackKey, list[Frame]] = {}
     total_bytes = 0
     for place in places:
@@ -291,10 +321,15 @@ async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
             by_pack.setdefault((place.pack, place.disk), []).append(Frame(place.offset, place.stored_bytes))
             total_bytes += place.stored_bytes
     connections = volume.config.bucket.concurrency
-    async with trio.open_nursery() as nursery:
-        for key, frames in by_pack.items():
-            for one in plan_fetches(frames, total_bytes=total_bytes, connections=connections, policy=POLICY):
-                nursery.start_soon(_fetch_quietly, volume, _piece(key, one))
+    pieces = [
+        _piece(key, one)
+        for key, frames in by_pack.items()
+        for one in plan_fetches(frames, total_bytes=total_bytes, connections=connections, policy=policy)
+    ]
+    for turn in in_turns(pieces, [piece.size_bytes for piece in pieces], policy=policy):
+        async with trio.open_nursery() as nursery:
+            for piece in turn:
+                nursery.start_soon(_fetch_quietly, volume, piece)
 
 
 async def _fetch_quietly(volume: Volume, piece: Piece) -> None:

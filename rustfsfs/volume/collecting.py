@@ -13,6 +13,7 @@ from rustfsfs.meta import chunks, disks
 from rustfsfs.store.base import PackStore
 from rustfsfs.tiers.collect import PackFacts, plan_collection
 from rustfsfs.volume import ballast, epochs, moving, packing, snapshots
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.turns import turn, wait_for_turn
 from rustfsfs.volume.volume import Volume, log
@@ -109,12 +110,13 @@ async def _sparse(volume: Volume, live_share: float, done: Container[tuple[int, 
         if live_share
         else chunks.empty_packs(volume.metadata, PACKS_LOOKED_AT)
     )
+    unreadable = volume.health.left_alone.packs(Why.UNREADABLE, now_s=trio.current_time())
     return [
         PackFacts(row.pack, row.disk, row.size_bytes, row.live_bytes)
         for row in rows
         if (not row.live_bytes if row.is_cold else row.disk in volume.disks)
         and (row.pack, row.disk) not in done
-        and (row.pack, row.disk) not in volume.room.unreadable_packs
+        and (row.pack, row.disk) not in unreadable
         and not packing.is_open(volume, row.pack, row.disk)
     ]
 
@@ -190,7 +192,8 @@ async def empty_pack(volume: Volume, pack: int, disk: int, *, avoid: frozenset[i
         bad += len(live) - len(frames)
         await volume.gate.opened()
     if bad:
-        volume.room.unreadable_packs.add((pack, disk))
+        text = f"{bad} frames of it cannot be read"
+        volume.health.left_alone.leave((pack, disk), Why.UNREADABLE, text, now_s=trio.current_time())
         return False
     record(volume, ops.DropPack(pack=pack, disk=disk))
     return True

@@ -12,7 +12,7 @@ from rustfsfs.cache.piecefiles import PieceFiles
 from rustfsfs.cache.pieces import Piece, PieceIndex
 from rustfsfs.config import Config
 from rustfsfs.errors import RustfsfsError
-from rustfsfs.store.cold import Door, Limits, open_door
+from rustfsfs.store.cold import WAYS, Door, Limits, open_door
 from rustfsfs.store.credentials import CredentialSource
 from rustfsfs.volume.bucketfile import NAME, BucketFile, credential_source, read_bucket_file
 from rustfsfs.volume.volume import Volume, log
@@ -58,7 +58,7 @@ def door_to(file: BucketFile, source: CredentialSource, config: Config) -> Door:
     from rustfsfs.store.oss import OssBucket
 
     timing, concurrency = real_timing(), config.bucket.concurrency
-    bucket = OssBucket(file.address, source, clock_s=timing.clock_s, connections_max=2 * concurrency)  # reads, writes
+    bucket = OssBucket(file.address, source, clock_s=timing.clock_s, connections_max=WAYS * concurrency)
     return open_door(bucket, source, limits=limits_of(config), timing=timing)
 
 

@@ -13,6 +13,7 @@ from rustfsfs.bucketfacts import Placement
 from rustfsfs.meta import chunks, objects
 from rustfsfs.tiers.packs import Pack, PackKey
 from rustfsfs.volume.durability import barrier
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.tier import Known
 from rustfsfs.volume.volume import Volume
@@ -130,8 +131,11 @@ async def _kept_in(volume: Volume, key: PackKey) -> list[objects.Object] | None:
 
 
 def _readable(volume: Volume, key: PackKey) -> objects.Object | None:
-    found = objects.find(volume.metadata, *key)
-    if found is None or key in volume.tier.lost or Placement(found.placement).freezes:
+    found, lost = (
+        objects.find(volume.metadata, *key),
+        volume.health.left_alone.packs(Why.LOST, now_s=trio.current_time()),
+    )
+    if found is None or key in lost or Placement(found.placement).freezes:
         return None
     return found
 

@@ -37,6 +37,7 @@ def figures(volume: Volume) -> Figures:
         "read_only": health.read_only_reason is not None,
         "tasks": dict(health.tasks),  # name -> what went wrong the last time, "" while well
         "missing_disks": len(health.missing_disks),
+        "left_alone": {why.name.lower(): count for why, count in health.left_alone.known.items()},  # packs
         "operations": operations(volume),
         "cache": {
             "hits": volume.cache.hits,

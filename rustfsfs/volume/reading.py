@@ -13,7 +13,15 @@ from rustfsfs import ops
 from rustfsfs.content import codec
 from rustfsfs.content.aead import Buffer
 from rustfsfs.content.ranges import Extent, clip
-from rustfsfs.errors import DamagedData, IsDirectory, PackMissing, RustfsfsError, StoreError, StoreUnavailable
+from rustfsfs.errors import (
+    DamagedData,
+    IsDirectory,
+    ObjectMissing,
+    PackMissing,
+    RustfsfsError,
+    StoreError,
+    StoreUnavailable,
+)
 from rustfsfs.meta import chunks, extents, inodes, objects
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.store.base import PackStore
@@ -152,7 +160,7 @@ def open_at_once(volume: Volume, wanted: Extent, *, inflated_max: int = INFLATED
 
 
 async def fetch(volume: Volume, parts: Sequence[Extent]) -> list[Buffer]:
-    """Read extents in worker threads, at the same time.
+    """Read extents in worker threads, at the same time, for a request of an application.
 
     Called in the turn in which `parts` were looked up: their segments and packs are pinned from here on.
     """
@@ -181,7 +189,7 @@ async def _fetch(volume: Volume, part: Extent, located: Mapping[int, Located]) -
         return await trio.to_thread.run_sync(
             volume.journal.read, part.segment, part.base, part.total, part.skip, part.length, limiter=volume.readers
         )
-    plain = await chunk(volume, located[part.base])
+    plain = await coldreading.patiently(volume, lambda: chunk(volume, located[part.base]))
     return memoryview(plain)[part.skip : part.skip + part.length]
 
 
@@ -238,10 +246,25 @@ async def _load(volume: Volume, found: Located) -> bytes:
     if here := present(volume, found.local):
         plain = await _load_here(volume, row, found, here)
     elif found.in_bucket:
-        plain = await coldreading.load(volume, row, found.in_bucket)
+        plain = await _load_cold(volume, row, found)
     else:
         raise StoreUnavailable(f"the disk of chunk {number} is missing")
     volume.cache.put(number, plain, len(plain))
+    return plain
+
+
+async def _load_cold(volume: Volume, row: chunks.Chunk, found: Located) -> bytes:
+    """From the bucket. What cannot be had there is told by path, and is good again once it can."""
+    try:
+        plain = await coldreading.load(volume, row, found.in_bucket)
+    except (DamagedData, ObjectMissing) as exc:
+        await _report_damage(volume, found, exc)
+        raise
+    if not row.good:
+        await volume.gate.opened()
+        if volume.health.read_only_reason is None and chunks.places(volume.metadata, found.number) == found.places:
+            record(volume, ops.MarkChunks(chunks=[found.number], good=True))
+            volume.health.damaged_chunks.pop(found.number, None)
     return plain
 
 
@@ -255,16 +278,19 @@ async def _load_here(
         await volume.gate.opened()
         now_there = locate(volume, found.number)
         demoted = now_there.places == found.places and now_there.local != found.local
-        stores = [store for store, _place in here]
-        if (
-            isinstance(exc, DamagedData | PackMissing)
-            and not demoted
-            and await trio.to_thread.run_sync(_answers, stores, limiter=volume.readers)
-        ):
-            await _report_damage(volume, found, exc)
-        if not now_there.in_bucket:
+        try:
+            if not now_there.in_bucket:
+                raise
+            return await coldreading.load(volume, row, now_there.in_bucket)
+        except (DamagedData, PackMissing, ObjectMissing):
+            stores = [store for store, _place in here]
+            if (
+                isinstance(exc, DamagedData | PackMissing)
+                and not demoted
+                and await trio.to_thread.run_sync(_answers, stores, limiter=volume.readers)
+            ):
+                await _report_damage(volume, found, exc)
             raise
-        return await coldreading.load(volume, row, now_there.in_bucket)
     note_heat(volume, here[0][1])
     return plain
 
@@ -412,7 +438,7 @@ def _read_frames(
     return found
 
 
-async def _report_damage(volume: Volume, found: Located, exc: DamagedData | PackMissing) -> None:
+async def _report_damage(volume: Volume, found: Located, exc: DamagedData | StoreError) -> None:
     """Take the chunk out of deduplication until its bytes are seen again (I6), and have its paths logged, once."""
     await volume.gate.opened()
     row = chunks.find(volume.metadata, found.number)

@@ -67,7 +67,7 @@ def reconcile(metadata: Metadata, stores: Mapping[int, PackStore], source: Sourc
             found.cold += 1
         elif row.live_bytes:
             found.nowhere.add(key)
-    doomed = {(pack, disk) for pack, disk, _seq in objects.doomed(metadata, -1)}
+    doomed = {(pack, disk) for pack, disk, _size in objects.doomed(metadata, -1)}
     found.newer = {key: facts for key, facts in there.items() if key not in doomed}
     if found.nowhere:
         found.lost = objects.lost_chunks(metadata, found.nowhere)

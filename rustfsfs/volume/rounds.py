@@ -1,6 +1,6 @@
 """One round of the mover: look at all packs, plan, carry it out. The policies are `tiers`', the steps `tiering`'s."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import trio
@@ -23,14 +23,15 @@ from rustfsfs.tiers.placing import plan_cooling
 from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
 from rustfsfs.units import MIB
-from rustfsfs.volume import collecting, publishing, tiering
+from rustfsfs.volume import collecting, deleting, demoting, proving, publishing, recalling, tiering, uploading
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.tiering import Facts
 from rustfsfs.volume.volume import Volume, log
 
 REWRITTEN_PER_ROUND = 64 * MIB
-RETRY_S = 3600.0  # of a pack that could not be brought back: each try may cost a whole pack's traffic
 UPLOADS_PER_ROUND = 64  # then everything is looked at anew: what is full now comes first
 DEMOTIONS_AT_ONCE = 20  # with one barrier
+COOLED_AT_ONCE = 4  # half of `tier.WORKERS`, so that a publication finds one
 COOLED_PER_ROUND = 64  # three or four requests each: a terabyte takes a thousand rounds, which is no hurry
 
 
@@ -39,18 +40,21 @@ class Plan(NamedTuple):
     uploads: UploadPlan
     recalls: list[Recall]
     rewrites: list[Collection]  # of packs in the bucket that are mostly dead
+    dead: list[Collection]  # packs in which nothing lives: the collector drops them, whatever is planned here
     cooling: list[PackKey]  # of the Standard class, to IA
 
 
 async def plan_round(volume: Volume) -> tuple[Facts, Plan]:
     """What is due now. Changes nothing."""
     facts = await tiering.gather(volume)
-    return facts, await trio.to_thread.run_sync(_plan, volume, facts, trio.current_time())
+    left_alone, now_s = volume.health.left_alone, trio.current_time()
+    alone = {why: frozenset(left_alone.packs(why, now_s=now_s)) for why in Why}
+    return facts, await trio.to_thread.run_sync(_plan, volume, facts, alone)
 
 
-def _plan(volume: Volume, facts: Facts, now_s: float) -> Plan:
+def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]]) -> Plan:
     """Blocking: seconds for hundreds of thousands of packs. `volume.tier` is only looked at."""
-    config, tier, unreadable = volume.config, volume.tier, {*volume.room.unreadable_packs, *volume.tier.lost}
+    config, tier = volume.config, volume.tier
     demotions = plan_demotion(facts.packs, facts.disks, config.demote, now_s=facts.now_s)
     uploads = plan_uploads(
         facts.packs,
@@ -58,7 +62,7 @@ def _plan(volume: Volume, facts: Facts, now_s: float) -> Plan:
         now_s=facts.now_s,
         room_bytes=1 << 62,
         first=[one.key for one in demotions if one.action is Action.UPLOAD],
-        under_way={*tier.uploading, *tier.unfit, *facts.unknown},
+        under_way={*tier.uploading, *facts.unknown, *alone[Why.DAMAGED], *alone[Why.UNMOVED]},
     )
     recalls = plan_recall(
         facts.packs,
@@ -66,24 +70,26 @@ def _plan(volume: Volume, facts: Facts, now_s: float) -> Plan:
         config.demote,
         now_s=facts.now_s,
         room_bytes=max(0, config.bucket.in_flight_bytes - sum(tier.recalling.values())),
-        under_way={*tier.recalling, *(key for key, at_s in tier.retry_s.items() if at_s > now_s)},
+        under_way={*tier.recalling, *alone[Why.UNMOVED]},
     )
+    lost, unreadable = alone[Why.LOST], alone[Why.LOST] | alone[Why.UNREADABLE]
     collections = plan_cold_collection(
-        [pack for pack in facts.packs if pack.object is not None and not pack.is_local and pack.key not in unreadable],
+        [pack for pack in facts.packs if pack.key not in unreadable and not (pack.is_local and pack.live_bytes)],
         ColdCollectPolicy(live_share=config.collect.live_share),
         now_s=facts.now_s,
         moved_bytes_max=REWRITTEN_PER_ROUND,
         rewritten_to=config.bucket.placement,
     )
     rewrites = [one for one in collections if one.action is cold_collect.Action.REWRITE]
+    dead = [one for one in collections if one.action is cold_collect.Action.DELETE]
     cooling = plan_cooling(
-        [pack for pack in facts.packs if pack.key not in tier.lost],
+        [pack for pack in facts.packs if pack.key not in lost and pack.key not in alone[Why.UNMOVED]],
         config.bucket,
         now_s=facts.now_s,
         live_share=config.collect.live_share,
         count_max=COOLED_PER_ROUND,
     )
-    return Plan(demotions, uploads, recalls, rewrites, cooling)
+    return Plan(demotions, uploads, recalls, rewrites, dead, cooling)
 
 
 async def run_round(volume: Volume) -> bool:
@@ -96,11 +102,11 @@ async def run_round(volume: Volume) -> bool:
         volume.tier.round_no += 1
         facts, plan = await plan_round(volume)
         _note_backlog(volume, plan.uploads)
-        await tiering.close_packs(volume, plan.uploads.close)
+        await uploading.close_packs(volume, plan.uploads.close)
         done = await _demote(volume, plan.demotions)
         done += await _upload(volume, facts, plan.uploads.upload[:UPLOADS_PER_ROUND])
         done += await _recall(volume, plan.recalls)
-        done += await tiering.delete_objects(volume)
+        done += await deleting.delete_objects(volume)
         done += await _cool(volume, plan.cooling)
         done += await _rewrite(volume, [one.key for one in plan.rewrites])
         if done:
@@ -121,7 +127,7 @@ async def _rewrite(volume: Volume, keys: Sequence[PackKey]) -> int:
                 raise
             except (DamagedData, StoreError, NoSpace) as exc:
                 log.warning("pack %d is not rewritten: %s", pack, exc)
-                volume.room.unreadable_packs.add((pack, disk))
+                volume.health.left_alone.leave((pack, disk), Why.UNREADABLE, str(exc), now_s=trio.current_time())
     return done
 
 
@@ -133,7 +139,7 @@ def _note_backlog(volume: Volume, plan: UploadPlan) -> None:
 async def _demote(volume: Volume, demotions: Sequence[Demotion]) -> int:
     keys, before = [one.key for one in demotions if one.action is Action.DROP], volume.tier.traffic.demoted_packs
     for start in range(0, len(keys), DEMOTIONS_AT_ONCE):
-        await tiering.demote(volume, keys[start : start + DEMOTIONS_AT_ONCE])
+        await demoting.demote(volume, keys[start : start + DEMOTIONS_AT_ONCE])
     return volume.tier.traffic.demoted_packs - before
 
 
@@ -147,39 +153,53 @@ async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
     """Returns how many were. Raises the first CloudUnavailable, CloudRefused; what had begun is finished first."""
     sizes = {pack.key: pack.size_bytes for pack in packs}
     by_key = {pack.key: pack for pack in packs}
-    return await _several(volume, list(sizes), sizes, lambda key: tiering.upload(volume, by_key[key]))
+    at_once = volume.config.bucket.in_flight_bytes
+    return await _several(
+        volume, list(sizes), sizes, lambda key: uploading.upload(volume, by_key[key]), at_once=at_once
+    )
 
 
 async def _recall(volume: Volume, recalls: Sequence[Recall]) -> int:
     sizes = {one.key: one.size_bytes for one in recalls}
-    return await _several(volume, list(sizes), sizes, lambda key: tiering.recall(volume, key))
+    at_once = volume.config.bucket.in_flight_bytes
+    return await _several(volume, list(sizes), sizes, lambda key: recalling.recall(volume, key), at_once=at_once)
 
 
 async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:
-    """Last: nothing waits for it, and it moves no bytes. Each at its own pace, within the limits on requests."""
+    """Last: nothing waits for it, and it moves no bytes. A few at once, since others need the same threads."""
     return await _several(
-        volume, keys, dict.fromkeys(keys, 0), lambda key: tiering.reclass(volume, key, placement=Placement.IA)
+        volume,
+        keys,
+        dict.fromkeys(keys, 1),
+        lambda key: proving.reclass(volume, key, placement=Placement.IA),
+        at_once=COOLED_AT_ONCE,
     )
 
 
 async def _several(
-    volume: Volume, keys: Sequence[PackKey], sizes: dict[PackKey, int], work: Callable[[PackKey], Awaitable[bool]]
+    volume: Volume,
+    keys: Sequence[PackKey],
+    sizes: dict[PackKey, int],
+    work: Callable[[PackKey], Awaitable[bool]],
+    *,
+    at_once: int,
 ) -> int:
-    """Work on packs side by side, while their bytes fit into `bucket.in_flight`; returns how many it was true for."""
-    bound, in_flight, done = volume.config.bucket.in_flight_bytes, 0, 0
+    """Work on packs side by side, while the sum of their sizes is within `at_once`; returns how many were done."""
+    in_flight, done = 0, 0
     changed, trouble = trio.Condition(), list[RustfsfsError]()
 
     async def one(key: PackKey) -> None:
         nonlocal in_flight, done
         try:
-            done += bool(await work(key))
+            was_done = await work(key)
+            done += was_done  # not in one line: it would add to what `done` was before the work
         except (CloudUnavailable, CloudRefused) as exc:
             without_frames(exc)  # they hold a pack
             trouble.append(exc)
         except (DamagedData, StoreError, NoSpace) as exc:
             without_frames(exc)
             log.error("pack %d of disk %d could not be moved: %s", *key, exc)
-            volume.tier.retry_s[key] = trio.current_time() + RETRY_S
+            volume.health.left_alone.leave(key, Why.UNMOVED, str(exc), now_s=trio.current_time())
             volume.tier.traffic.failures += 1
             volume.tier.traffic.last_error = str(exc)
         finally:
@@ -190,7 +210,7 @@ async def _several(
     async with trio.open_nursery() as nursery:
         for key in keys:
             async with changed:
-                while in_flight and in_flight + sizes[key] > bound:
+                while in_flight and in_flight + sizes[key] > at_once:
                     await changed.wait()
             if trouble:
                 break

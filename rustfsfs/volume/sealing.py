@@ -111,14 +111,9 @@ async def _seal_forks(
 
 
 def leave(volume: Volume, forks: Sequence[int]) -> None:
-    """These had nothing to cut anew, or could not be read: they stand before no others any more.
-
-    While the bucket does not answer they wait at the end of the line, for what is around their patches may be there.
-    """
-    if not forks or volume.health.read_only_reason is not None:
-        return
-    later = list(forks) if volume.metadata.is_tiered and not watermarks.mover_works(volume) else []
-    record(volume, ops.Seal(packs=[], chunks=[], ranges=[], overlaid=later, recut=list(forks), now_ns=now(volume)))
+    """These had nothing to cut anew, or could not be read: they stand before no others any more."""
+    if forks and volume.health.read_only_reason is None:
+        record(volume, ops.Seal(packs=[], chunks=[], ranges=[], overlaid=[], recut=list(forks), now_ns=now(volume)))
 
 
 def foreground_is_busy(volume: Volume) -> bool:

@@ -38,9 +38,9 @@ def file_name(epoch: int) -> str:
 
 
 def is_due(volume: Volume) -> bool:
-    """Has anything been committed since the newest retained snapshot?"""
-    newest = max((snapshot.seq for snapshot in disks.snapshots(volume.metadata)), default=-1)
-    return volume.activity.committed_seq > newest + 1  # its own KeepSnapshots op does not count
+    """Has anything happened since the newest retained snapshot that it should have? Its own ops are bookkeeping."""
+    newest_seq = max((snapshot.seq for snapshot in disks.snapshots(volume.metadata)), default=-1)
+    return volume.metadata.running.changed_seq > newest_seq
 
 
 async def take(volume: Volume, *, keep: int = KEPT) -> None:

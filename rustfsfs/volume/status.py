@@ -74,6 +74,9 @@ async def status(volume: Volume, *, state: str, mount_point: str | None, pid: in
             {"name": name, "state": "failing" if error else "running", "error": error or None}
             for name, error in sorted(health.tasks.items())
         ],
+        "left_alone": {
+            why.name.lower(): count for why, count in health.left_alone.counts(now_s=trio.current_time()).items()
+        },
         "pause_ms": pauses(health.pauses_ms),
         "reasons": why,
         "healthy": not why,
@@ -138,7 +141,7 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
             "since_ns": None if tier.backlog.since_s is None else int(tier.backlog.since_s * SECOND_NS),
         },
         "metadata": metadata_in_bucket(volume),
-        "traffic": asdict(tier.traffic),
+        "traffic": asdict(tier.traffic) | tier.rates(),
         "cache": {
             "bytes": tier.pieces.bytes,
             "bytes_max": volume.config.cache.disk_bytes,

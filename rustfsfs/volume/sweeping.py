@@ -15,6 +15,7 @@ from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import PACKS, Door, pack_key, parse_pack_key
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.volume import epochs, paths, publishing, tiering
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
 
@@ -38,7 +39,9 @@ async def sweep(volume: Volume) -> Swept:
     door = tiering.door_of(volume)
     await publishing.ensure_ours(volume)
     await epochs.commit(volume)
-    found = await trio.to_thread.run_sync(_compare, volume, door.reads, tiering.wall_s(volume))
+    found = await trio.to_thread.run_sync(
+        _compare, volume, door.reads, tiering.wall_s(volume), limiter=volume.tier.workers
+    )
     await volume.gate.opened()
     if found.leftovers and not volume.metadata.running.restored:
         log.info("%d objects of packs that were never recorded are deleted from %s", len(found.leftovers), door.name)
@@ -108,7 +111,7 @@ def _compare(volume: Volume, bucket: Bucket, now_s: float) -> Swept:
 
 async def _deal_with_lost(volume: Volume, lost: list[PackKey]) -> None:
     """What lies on a disk too is put there again by the next round; the files of the rest are named."""
-    volume.tier.lost.clear()
+    volume.health.left_alone.forget(Why.LOST)
     for pack, disk in lost:
         await volume.gate.opened()
         if objects.find(volume.metadata, pack, disk) is None:
@@ -121,7 +124,7 @@ async def _deal_with_lost(volume: Volume, lost: list[PackKey]) -> None:
         text = (
             f"{pack_key(pack, disk)} is lost in the bucket: {', '.join(named[:PATHS_MAX]) or 'no file'} cannot be read"
         )
-        volume.tier.lost[pack, disk] = text
+        volume.health.left_alone.leave((pack, disk), Why.LOST, text, now_s=trio.current_time())
         log.error("%s", text)
 
 

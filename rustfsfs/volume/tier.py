@@ -1,6 +1,6 @@
 """What an open volume keeps beside its bucket. Without one `door` is None, and the rest is empty."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,14 +12,20 @@ from rustfsfs.cache.piecefiles import PieceFiles
 from rustfsfs.cache.pieces import Piece, PieceIndex
 from rustfsfs.errors import CloudUnavailable
 from rustfsfs.store.cold import Door
+from rustfsfs.tiers.fetch import GETS_KNOWN, Get
 from rustfsfs.tiers.packs import Busy, PackKey
 from rustfsfs.units import MIB
+from rustfsfs.volume.throughput import Throughput
 
 WAITING_MAX = 250  # cold reads; half of max_tasks: the others are left for what needs no network (DESIGN.md §4)
 KNOWN_MAX = 4096  # packs of which misses and busyness are remembered, readers of cold files
 RECENT_BYTES = 96 * MIB  # a window, and what is still read of the one before
-FETCHERS = 32
-THREADS = 48  # for requests; they wait, and the gates inside the buckets say how many go at once
+# Threads that wait for the bucket; how many requests go at once say the gates of the `Door`. Each work has its own, so
+# that none stands before another.
+FETCHERS = 32  # reads of applications, and what is fetched ahead of them: two for each of the gate's places by default
+UPLOADERS = 32  # the same; `bucket.in_flight` is less, by default: 8 packs
+RECALLERS = 8  # each GETs a part at a time; 8 connections give 187 MB/s of 200
+WORKERS = 8  # the rest: sweeps, publications, deletions, changes of class (4 at once), a HEAD now and then
 
 
 class Known(NamedTuple):
@@ -86,33 +92,48 @@ class Tier:
     pieces: PieceIndex = field(default_factory=lambda: PieceIndex(0))
     flights: dict[PackKey, dict[Piece, Flight]] = field(default_factory=dict)
     recent: OrderedDict[Piece, bytes] = field(default_factory=OrderedDict)  # in RAM: who reads in order wants them next
+    gets: deque[Get] = field(default_factory=lambda: deque(maxlen=GETS_KNOWN))  # of readers, the last ones
     misses: OrderedDict[PackKey, int] = field(default_factory=OrderedDict)  # of small frames, most recent last
     readers: OrderedDict[int, None] = field(default_factory=OrderedDict)  # inodes whose data was found to be cold
     reads_s: dict[PackKey, int] = field(default_factory=dict)  # pack -> when it was read, not recorded yet
     busy: OrderedDict[PackKey, Busy] = field(default_factory=OrderedDict)  # bytes read from the bucket of late
-    restores: dict[PackKey, float] = field(default_factory=dict)  # frozen packs that were asked for, and when
+    restores: OrderedDict[PackKey, float] = field(
+        default_factory=OrderedDict
+    )  # asked for and frozen yet -> when, trio's
     first_seen_s: dict[PackKey, float] = field(default_factory=dict)  # packs the bucket has not -> when, wall clock
-    unfit: dict[PackKey, str] = field(default_factory=dict)  # packs that are damaged on their disks
-    lost: dict[PackKey, str] = field(default_factory=dict)  # cold packs the bucket has lost, and whose they are
     others: dict[PackKey, Known] = field(default_factory=dict)  # local packs that may lie in the bucket by others
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)
     demoting: set[PackKey] = field(default_factory=set)  # until their files are gone
-    retry_s: dict[PackKey, float] = field(
-        default_factory=dict
-    )  # cold packs that could not be had -> when to try, trio's
     is_looked: bool = False  # whether another host goes on with the bucket, in this life
     waiting: int = 0  # cold reads
     round_no: int = 0  # of the mover's last look at everything
     idle_round_no: int = 0  # of the last one that found nothing to do
     told_s: float = -1e9  # when the log was last told that readers cannot reach the bucket
-    fetchers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(FETCHERS))  # for readers
-    workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(THREADS))
+    fetchers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(FETCHERS))
+    uploaders: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(UPLOADERS))
+    recallers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(RECALLERS))
+    workers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(WORKERS))
     lock: trio.Lock = field(default_factory=trio.Lock)  # one round of the mover at a time
     traffic: Traffic = field(default_factory=Traffic)
+    up: Throughput = field(default_factory=Throughput)
+    down: Throughput = field(default_factory=Throughput)
     backlog: Backlog = field(default_factory=Backlog)
     published: Published = field(default_factory=Published)
     publish_lock: trio.Lock = field(default_factory=trio.Lock)  # one copy of the metadata at a time
+
+    def note_up(self, size_bytes: int) -> None:
+        self.traffic.up_bytes += size_bytes
+        self.up.add(size_bytes, now_s=trio.current_time())
+
+    def note_down(self, size_bytes: int) -> None:
+        self.traffic.down_bytes += size_bytes
+        self.down.add(size_bytes, now_s=trio.current_time())
+
+    def rates(self) -> dict[str, int]:
+        """Of the last minute, for status."""
+        now_s = trio.current_time()
+        return {"up_bytes_s": int(self.up.bytes_s(now_s=now_s)), "down_bytes_s": int(self.down.bytes_s(now_s=now_s))}
 
     def covering(self, wanted: Piece) -> tuple[Piece, Flight] | None:
         """A GET under way that brings a whole frame."""

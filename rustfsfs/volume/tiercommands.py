@@ -25,12 +25,23 @@ from rustfsfs.meta import entries, inodes, objects
 from rustfsfs.meta.chunks import COLD
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store.cold import pack_key
-from rustfsfs.tiers import twice
+from rustfsfs.tiers import cold_collect, twice
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, kept
 from rustfsfs.tiers.packs import Pack, PackKey
 from rustfsfs.units import ROOT, format_size
-from rustfsfs.volume import coldreading, commands, epochs, paths, rounds, tiering, watermarks
+from rustfsfs.volume import (
+    coldreading,
+    commands,
+    deleting,
+    demoting,
+    epochs,
+    paths,
+    recalling,
+    rounds,
+    tiering,
+    watermarks,
+)
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.recording import ensure_writable, record
@@ -40,6 +51,7 @@ from rustfsfs.volume.volume import Volume
 RESTORE_S = {Placement.ARCHIVE: 60.0, Placement.COLD_ARCHIVE: 5 * 3600.0, Placement.DEEP: 48 * 3600.0}
 LOOK_EVERY_S = 10.0
 DEMOTIONS_AT_ONCE = 20
+GONE = "its pack is no more, and no metadata that is kept names it"
 COOL = "change its class in the bucket to IA"
 TREE = (
     "WITH RECURSIVE t(inode) AS (VALUES (?1) UNION SELECT e.inode FROM entries e JOIN t ON e.parent = t.inode),"
@@ -99,7 +111,7 @@ async def tier_status(volume: Volume, args: dict[str, Any], progress: Progress) 
     _ensure_bucket(volume)
     if volume.health.read_only_reason is None:
         await epochs.commit(volume)
-    return await trio.to_thread.run_sync(_status, volume, found)
+    return await trio.to_thread.run_sync(_status, volume, found) | volume.tier.rates()
 
 
 def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:
@@ -151,41 +163,34 @@ def tree_of(metadata: Metadata, inode: int) -> Tree:
 
 
 async def tier_plan(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """What the next round of the mover would do, and why."""
+    """What the next round of the mover would do, and what the collector would in the bucket, and why.
+
+    retained_bytes   of objects that nobody needs now, and older metadata that is kept names
+    """
     _ensure_bucket(volume)
-    _facts, plan = await rounds.plan_round(volume)
+    facts, plan = await rounds.plan_round(volume)
+    sizes = {pack.key: pack.size_bytes for pack in facts.packs}
     planned = {one.key for one in plan.demotions}
-    steps = [
-        {
-            "pack": one.pack,
-            "disk": one.disk,
-            "action": one.action.value,
-            "why": one.reason.value,
-            "bytes": one.frees_bytes,
-        }
-        for one in plan.demotions
-    ]
-    sizes = {pack.key: pack.size_bytes for pack in _facts.packs}
+    going = await deleting.free_to_go(volume)
+    steps = [_step(one.key, one.action.value, one.reason.value, one.frees_bytes) for one in plan.demotions]
     steps += [
-        {"pack": key[0], "disk": key[1], "action": Action.UPLOAD.value, "why": "protect says so", "bytes": sizes[key]}
+        _step(key, Action.UPLOAD.value, "protect says so", sizes[key])
         for key in plan.uploads.upload
         if key not in planned
     ]
-    steps += [
-        {
-            "pack": one.pack,
-            "disk": one.disk,
-            "action": "bring it back",
-            "why": one.reason.value,
-            "bytes": one.size_bytes,
-        }
-        for one in plan.recalls
-    ]
-    steps += [
-        {"pack": key[0], "disk": key[1], "action": COOL, "why": "bucket.ia_after says so", "bytes": sizes[key]}
-        for key in plan.cooling
-    ]
-    return {"steps": steps, "backlog_bytes": plan.uploads.backlog_bytes}
+    steps += [_step(one.key, "bring it back", one.reason.value, one.size_bytes) for one in plan.recalls]
+    steps += [_step(one.key, one.action.value, one.why, one.frees_bytes) for one in (*plan.rewrites, *plan.dead)]
+    steps += [_step(key, cold_collect.Action.DELETE.value, GONE, size_bytes) for key, size_bytes in going.items()]
+    steps += [_step(key, COOL, "bucket.ia_after says so", sizes[key]) for key in plan.cooling]
+    return {
+        "steps": steps,
+        "backlog_bytes": plan.uploads.backlog_bytes,
+        "retained_bytes": volume.metadata.running.doomed_object_bytes - sum(going.values()),
+    }
+
+
+def _step(key: PackKey, action: str, why: str, size_bytes: int) -> dict[str, Any]:
+    return {"pack": key[0], "disk": key[1], "action": action, "why": why, "bytes": size_bytes}
 
 
 async def _packs_of(volume: Volume, args: dict[str, Any]) -> list[Pack]:
@@ -203,7 +208,7 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     _ensure_bucket(volume)
     ensure_writable(volume)
     dry_run = bool(args.get("dry_run"))
-    await _found(volume, args)
+    found = await _found(volume, args)
     if not dry_run:
         tiering.door_of(volume)
         await commands.seal(volume, {}, progress)
@@ -211,15 +216,30 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     now_s = tiering.wall_s(volume)
     stay = {pack.key: why for pack in packs if (why := kept(pack, now_s=now_s, busy_policy=BUSY, is_asked=True))}
     going = [pack for pack in packs if pack.key not in stay]
-    freed = 0
+    freed, hot_bytes = 0, await trio.to_thread.run_sync(_hot_bytes, volume, list(found.values()))
     if not dry_run:
         freed = await _demote(volume, going, progress)
     return {
         "packs": len(going),
         "bytes": sum(pack.size_bytes for pack in going),
         "freed_bytes": freed,
+        "hot_bytes": hot_bytes,
         "kept": [{"pack": key[0], "why": why.value} for key, why in stay.items()],
     }
+
+
+def _hot_bytes(volume: Volume, inodes_asked: Sequence[int]) -> int:
+    """Of trees, each file counted once, what is not sealed yet: as of the last COMMIT. No inode: of all. Blocking."""
+    sql = (
+        "WITH RECURSIVE t(inode) AS (SELECT value FROM json_each(?) UNION"
+        " SELECT e.inode FROM entries e JOIN t ON e.parent = t.inode),"
+        " f(fork) AS (SELECT DISTINCT fork FROM t JOIN inodes USING (inode) WHERE fork > 0)"
+        " SELECT coalesce(sum(e.length), 0) FROM f JOIN extents e USING (fork) WHERE e.segment > 0"
+    )
+    with paths.reading_apart(volume) as metadata:
+        if not inodes_asked or ROOT in inodes_asked:
+            return metadata.running.hot_bytes
+        return int(metadata.rows(sql, (str(list(inodes_asked)),))[0][0])
 
 
 async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> int:
@@ -234,7 +254,7 @@ async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> 
             needed = twice.needed(missing)
             await rounds.upload_all(volume, needed)
             there |= {pack.key for pack in needed}
-            freed += await tiering.demote(volume, [pack.key for pack in group])
+            freed += await demoting.demote(volume, [pack.key for pack in group])
             done += sum(pack.size_bytes for pack in group)
     return freed
 
@@ -275,10 +295,10 @@ async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> 
                 " the rest stays in the bucket"
             )
         try:
-            await tiering.recall(volume, pack.key)
+            await recalling.recall(volume, pack.key)
         except ObjectFrozen as exc:
             frozen.append(pack)
-            await coldreading.ask_for_restore(volume, tiering.door_of(volume).reads, pack.key, exc)
+            await coldreading.ask_for_restore(volume, tiering.door_of(volume), pack.key, exc)
         except (CloudUnavailable, CloudRefused, StoreUnavailable):
             raise
         except (ObjectMissing, DamagedData, StoreError):

@@ -19,6 +19,7 @@ from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.units import MIB
 from rustfsfs.volume.counters import Counters
 from rustfsfs.volume.gate import Gate
+from rustfsfs.volume.leftalone import LeftAlone
 from rustfsfs.volume.locking import DiskLocks
 from rustfsfs.volume.lookups import Lookups
 from rustfsfs.volume.pagesums import PageSums
@@ -55,6 +56,7 @@ class Health:
     missing_disks: dict[int, str] = field(default_factory=dict)  # disk -> why
     damaged_chunks: dict[int, str] = field(default_factory=dict)  # chunk -> how, of those found in this life
     damaged_metadata: str | None = None  # what a request met
+    left_alone: LeftAlone = field(default_factory=LeftAlone)  # packs
 
     def notice(self, damage: str) -> None:
         """A request met damaged metadata: logged the first time."""
@@ -92,7 +94,6 @@ class Room:
     waiting: int = 0  # requests held by backpressure
     gave_up_s: float = -1e9  # when the mover was last waited for in vain
     is_above_high: bool = False  # all disks, when last looked at; of a volume with a bucket
-    unreadable_packs: set[tuple[int, int]] = field(default_factory=set)  # (pack, disk): collecting them is no use
     ballast_bytes: int = 0  # of the file that is given up when the disk is full; 0: given up
 
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rustfsfs.content.ranges import Extent, between, clip
-from rustfsfs.meta import chunks, disks, objects
+from rustfsfs.meta import chunks, disks
 from rustfsfs.tiers import seal as policy
 from rustfsfs.units import MIB
-from rustfsfs.volume import watermarks
 from rustfsfs.volume.volume import Volume
 
 BATCH_BYTES_MAX = 16 * MIB  # plain bytes of a batch; in RAM twice, with its frames
@@ -92,12 +91,9 @@ def plan_fork(
     if first is None or volume.metadata.row("SELECT 1 FROM dead_forks WHERE fork = ?", (fork,)):
         return [], None
     found, more = _stretch(volume, fork, first)
-    sizes, cold, chunk_avg = _chunk_sizes(volume, found), _cold(volume, found), volume.header.chunk_avg
-    if recut:
-        may_fetch = watermarks.mover_works(volume)
-        cuts = policy.plan_recut(found, sizes, chunk_avg=chunk_avg, cold=cold, may_fetch=may_fetch)
-    else:
-        cuts = policy.plan_cuts(found, sizes, chunk_avg=chunk_avg, cold=cold)
+    plan = policy.plan_recut if recut else policy.plan_cuts
+    sizes, away = _chunk_sizes(volume, found), _away(volume, found)
+    cuts = plan(found, sizes, chunk_avg=volume.header.chunk_avg, away=away)
     windows: list[Window] = []
     for cut in cuts:
         if cut.end <= start:
@@ -144,11 +140,11 @@ def _next_hot(volume: Volume, fork: int, start: int) -> int | None:
     return min(offsets, default=None)
 
 
-def _cold(volume: Volume, found: Sequence[Extent]) -> set[int]:
-    """The chunks of those that lie in the bucket only."""
-    if not volume.metadata.is_tiered:
+def _away(volume: Volume, found: Sequence[Extent]) -> set[int]:
+    """The chunks of those that lie in the bucket only, or on a disk that is missing."""
+    if not volume.metadata.is_tiered and not volume.health.missing_disks:
         return set()
-    return objects.in_bucket_only(volume.metadata, {extent.base for extent in found if not extent.segment})
+    return chunks.not_on(volume.metadata, volume.disks, {extent.base for extent in found if not extent.segment})
 
 
 def _chunk_sizes(volume: Volume, found: Sequence[Extent]) -> dict[int, int]:

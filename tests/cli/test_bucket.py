@@ -246,6 +246,8 @@ SHOWN: dict[str, Any] = {
     },
     "traffic": {
         "up_bytes": 1 << 20,
+        "up_bytes_s": 1 << 19,
+        "down_bytes_s": 0,
         "down_bytes": 0,
         "uploaded_packs": 1,
         "demoted_packs": 0,
@@ -291,7 +293,7 @@ SHOWN: dict[str, Any] = {
         pytest.param(
             {"metadata": SHOWN["metadata"] | {"error": "cut"}}, "Published", "LATE: cut", id="metadata that is late"
         ),
-        pytest.param({}, "Traffic", "1.0 MiB up, 0 B down since the mount; 1 pack uploaded", id="traffic"),
+        pytest.param({}, "Traffic", "up 512.0 KiB/s, down 0 B/s in the last minute; 1.0 MiB up, 0", id="traffic"),
         pytest.param(
             {"traffic": SHOWN["traffic"] | {"failures": 2, "last_error": "cut"}},
             "Failed",

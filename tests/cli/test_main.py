@@ -54,3 +54,6 @@ def test_a_ratio_in_words(ratio: float | None, says: str) -> None:
     }
     assert f"Unique     0 B, {says}" in describe(shown) or f"Unique     {says}" in describe(shown)
     assert "rustfsfs mount brings everything back" in describe(shown)
+    assert "Left alone" not in describe(shown)
+    told = describe(shown | {"left_alone": {"damaged": 2, "lost": 1}})
+    assert "Left alone 2 packs damaged on a disk" in told and "Left alone 1 pack lost in the bucket" in told

@@ -98,6 +98,10 @@ def attach(volume: Volume, *, first: bool = False) -> None:
         record(volume, ops.AttachBucket())
     bucket = DirBucket(volume.world.files, f"{volume.path}-bucket")
     volume.tier.door = Door(
-        reads=bucket, writes=bucket, breaker=Breaker(policy=BreakerPolicy(), clock_s=trio.current_time)
+        front=bucket,
+        uploads=bucket,
+        reads=bucket,
+        writes=bucket,
+        breaker=Breaker(policy=BreakerPolicy(), clock_s=trio.current_time),
     )
     volume.tier.pieces = PieceIndex(0)

@@ -31,6 +31,8 @@ from rustfsfs.volume import (
     checking,
     collecting,
     commands,
+    deleting,
+    demoting,
     drives,
     durability,
     epochs,
@@ -38,6 +40,7 @@ from rustfsfs.volume import (
     names,
     reading,
     reaping,
+    recalling,
     rounds,
     sealing,
     snapshots,
@@ -278,13 +281,13 @@ async def upload(volume: Volume) -> None:
 
 async def demote(volume: Volume) -> None:
     await upload(volume)
-    await tiering.demote(volume, [pack.key for pack in (await tiering.gather(volume)).packs if pack.is_local])
+    await demoting.demote(volume, [pack.key for pack in (await tiering.gather(volume)).packs if pack.is_local])
 
 
 async def recall(volume: Volume) -> None:
     for pack in (await tiering.gather(volume)).packs:
         if not pack.is_local:
-            assert await tiering.recall(volume, pack.key)
+            assert await recalling.recall(volume, pack.key)
 
 
 async def write_new(volume: Volume, name: bytes, data: bytes) -> None:
@@ -329,7 +332,7 @@ LATER: dict[str, Callable[[Volume], Awaitable[object]]] = {
     "upload": upload,
     "demote": demote,
     "recall": recall,
-    "delete objects": tiering.delete_objects,
+    "delete objects": deleting.delete_objects,
     "sweep": sweeping.sweep,
     "disk add": lambda v: drives.add(v, other_disk(v)),
     "disk remove": lambda v: drives.remove(v, other_disk(v)),

@@ -99,7 +99,8 @@ def test_dropping_a_cold_pack_dooms_its_object_and_no_file(bench: Bench) -> None
     bench.do(ops.Collect([1]))
     seq = bench.do(ops.DropPack(7, 1))
     assert chunks.doomed(bench.metadata) == []
-    assert objects.doomed(bench.metadata, 10) == [(7, 1, seq)]
+    assert objects.doomed(bench.metadata, 10, until_seq=seq) == [(7, 1, 500)]
+    assert objects.doomed(bench.metadata, 10, until_seq=seq - 1) == []
     running = bench.metadata.running
     assert (running.cold_bytes, running.object_bytes, running.doomed_object_bytes) == (0, 0, 500)
     bench.do(ops.ObjectsDeleted([(7, 1)]))
@@ -109,7 +110,8 @@ def test_dropping_a_cold_pack_dooms_its_object_and_no_file(bench: Bench) -> None
 def test_an_upload_that_ends_after_its_pack_was_dropped_leaves_only_something_to_delete(bench: Bench) -> None:
     seq = bench.do(upload())
     assert objects.find(bench.metadata, 7, 1) is None
-    assert objects.doomed(bench.metadata, 10) == [(7, 1, seq)]
+    assert objects.doomed(bench.metadata, 10, until_seq=seq) == [(7, 1, 500)]
+    assert objects.doomed(bench.metadata, 10, until_seq=seq - 1) == []
 
 
 def test_a_lost_object_of_a_pack_on_a_disk_may_be_put_again_and_a_cold_one_is_not_forgotten(bench: Bench) -> None:

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import CloudThrottled, CloudUnavailable, ObjectMissing
+from rustfsfs.store.bucket import ObjectFacts
+from rustfsfs.store.cold import Limits, open_door
 from rustfsfs.store.limiting import Bandwidth, Gate, LimitedBucket, TokenBucket, Window, grown, shrunk, take
 from tests.store.faultbuckets import FailsFirst, FakeTime
+from tests.store.held import Held
 from tests.store.membucket import MemBucket
 
 BODY = bytes(1000)
@@ -59,6 +62,74 @@ def test_each_way_has_its_own() -> None:
     assert time.slept == []
     bucket.replace("other", b"x")
     assert time.slept == pytest.approx([9.0])
+
+
+def test_who_gives_way_takes_when_all_else_is_paid_for() -> None:
+    time = FakeTime()
+    bandwidth = Bandwidth(100.0, timing=time.timing)
+    bandwidth.take(1000)
+    bandwidth.take_last(400)
+    assert time.slept == pytest.approx([9.0])
+    bandwidth.take(1)
+    assert time.slept == pytest.approx([9.0, 4.0]), "and is waited for like any other, once it has"
+    bandwidth.take_last(0)
+    assert len(time.slept) == 2
+
+
+def test_the_ways_of_a_door_do_not_wait_for_one_another() -> None:
+    class Stuck(MemBucket):
+        def __init__(self) -> None:
+            super().__init__()
+            self.go, self.inside = threading.Event(), threading.Semaphore(0)
+
+        def head(self, key: str) -> ObjectFacts:
+            self.inside.release()
+            assert self.go.wait(20)
+            return super().head(key)
+
+    bucket = Stuck()
+    bucket.put("k", BODY, placement=Placement.IA)
+    limits = Limits(read_deadline_s=30.0, concurrency=1, up_bytes_s=0, down_bytes_s=0)
+    door = open_door(bucket, Held(), limits=limits, timing=FakeTime().timing)
+    threads = [threading.Thread(target=way.head, args=("k",)) for way in (door.uploads, door.reads, door.writes)]
+    try:
+        for thread in threads:
+            thread.start()
+            assert bucket.inside.acquire(timeout=20), "each way has a place of its own"
+        assert door.front.get("k", 0, 10) == BODY[:10]
+    finally:
+        bucket.go.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("passed_bytes", "owed_s"),
+    [
+        pytest.param(0, 0.0, id="nothing went over the line"),
+        pytest.param(600, 5.0, id="a part did"),
+        pytest.param(None, 9.0, id="nobody knows"),
+    ],
+)
+def test_a_request_that_fails_pays_for_what_has_passed(passed_bytes: int | None, owed_s: float) -> None:
+    time, memory, error = FakeTime(), MemBucket(), CloudUnavailable("cut")
+    memory.put("k", BODY, placement=Placement.IA)
+    error.passed_bytes = passed_bytes
+    bandwidth = Bandwidth(100.0, timing=time.timing)
+    bucket = LimitedBucket(FailsFirst(memory, error), gate=Gate(1), down=bandwidth)
+    with pytest.raises(CloudUnavailable):
+        bucket.get("k", 0, 1000)
+    bucket.get("k", 0, 1)
+    assert sum(time.slept) == pytest.approx(owed_s)
+
+
+def test_what_is_given_back_saves_up_no_more_than_an_idle_while() -> None:
+    time = FakeTime()
+    bandwidth = Bandwidth(100.0, timing=time.timing)
+    bandwidth.give_back(10_000)
+    bandwidth.take(200)
+    bandwidth.take(1)
+    assert time.slept == pytest.approx([1.0])
 
 
 @given(st.lists(st.booleans(), max_size=200), st.integers(1, 64))

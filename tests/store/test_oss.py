@@ -24,6 +24,7 @@ from rustfsfs.errors import (
     ObjectFrozen,
     ObjectMissing,
     RustfsfsError,
+    StoreError,
 )
 from rustfsfs.store import oss
 from rustfsfs.store.address import BucketAddress
@@ -292,6 +293,30 @@ def test_also_one_that_we_send() -> None:
 def test_what_has_come_at_last_is_not_thrown_away() -> None:
     with canned(part()) as server:
         assert bucket_at(server.endpoint, clock_s=SlowClock()).get("k", 2, 4) == b"2345"
+
+
+@pytest.mark.parametrize(
+    ("act", "script", "want"),
+    [
+        pytest.param(get, oss_error("404 No", "NoSuchKey"), 0, id="an answer without the body"),
+        pytest.param(put, oss_error("409 Conflict", "FileAlreadyExists"), len(BODY), id="all was sent before it"),
+    ],
+)
+def test_an_error_says_how_much_of_the_body_has_passed(
+    act: Callable[[OssBucket], object], script: Script, want: int
+) -> None:
+    with canned(script) as server, pytest.raises(StoreError) as found:
+        act(bucket_at(server.endpoint))
+    assert found.value.passed_bytes == want
+
+
+def test_where_nobody_answers_nothing_has_passed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    for act in (get, put):
+        with pytest.raises(CloudUnavailable) as found:
+            act(bucket_at(endpoint))
+        assert found.value.passed_bytes == 0
 
 
 def test_a_connection_is_used_again_and_a_broken_one_is_not() -> None:

@@ -2,19 +2,26 @@
 
 import itertools
 import random
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rustfsfs.tiers.ahead import Range
 from rustfsfs.tiers.fetch import (
+    GETS_KNOWN,
     Fetch,
     FetchPolicy,
     Frame,
+    Get,
     block_of,
     coalesce,
+    fitted,
+    in_turns,
+    line_bytes_s,
     plan_fetches,
     plan_window,
     surroundings,
@@ -170,6 +177,7 @@ class ColdFile:
 
     def __init__(self, server: SlowServer) -> None:
         self.server = server
+        self.policy = POLICY
         self.asked: set[int] = set()
         self.held: set[int] = set()
 
@@ -179,11 +187,14 @@ class ColdFile:
         for first, group in itertools.groupby(numbers, key=lambda n: n * CHUNK // PACK * PACK):
             found = [Frame(n * CHUNK - first, CHUNK) for n in group]
             fetches = plan_fetches(
-                found, total_bytes=len(numbers) * CHUNK, connections=self.server.connections, policy=POLICY
+                found, total_bytes=len(numbers) * CHUNK, connections=self.server.connections, policy=self.policy
             )
             for one in fetches:
                 ours = [(first + frame.offset) // CHUNK for frame in one.frames]
-                self.server.get(one.size_bytes, partial(self.held.update, ours))
+                self.get(one.size_bytes, partial(self.held.update, ours))
+
+    def get(self, size_bytes: int, when_done: Callable[[], None]) -> None:
+        self.server.get(size_bytes, when_done)
 
     def read(self, wanted: Range) -> None:
         self.fetch(wanted)
@@ -209,3 +220,101 @@ def test_a_cold_sequential_read_reaches_80_percent_of_what_the_server_gives(conn
     server, size = SlowServer(connections=connections), 256 * MIB
     assert size / cold_reading_s(server, size) >= 0.8 * server.total_rate
     assert server.requests <= 2 * size / POLICY.range_bytes_max + 32, "a few short ones to begin with"
+
+
+@pytest.mark.parametrize(
+    ("gets", "want"),
+    [
+        pytest.param([], None, id="none yet"),
+        pytest.param([Get(0.0, 2.0, 100)], 50.0, id="one"),
+        pytest.param([Get(0.0, 2.0, 100), Get(8.0, 10.0, 60)], 40.0, id="a pause is nobody's"),
+        pytest.param([Get(1.0, 3.0, 100), Get(0.0, 2.0, 50)], 50.0, id="two at once are faster than one"),
+        pytest.param([Get(0.0, 9.0, 90), Get(1.0, 2.0, 90)], 20.0, id="one inside the other"),
+        pytest.param([Get(0.0, 1.0, 90), Get(1.0, 9.0, 0)], 10.0, id="one that did not come in time"),
+    ],
+)
+def test_how_fast_the_line_is(gets: list[Get], want: float | None) -> None:
+    assert line_bytes_s(gets) == want
+
+
+@given(
+    bytes_s=st.one_of(st.none(), st.floats(0, 1e10)),
+    deadline_s=st.floats(0.5, 600),
+    connections=st.integers(1, 64),
+    misses=st.integers(0, 9),
+)
+def test_what_is_asked_for_at_once_comes_well_within_the_deadline(
+    bytes_s: float | None, deadline_s: float, connections: int, misses: int
+) -> None:
+    policy = fitted(POLICY, bytes_s=bytes_s, deadline_s=deadline_s)
+    window = window_bytes(connections=connections, policy=policy, bytes_max=1 << 40)
+    block = block_of(0, misses=misses, policy=policy).end
+    assert 0 <= window <= POLICY.window_bytes_max and policy.small_bytes <= block <= POLICY.block_bytes_max
+    assert block & (block - 1) == 0
+    if bytes_s is None:
+        assert window <= POLICY.range_bytes_min
+    else:
+        assert 4 * window <= bytes_s * deadline_s / 2, "four readers' windows in half of it"
+        assert block <= max(bytes_s * deadline_s / 8, POLICY.small_bytes)
+
+
+@given(sizes=st.lists(st.integers(1, 50)), bytes_max=st.integers(0, 100))
+def test_who_wants_more_than_a_window_gets_it_in_turns(sizes: list[int], bytes_max: int) -> None:
+    policy = FetchPolicy(window_bytes_max=bytes_max)
+    turns = in_turns(sizes, sizes, policy=policy)
+    assert [size for turn in turns for size in turn] == sizes
+    assert all(len(turn) == 1 or sum(turn) <= bytes_max for turn in turns)
+    assert all(sum(turn) + following[0] > bytes_max for turn, following in itertools.pairwise(turns))
+
+
+class Learning(ColdFile):
+    """As a volume does it: sized for the line as the last GETs show it."""
+
+    def __init__(self, server: SlowServer, deadline_s: float) -> None:
+        super().__init__(server)
+        self.deadline_s = deadline_s
+        self.gets: deque[Get] = deque(maxlen=GETS_KNOWN)
+        self.longest_s = 0.0
+
+    def get(self, size_bytes: int, when_done: Callable[[], None]) -> None:
+        begin_s = self.server.now_s
+
+        def landed() -> None:
+            self.gets.append(Get(begin_s, self.server.now_s, size_bytes))
+            self.longest_s = max(self.longest_s, self.server.now_s - begin_s)
+            when_done()
+
+        super().get(size_bytes, landed)
+
+    def read_all(self, file_bytes: int) -> None:
+        reader = None
+        for start in range(0, file_bytes, CHUNK):
+            self.policy = fitted(POLICY, bytes_s=line_bytes_s(self.gets), deadline_s=self.deadline_s)
+            window_max = window_bytes(connections=self.server.connections, policy=self.policy, bytes_max=64 * MIB)
+            end = start + CHUNK
+            reader, ahead = plan_window(reader, start, end, size=file_bytes, window_max=window_max, policy=self.policy)
+            self.fetch(Range(start, end))
+            if ahead is not None:
+                self.fetch(Range(ahead.start // CHUNK * CHUNK, -(-ahead.end // CHUNK) * CHUNK))
+            self.read(Range(start, end))
+
+
+@pytest.mark.parametrize("rate", [60e3, 100e3, 300e3, 1e6, 5e6, 50e6], ids=lambda rate: f"{rate / 1e3:g} kB/s")
+def test_on_a_slow_line_a_file_is_read_without_missing_a_deadline_and_at_its_speed(rate: float) -> None:
+    server = SlowServer(connections=16, latency_s=0.05, connection_rate=rate, total_rate=rate)
+    file, size = Learning(server, deadline_s=30.0), 16 * MIB
+    file.read_all(size)
+    assert file.longest_s <= 0.75 * file.deadline_s
+    assert size / server.now_s >= 0.7 * rate
+
+
+@given(rate=st.floats(60e3, 1e9), deadline_s=st.floats(20.0, 120.0), latency_s=st.floats(0.001, 0.3))
+@settings(max_examples=40)
+def test_on_any_line_that_is_fast_enough_for_a_chunk_nobody_misses_a_deadline(
+    rate: float, deadline_s: float, latency_s: float
+) -> None:
+    server = SlowServer(connections=16, latency_s=latency_s, connection_rate=rate, total_rate=rate)
+    file = Learning(server, deadline_s)
+    file.read_all(8 * MIB)
+    first_s = (CHUNK + POLICY.range_bytes_min) / rate + 2 * latency_s  # before the line is known
+    assert file.longest_s <= max(deadline_s, first_s)

@@ -68,7 +68,7 @@ def sealed(offset: int, length: int, chunk: int, skip: int = 0) -> Extent:
     ],
 )
 def test_plan_cuts(extents: list[Extent], sizes: dict[int, int], want: list[Cut]) -> None:
-    assert plan_cuts(extents, sizes, chunk_avg=AVG, cold={COLD}) == want
+    assert plan_cuts(extents, sizes, chunk_avg=AVG, away={COLD}) == want
 
 
 def test_the_eighth_patch_takes_the_chunk_along() -> None:
@@ -110,43 +110,30 @@ def stretches(draw: st.DrawFn) -> tuple[list[Extent], dict[int, int]]:
 
 
 @given(stretches(), st.sets(st.integers(0, 12)))
-def test_every_hot_byte_is_in_one_cut_no_cut_has_a_hole_or_anything_cold(
-    drawn: tuple[list[Extent], dict[int, int]], cold: set[int]
+def test_every_hot_byte_is_in_one_cut_no_cut_has_a_hole_or_anything_away(
+    drawn: tuple[list[Extent], dict[int, int]], away: set[int]
 ) -> None:
     extents, sizes = drawn
-    cuts = plan_cuts(extents, sizes, chunk_avg=AVG, cold=cold)
+    cuts = plan_cuts(extents, sizes, chunk_avg=AVG, away=away)
     assert cuts == sorted(cuts)
     assert all(left.end <= right.start for left, right in itertools.pairwise(cuts))
     mapped = {at for extent in extents for at in range(extent.offset, extent.end)}
     covered = {at for cut in cuts for at in range(cut.start, cut.end)}
     assert covered <= mapped
     assert {at for e in extents if e.segment for at in range(e.offset, e.end)} <= covered
-    assert covered.isdisjoint(at for e in extents if not e.segment and e.base in cold for at in range(e.offset, e.end))
+    assert covered.isdisjoint(at for e in extents if not e.segment and e.base in away for at in range(e.offset, e.end))
 
 
 @given(stretches(), st.sets(st.integers(0, 12)))
-def test_recut_takes_cold_chunks_along_only_where_that_is_allowed(
-    drawn: tuple[list[Extent], dict[int, int]], cold: set[int]
-) -> None:
+def test_recut_takes_nothing_away_along(drawn: tuple[list[Extent], dict[int, int]], away: set[int]) -> None:
     extents, sizes = drawn
     free = plan_recut(extents, sizes, chunk_avg=AVG)
-    assert plan_recut(extents, sizes, chunk_avg=AVG, cold=set(), may_fetch=False) == free
-    for cut in plan_recut(extents, sizes, chunk_avg=AVG, cold=cold):
+    assert plan_recut(extents, sizes, chunk_avg=AVG, away=set()) == free
+    for cut in plan_recut(extents, sizes, chunk_avg=AVG, away=away):
         taken = list(between(extents, cut.start, cut.end))
         assert len(taken) > 1
-        assert not any(not e.segment and e.base in cold for e in taken)
+        assert not any(not e.segment and e.base in away for e in taken)
         assert any(one.start <= cut.start and cut.end <= one.end for one in free)
-
-
-@pytest.mark.parametrize("patches", [7, 8])
-@pytest.mark.parametrize("may_fetch", [False, True])
-def test_recut_reads_a_cold_chunk_for_eight_patches(patches: int, may_fetch: bool) -> None:
-    extents = []
-    for number in range(patches):
-        extents += [sealed(30 * number, 28, 1, 30 * number), sealed(30 * number + 28, 2, 10 + number)]
-    sizes = {1: 256} | {10 + number: 2 for number in range(patches)}
-    want = [Cut(0, 30 * patches, overlay=False)] if patches == 8 and may_fetch else []
-    assert plan_recut(extents, sizes, chunk_avg=AVG, cold={1}, may_fetch=may_fetch) == want
 
 
 @given(stretches(), st.integers(0, 1000), st.integers(1, 500))

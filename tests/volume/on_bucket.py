@@ -17,7 +17,7 @@ from rustfsfs.store.cold import Door
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.units import MIB
-from rustfsfs.volume import commands, reading, rounds, tiering
+from rustfsfs.volume import commands, demoting, reading, rounds, tiering
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.recording import record
@@ -46,7 +46,7 @@ def attach(volume: Volume, bucket: Bucket, *, cache_bytes: int = 64 * MIB) -> No
     if not volume.metadata.is_tiered:
         record(volume, ops.AttachBucket())
     breaker = Breaker(policy=BreakerPolicy(), clock_s=trio.current_time)
-    volume.tier.door = Door(reads=bucket, writes=bucket, breaker=breaker)
+    volume.tier.door = Door(front=bucket, uploads=bucket, reads=bucket, writes=bucket, breaker=breaker)
     volume.tier.files = PieceFiles(volume.world.files, volume.path)
     volume.tier.pieces = PieceIndex(cache_bytes)
     for piece in volume.tier.files.begin():
@@ -65,7 +65,7 @@ async def all_demoted(volume: Volume) -> list[PackKey]:
     facts = await tiering.gather(volume)
     await rounds.upload_all(volume, [pack for pack in facts.packs if pack.closed and pack.object is None])
     facts = await tiering.gather(volume)
-    await tiering.demote(volume, [pack.key for pack in facts.packs if pack.is_local])
+    await demoting.demote(volume, [pack.key for pack in facts.packs if pack.is_local])
     return [pack.key for pack in (await tiering.gather(volume)).packs if not pack.is_local]
 
 

@@ -4,13 +4,19 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
+import trio.testing
 
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.config import Cold, Config, WhenFrozen
+from rustfsfs.cache.pieces import PieceIndex
+from rustfsfs.config import Bucket, Cold, Config, WhenFrozen
 from rustfsfs.errors import CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing
-from rustfsfs.volume import coldreading, names, reading, tier
+from rustfsfs.tiers.fetch import Get
+from rustfsfs.units import MIB
+from rustfsfs.volume import coldreading, commands, names, publishing, reading, recalling, rounds, tier, tiering, writing
+from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.volume import Volume
 from tests.store.membucket import MemBucket
 from tests.volume.on_bucket import ANY_DISK, NOISE, all_demoted, contents, opened_with, sealed
@@ -138,6 +144,87 @@ async def test_or_it_waits_if_it_is_to(tmp_path: Path, monkeypatch: pytest.Monke
             assert await contents(volume, inode) == DATA
 
 
+WAITS = settings(when_frozen=WhenFrozen.WAIT, frozen_wait_s=3600.0)
+
+
+async def test_who_seals_or_moves_does_not_wait_for_a_restore(tmp_path: Path) -> None:
+    """They hold locks: nothing else would be sealed or collected for an hour."""
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket, config=WAITS) as volume:
+        inode = await sealed(volume, b"f", DATA)
+        await writing.write(volume, inode, 10_000, DATA[:100_000])  # so much of its chunk that it is cut anew
+        (key,) = await all_demoted(volume)
+        freeze(bucket)
+        with trio.fail_after(20):
+            await commands.seal(volume, {}, no_progress)
+            assert volume.metadata.running.hot_bytes, "it stays in the journal"
+            assert await rounds._rewrite(volume, [key]) == 0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reading.read, volume, inode, 0, 4096)
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.fail_after(20):  # nor with a reader who waits for the same chunk
+                await commands.seal(volume, {}, no_progress)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_place_that_thaws_is_waited_for_though_another_is_gone(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await cold_file(volume)
+        freeze(bucket)
+        (chunk, *_) = [row[0] for row in volume.metadata.rows("SELECT chunk FROM chunks ORDER BY chunk")]
+        found = reading.locate(volume, chunk)
+        assert found.row is not None
+        elsewhere = msgspec.structs.replace(found.in_bucket[0], pack=999)
+        for places in ([found.in_bucket[0], elsewhere], [elsewhere, found.in_bucket[0]]):
+            with pytest.raises(ObjectFrozen):
+                await coldreading.load(volume, found.row, places)
+
+
+async def test_what_was_asked_for_is_forgotten_when_it_is_read(tmp_path: Path) -> None:
+    now_s = [1e9]
+    bucket = MemBucket(now_s=lambda: now_s[0])
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await cold_file(volume)
+        freeze(bucket)
+        with pytest.raises(ObjectFrozen):
+            await contents(volume, inode)
+        assert len(volume.tier.restores) == 1
+        await asked(bucket)
+        now_s[0] += 61
+        assert await contents(volume, inode) == DATA
+        assert not volume.tier.restores
+
+
+async def test_nothing_that_moves_stands_before_a_reader(tmp_path: Path) -> None:
+    """All threads of uploads, recalls and the rest are taken; reads, and asking for a restore, have theirs."""
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await cold_file(volume)
+        for limiter in (volume.tier.uploaders, volume.tier.recallers, volume.tier.workers):
+            for taken in range(int(limiter.total_tokens)):
+                limiter.acquire_on_behalf_of_nowait(taken)
+        with trio.fail_after(20):
+            assert await contents(volume, inode) == DATA
+            volume.tier.recent.clear()
+            volume.tier.pieces = PieceIndex(0)
+            freeze(bucket)
+            with pytest.raises(ObjectFrozen):
+                await contents(volume, inode)
+
+
+async def test_nor_before_one_another(tmp_path: Path) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        await cold_file(volume)
+        tier = volume.tier
+        key = next(pack.key for pack in (await tiering.gather(volume)).packs)
+        for taken in range(int(tier.uploaders.total_tokens)):
+            tier.uploaders.acquire_on_behalf_of_nowait(taken)
+        with trio.fail_after(20):
+            assert await publishing.publish(volume)
+            assert await recalling.recall(volume, key)
+
+
 async def test_a_pack_that_is_gone_is_an_error_of_its_file_only(tmp_path: Path) -> None:
     bucket = MemBucket()
     async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
@@ -194,6 +281,69 @@ async def test_what_came_wrong_once_is_right_the_second_time(tmp_path: Path) -> 
         volume.tier.pieces.remove_pack(*(await all_demoted(volume))[0])
         with pytest.raises(DamagedData):
             await contents(volume, inode)
+
+
+async def test_on_a_slow_line_less_is_fetched_ahead(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket, config=settings(read_deadline_s=8.0)) as volume:
+        inode = await cold_file(volume)
+        assert coldreading.policy_of(volume).window_bytes_max == coldreading.POLICY.range_bytes_min, "nobody knows yet"
+        await contents(volume, inode)
+        (get, *_) = volume.tier.gets
+        assert get.size_bytes >= coldreading.POLICY.small_bytes and get.end_s > get.begin_s
+        volume.tier.gets.clear()
+        volume.tier.gets.append(Get(0.0, 10.0, 1_000_000))
+        assert coldreading.policy_of(volume).window_bytes_max == 100_000
+        _reader, wanted = coldreading.plan_window(volume, None, 0, MIB, size=64 * MIB)
+        assert wanted is not None and wanted.end - wanted.start == 100_000
+
+
+async def test_the_configured_rate_counts_too(tmp_path: Path) -> None:
+    config = Config(demote=ANY_DISK.demote, cold=Cold(read_deadline_s=8.0), bucket=Bucket(download_bytes_s=50_000))
+    async with opened_with(format_in(tmp_path / "v"), MemBucket(), config=config) as volume:
+        volume.tier.gets.append(Get(0.0, 1.0, 1_000_000))
+        assert coldreading.policy_of(volume).window_bytes_max == 50_000
+
+
+async def test_a_get_that_did_not_come_in_time_shows_a_slow_line(tmp_path: Path) -> None:
+    bucket = Slow()
+    async with opened_with(format_in(tmp_path / "v"), bucket, config=settings(read_deadline_s=0.05)) as volume:
+        inode = await cold_file(volume)
+        bucket.go.clear()
+        with pytest.raises(CloudUnavailable):
+            await reading.read(volume, inode, 0, 4096)
+        bucket.go.set()
+        assert [get.size_bytes for get in volume.tier.gets] == [0]
+
+
+async def test_what_is_more_than_a_window_is_fetched_in_turns(tmp_path: Path) -> None:
+    """A pack that is rewritten: all of it at once would miss its deadline."""
+
+    class Counting(MemBucket):
+        inside, most, lock = 0, 0, threading.Lock()
+
+        def get(self, key: str, offset: int, size: int) -> bytes:
+            with self.lock:
+                self.inside += 1
+                self.most = max(self.most, self.inside)
+            try:
+                return super().get(key, offset, size)
+            finally:
+                with self.lock:
+                    self.inside -= 1
+
+    bucket = Counting()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", NOISE.randbytes(3_000_000))
+        await all_demoted(volume)
+        places = [
+            one.in_bucket[0]
+            for (number,) in volume.metadata.rows("SELECT chunk FROM chunks ORDER BY chunk")
+            if (one := reading.locate(volume, int(number))).in_bucket
+        ]
+        volume.tier.gets.append(Get(0.0, 1000.0, 1))
+        await coldreading.fetch_ahead(volume, places)
+        assert bucket.most == 1 and volume.tier.traffic.fetches > 3
 
 
 async def test_fetching_ahead_ends_where_the_metadata_cannot_be_read(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.config import Bucket as BucketConfig
@@ -16,8 +18,9 @@ from rustfsfs.store.cold import pack_key
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
-from rustfsfs.volume import rounds, tiercommands, tiering
+from rustfsfs.volume import recalling, rounds, tiercommands
 from rustfsfs.volume.collecting import no_progress
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.volume import Volume
 from tests.store.faultbuckets import LosesAnswers
 from tests.store.membucket import MemBucket
@@ -67,6 +70,23 @@ async def test_what_nobody_read_for_long_goes_to_ia_and_reads_as_before(tmp_path
         assert (facts.placement, facts.modified_s) == (Placement.IA, clock.now_s)
         assert not await rounds.run_round(volume)
         assert await contents(volume, inode) == DATA
+
+
+async def test_a_few_are_changed_at_once_and_not_all_of_a_round(tmp_path: Path) -> None:
+    inside, most = 0, 0
+
+    async def work(_key: PackKey) -> bool:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await wait_all_tasks_blocked()
+        inside -= 1
+        return True
+
+    keys = [(number, 0) for number in range(20)]
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        done = await rounds._several(volume, keys, dict.fromkeys(keys, 1), work, at_once=rounds.COOLED_AT_ONCE)
+    assert (done, most) == (20, rounds.COOLED_AT_ONCE)
 
 
 async def test_what_is_read_stays(tmp_path: Path) -> None:
@@ -120,14 +140,14 @@ async def test_an_object_that_is_gone_is_told_and_not_asked_for_in_every_round(t
     async with in_bucket(tmp_path / "v", bucket) as (volume, _inode, key):
         bucket.objects.clear()
         assert not await rounds.run_round(volume)
-        assert list(volume.tier.lost) == [key]
+        assert list(volume.health.left_alone.packs(Why.LOST, now_s=trio.current_time())) == [key]
         assert (await rounds.plan_round(volume))[1].cooling == []
 
 
 async def test_an_object_that_is_not_what_was_put_there_is_put_again_if_a_disk_has_it(tmp_path: Path) -> None:
     bucket = MemBucket()
     async with in_bucket(tmp_path / "v", bucket) as (volume, inode, key):
-        assert await tiering.recall(volume, key)
+        assert await recalling.recall(volume, key)
         good = bucket.objects[pack_key(*key)].body
         bucket.replace(pack_key(*key), good[::-1])
         volume.tier.reads_s[key] = 1

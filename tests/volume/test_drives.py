@@ -12,7 +12,7 @@ from rustfsfs.content.slots import SlotKind
 from rustfsfs.errors import MachineTrouble, UsageError
 from rustfsfs.meta import chunks, disks
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
-from rustfsfs.volume import admission, attributes, drives, keys, packing, reading
+from rustfsfs.volume import admission, attributes, collecting, commands, drives, keys, packing, reading, writing
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
@@ -76,6 +76,18 @@ async def test_a_missing_disk_with_the_only_copy_is_not_forgotten(tmp_path: Path
         with pytest.raises(MachineTrouble, match="cannot be read"):
             await drives.remove(volume, str(home.disks[1]))
         assert len(disks.all_(volume.metadata)) == 2
+
+
+async def test_a_change_in_a_chunk_of_a_missing_disk_is_sealed_by_itself(tmp_path: Path) -> None:
+    home = InMemory(tmp_path, disk_count=2)
+    async with home.opened() as volume:
+        await put_on(volume, b"f", (2, 2))
+    take_away(home, home.disks[1])
+    async with home.opened(degraded=True) as volume:
+        await writing.write(volume, 2, 20_000, b"much of several chunks" * 5000)
+        await commands.seal(volume, {}, collecting.no_progress)
+        assert volume.metadata.running.hot_bytes == 0
+        assert bytes(await reading.read(volume, 2, 20_000, 22)) == b"much of several chunks"
 
 
 async def test_a_disk_that_missed_a_snapshot_is_still_one_of_us(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rustfsfs.store.cold import HEADER, pack_key
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.tasks.publisher import run_publisher
 from rustfsfs.units import KIB
-from rustfsfs.volume import collecting, epochs, names, publishing, reaping, rounds, snapshots, tiering
+from rustfsfs.volume import collecting, deleting, epochs, names, publishing, reaping, rounds, snapshots
 from rustfsfs.volume.keys import add_slot
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
@@ -190,15 +190,15 @@ async def test_objects_that_a_copy_names_stay_from_its_first_page_on_until_it_go
         volume.handles.free.append(inode)
         await reaping.reap(volume)
         await collecting.collect(volume, live_share=0.5)
-        assert [pack for pack, _disk, _seq in objects.doomed(volume.metadata, 10)] == [key[0]]
+        assert [pack for pack, _disk, _size in objects.doomed(volume.metadata, 10)] == [key[0]]
         for number in range(publishing.KEPT):
             await snapshots.take(volume, keep=1)
-            await tiering.delete_objects(volume)
+            await deleting.delete_objects(volume)
             assert pack_key(*key) in bucket.objects
             await write_file(volume, b"%d" % number, b"x")
             await publishing.publish(volume)
         await snapshots.take(volume, keep=1)
-        await tiering.delete_objects(volume)
+        await deleting.delete_objects(volume)
         assert pack_key(*key) not in bucket.objects
 
 

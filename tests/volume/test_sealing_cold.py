@@ -8,7 +8,6 @@ import pytest
 
 from rustfsfs.config import Config, Seal
 from rustfsfs.errors import CloudUnavailable
-from rustfsfs.store.breaker import Verdict
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.tasks import sealer
 from rustfsfs.tiers.demote import DemotePolicy
@@ -51,14 +50,6 @@ async def sealed_all(volume: Volume) -> None:
     assert volume.metadata.running.hot_bytes == 0
 
 
-def overlaid(volume: Volume) -> list[tuple[int, int]]:
-    return volume.metadata.rows("SELECT fork, since_ns FROM overlaid ORDER BY since_ns, fork")
-
-
-def extent_count(volume: Volume) -> int:
-    return int(volume.metadata.rows("SELECT count(*) FROM extents")[0][0])
-
-
 @pytest.mark.parametrize(
     "patches",
     [
@@ -82,41 +73,8 @@ async def test_in_an_outage_every_change_of_a_cold_file_leaves_the_journal(
         for patch in patches:  # each by itself, as a slow writer makes them
             data = await patched(volume, inode, data, [patch])
             await sealed_all(volume)
-        assert bucket.requests == 0
         await sealer._recut(volume)
+        assert bucket.requests == 0
+        assert volume.metadata.rows("SELECT * FROM overlaid") == [], "who has nothing to cut stands before nobody"
         bucket.is_away = False
         assert await contents(volume, inode) == data
-
-
-async def test_a_chunk_is_fetched_to_be_cut_anew_when_eight_patches_are_in_it(tmp_path: Path) -> None:
-    async with opened_with(format_in(tmp_path / "v"), MemBucket(), config=AT_ONCE) as volume:
-        data = NOISE.randbytes(16_000)  # no chunk is shorter
-        inode = await sealed(volume, b"f", data)
-        await all_demoted(volume)
-        assert extent_count(volume) == 1
-        for count in (7, 8):
-            data = await patched(volume, inode, data, [(1_000 + 1_800 * n, b"%d" % count * 100) for n in range(count)])
-            await sealed_all(volume)
-            await sealer._recut(volume)
-            assert extent_count(volume) == (15 if count == 7 else 1)
-            assert not overlaid(volume), "who has nothing to cut stands before nobody"
-        assert await contents(volume, inode) == data
-
-
-async def test_what_an_outage_keeps_from_being_cut_anew_waits_at_the_end(tmp_path: Path) -> None:
-    bucket = Switched(MemBucket())
-    async with opened_with(format_in(tmp_path / "v"), bucket, config=AT_ONCE) as volume:
-        inodes = [await sealed(volume, b"%d" % n, NOISE.randbytes(200_000)) for n in range(2)]
-        await all_demoted(volume)
-        for inode in inodes:
-            for n in range(8):
-                await writing.write(volume, inode, 10_000 + 20_000 * n, b"patch")
-            await sealed_all(volume)
-        before = overlaid(volume)
-        assert len(before) == 2
-        assert volume.tier.door is not None
-        volume.tier.door.breaker.leave(Verdict.FAILED, was_probe=False, error="away")
-        await sealer._recut(volume)
-        after = overlaid(volume)
-        assert [fork for fork, _ in after] == [fork for fork, _ in before]
-        assert after[0][1] > before[-1][1]

@@ -5,7 +5,7 @@ from pathlib import Path
 import trio
 
 from rustfsfs.meta import database, disks
-from rustfsfs.volume import durability, epochs, pagesums, reading, sealing, snapshots, windows, writing
+from rustfsfs.volume import durability, epochs, names, pagesums, reading, sealing, snapshots, windows, writing
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.volume import Volume
 from tests.crash.story import Key, world_on
@@ -52,6 +52,22 @@ async def test_two_snapshots_at_once_are_made_one_after_the_other(tmp_path: Path
         kept = [snapshots.file_name(snapshot.epoch) for snapshot in disks.snapshots(volume.metadata)]
         assert len(kept) == 2
         assert home.files.names(f"{home.path}/snapshots") == kept
+
+
+async def test_a_snapshot_is_due_when_something_changed_and_not_because_of_itself(tmp_path: Path) -> None:
+    home = InMemory(tmp_path, disk_count=3)
+    async with home.opened() as volume:
+        assert snapshots.is_due(volume)
+        new_file(volume, b"f")
+        await snapshots.take(volume)
+        await epochs.commit(volume)
+        assert not snapshots.is_due(volume), "what it records itself is no change"
+        names.unlink(volume, 1, b"f")
+        assert snapshots.is_due(volume)
+    taken = home.files.names(f"{home.folder}/d1/snapshots")
+    async with home.opened() as volume:
+        assert not snapshots.is_due(volume), "the unmount made one"
+    assert home.files.names(f"{home.folder}/d1/snapshots") == taken, "an unmount without changes makes none"
 
 
 async def test_a_snapshot_that_was_never_recorded_is_deleted_at_opening(tmp_path: Path) -> None:

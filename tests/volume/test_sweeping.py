@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import trio
+
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.meta import objects
 from rustfsfs.store.cold import pack_key
 from rustfsfs.volume import rounds, sweeping, tiering
+from rustfsfs.volume.leftalone import Why
 from tests.store.membucket import MemBucket
 from tests.volume.on_bucket import NOISE, all_demoted, contents, opened_with, sealed
 from tests.volume.on_disk import format_in
@@ -58,11 +61,11 @@ async def test_a_cold_pack_that_is_lost_is_told_by_its_files_until_it_is_back(tm
         taken = dict(bucket.objects)
         bucket.objects.clear()
         await sweeping.sweep(volume)
-        assert "/precious" in volume.tier.lost[key]
+        assert "/precious" in volume.health.left_alone.packs(Why.LOST, now_s=trio.current_time())[key]
         assert objects.is_cold(volume.metadata, *key)
         bucket.objects.update(taken)
         await sweeping.sweep(volume)
-        assert volume.tier.lost == {}
+        assert volume.health.left_alone.packs(Why.LOST, now_s=trio.current_time()) == {}
         assert await contents(volume, inode) == DATA
         assert not (await tiering.gather(volume)).packs[0].is_local
 

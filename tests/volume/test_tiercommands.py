@@ -4,19 +4,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from trio.testing import MockClock
 
+from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
+from rustfsfs.config import Bucket as BucketConfig
+from rustfsfs.config import Config
 from rustfsfs.errors import NoSuchXattr, NotPermitted, UsageError
 from rustfsfs.store.cold import pack_key
-from rustfsfs.volume import names, tierattrs, tiercommands, tiering, xattrs
+from rustfsfs.volume import collecting, epochs, names, status, tierattrs, tiercommands, tiering, xattrs
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.commands import Command
+from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
 from tests.store.membucket import MemBucket
-from tests.volume.on_bucket import NOISE, contents, opened_with, sealed
+from tests.volume.on_bucket import ANY_DISK, NOISE, all_demoted, contents, opened_with, sealed
 from tests.volume.on_disk import DIRECTORY, format_in, write_file
 
 ONE, OTHER = NOISE.randbytes(300_000), NOISE.randbytes(400_000)
+PAYS = Config(demote=ANY_DISK.demote, bucket=BucketConfig(placement=Placement.STANDARD))  # no minimum days
 
 
 async def tier(volume: Volume, inode: int) -> bytes:
@@ -61,12 +67,69 @@ async def test_a_pinned_tree_stays_and_says_why(tmp_path: Path) -> None:
         assert (await tiercommands.tier_demote(volume, {"paths": ["f"]}, no_progress))["packs"] == 1
 
 
+async def test_what_goes_up_and_down_is_told_as_a_rate(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        inode = await sealed(volume, b"f", ONE)
+        await all_demoted(volume)
+        mock_clock.jump(10.0)
+        shown = await tiercommands.tier_status(volume, {}, no_progress)
+        assert len(ONE) / 15 < shown["up_bytes_s"] < len(ONE) / 5 and shown["down_bytes_s"] == 0
+        await contents(volume, inode)
+        assert status.bucket(volume)["traffic"]["down_bytes_s"] > len(ONE) / 15  # type: ignore[index]
+        mock_clock.jump(61.0)
+        assert volume.tier.rates() == {"up_bytes_s": 0, "down_bytes_s": 0}
+
+
 async def test_a_plan_says_what_comes_next(tmp_path: Path) -> None:
     async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
         await sealed(volume, b"f", ONE)
         plan = await tiercommands.tier_plan(volume, {}, no_progress)
         assert [step["action"] for step in plan["steps"]] == ["upload it"]
         assert plan["backlog_bytes"] > len(ONE)
+
+
+async def test_a_plan_says_what_the_collector_would_do_in_the_bucket(tmp_path: Path) -> None:
+    now_s = [1_800_000_000.0]
+    async with opened_with(format_in(tmp_path / "v"), MemBucket(now_s=lambda: now_s[0]), config=PAYS) as volume:
+        await write_file(volume, b"most", OTHER)
+        await sealed(volume, b"rest", ONE[:60_000])
+        (mostly_dead,) = await all_demoted(volume)
+        await sealed(volume, b"alone", ONE[::-1])
+        (wholly_dead,) = {*await all_demoted(volume)} - {mostly_dead}
+        for name in (b"most", b"alone"):
+            inode = names.lookup(volume, 1, name).inode
+            names.unlink(volume, 1, name)
+            record(volume, ops.Release(inodes=[inode]))
+        await collecting.bury(volume)
+        steps = {
+            (one["pack"], one["disk"]): one for one in (await tiercommands.tier_plan(volume, {}, no_progress))["steps"]
+        }
+        assert steps[mostly_dead]["action"] == "write what lives of it to a new pack, and delete its object"
+        assert "13% of it lives" in steps[mostly_dead]["why"] and steps[mostly_dead]["bytes"] > 390_000
+        assert (steps[wholly_dead]["action"], steps[wholly_dead]["why"]) == ("delete its object", "nothing in it lives")
+        record(volume, ops.Publish(copies=[(1, volume.metadata.running.last_seq)]))
+        await collecting.collect(volume, live_share=0.0)
+        plan = await tiercommands.tier_plan(volume, {}, no_progress)
+        assert wholly_dead not in {(one["pack"], one["disk"]) for one in plan["steps"]}
+        assert plan["retained_bytes"] >= len(ONE), "published metadata names it"
+        record(volume, ops.Publish(copies=[]))
+        await epochs.commit(volume)
+        plan = await tiercommands.tier_plan(volume, {}, no_progress)
+        (step,) = [one for one in plan["steps"] if (one["pack"], one["disk"]) == wholly_dead]
+        assert step["action"] == "delete its object" and "no metadata that is kept" in step["why"]
+        assert plan["retained_bytes"] == 0
+
+
+async def test_a_dry_run_says_what_is_not_sealed_yet(tmp_path: Path) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        folder = names.create(volume, 1, b"d", mode=DIRECTORY, uid=0, gid=0).inode
+        await write_file(volume, b"f", ONE, parent=folder)
+        await write_file(volume, b"g", OTHER)
+        told = await tiercommands.tier_demote(volume, {"paths": ["d", "d/f"], "dry_run": True}, no_progress)
+        assert (told["packs"], told["hot_bytes"]) == (0, len(ONE))
+        told = await tiercommands.tier_demote(volume, {"paths": [""], "dry_run": True}, no_progress)
+        assert told["hot_bytes"] == len(ONE) + len(OTHER)
+        assert (await tiercommands.tier_demote(volume, {"paths": ["d"]}, no_progress))["hot_bytes"] == 0
 
 
 async def test_a_frozen_pack_is_asked_for_and_comes_when_it_is_ready(tmp_path: Path) -> None:

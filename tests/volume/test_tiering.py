@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
@@ -18,7 +19,22 @@ from rustfsfs.store.breaker import Verdict
 from rustfsfs.store.bucket import ObjectFacts
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers.demote import DemotePolicy
-from rustfsfs.volume import checking, collecting, names, rounds, scrubbing, tiering, watermarks
+from rustfsfs.units import KIB, MIB
+from rustfsfs.volume import (
+    checking,
+    collecting,
+    deleting,
+    demoting,
+    names,
+    recalling,
+    rounds,
+    scrubbing,
+    status,
+    tiering,
+    uploading,
+    watermarks,
+)
+from rustfsfs.volume.leftalone import AGAIN_S, Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
 from tests.store.membucket import MemBucket
@@ -99,11 +115,24 @@ async def test_a_recalled_pack_lies_on_its_disk_as_it_did(tmp_path: Path) -> Non
     async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
         inode = await sealed(volume, b"f", DATA)
         (key,) = await all_demoted(volume)
-        assert await tiering.recall(volume, key)
-        assert not await tiering.recall(volume, key)
+        assert await recalling.recall(volume, key)
+        assert not await recalling.recall(volume, key)
         bucket.objects.clear()
         assert await contents(volume, inode) == DATA
         assert findings(volume) == []
+
+
+@pytest.mark.parametrize(
+    ("rate_bytes_s", "want"),
+    [
+        pytest.param(0, 4 * MIB, id="no limit"),
+        pytest.param(10**9, 4 * MIB, id="a fast line"),
+        pytest.param(10**6, 10**6, id="a second's worth"),
+        pytest.param(1000, 256 * KIB, id="a crawl"),
+    ],
+)
+def test_a_recall_asks_for_little_at_once_where_a_reader_would_wait_for_it(rate_bytes_s: int, want: int) -> None:
+    assert recalling.recall_part_bytes(rate_bytes_s) == want
 
 
 async def test_a_dedup_hit_on_cold_data_stores_it_on_a_disk_again(tmp_path: Path) -> None:
@@ -179,7 +208,7 @@ async def test_an_object_that_is_gone_keeps_its_local_copy_and_is_put_again(tmp_
         facts = await tiering.gather(volume)
         await rounds.upload_all(volume, [pack for pack in facts.packs if pack.closed])
         bucket.objects.clear()
-        assert await tiering.demote(volume, [pack.key for pack in facts.packs]) == 0
+        assert await demoting.demote(volume, [pack.key for pack in facts.packs]) == 0
         assert packs_in(volume)
         assert await all_demoted(volume)
         assert await contents(volume, inode) == DATA
@@ -192,10 +221,10 @@ async def test_what_an_earlier_round_left_in_the_bucket_is_taken_over_or_replace
         (pack,) = (await tiering.gather(volume)).packs
         body = next(path.rglob("*.pack")).read_bytes()
         bucket.put(pack_key(*pack.key), body, placement=Placement.STANDARD)
-        assert await tiering.upload(volume, pack)
+        assert await uploading.upload(volume, pack)
         bucket.replace(pack_key(*pack.key), b"something else")
         record(volume, ops.ObjectLost(*pack.key))
-        assert await tiering.upload(volume, pack)
+        assert await uploading.upload(volume, pack)
         assert bucket.objects[pack_key(*pack.key)].body == body
         await all_demoted(volume)
         assert await contents(volume, inode) == DATA
@@ -224,9 +253,9 @@ async def test_an_object_nobody_needs_goes_when_no_snapshot_and_no_published_cop
         record(volume, ops.Release(inodes=[2]))
         await collecting.collect_now(volume, live_share=0.5)
         assert objects.doomed(volume.metadata, 10) != []
-        assert await tiering.delete_objects(volume) == 0
+        assert await deleting.delete_objects(volume) == 0
         record(volume, ops.Publish(copies=[]))
-        assert await tiering.delete_objects(volume) == 1
+        assert await deleting.delete_objects(volume) == 1
         assert bucket.objects == {}
         assert findings(volume) == []
 
@@ -260,7 +289,7 @@ async def test_what_lives_of_a_cold_pack_is_written_to_a_disk_and_its_object_goe
         assert packs_in(volume)
         assert objects.find(volume.metadata, pack, disk) is None
         await collecting.collect_now(volume, live_share=0.1)
-        assert await tiering.delete_objects(volume) == 1
+        assert await deleting.delete_objects(volume) == 1
         assert bucket.objects == {}
         assert await contents(volume, inode) == DATA
         assert findings(volume) == []
@@ -283,7 +312,7 @@ async def test_a_pack_that_its_owner_froze_keeps_its_local_copy(tmp_path: Path) 
         for key, found in bucket.objects.items():
             bucket.objects[key] = replace(found, placement=Placement.ARCHIVE)
         keys = [pack.key for pack in (await tiering.gather(volume)).packs]
-        assert await tiering.demote(volume, keys) == 0
+        assert await demoting.demote(volume, keys) == 0
         assert packs_in(volume)
         known = objects.find(volume.metadata, *keys[0])
         assert known is not None and known.placement == "Archive"
@@ -295,11 +324,11 @@ async def test_while_a_pack_goes_nobody_brings_it_back(tmp_path: Path) -> None:
         await sealed(volume, b"f", DATA)
         (key,) = await all_demoted(volume)
         volume.tier.demoting.add(key)
-        assert not await tiering.recall(volume, key)
+        assert not await recalling.recall(volume, key)
         volume.tier.demoting.clear()
-        assert await tiering.recall(volume, key)
+        assert await recalling.recall(volume, key)
         volume.tier.recalling[key] = 1
-        assert await tiering.demote(volume, [key]) == 0
+        assert await demoting.demote(volume, [key]) == 0
 
 
 async def test_an_unreadable_pack_does_not_end_a_round(tmp_path: Path) -> None:
@@ -310,7 +339,29 @@ async def test_an_unreadable_pack_does_not_end_a_round(tmp_path: Path) -> None:
         for name, found in bucket.objects.items():
             bucket.objects[name] = replace(found, placement=Placement.ARCHIVE)
         assert await rounds._rewrite(volume, [key]) == 0
-        assert key in volume.room.unreadable_packs
+        assert key in volume.health.left_alone.packs(Why.UNREADABLE, now_s=trio.current_time())
+
+
+async def test_a_pack_that_is_damaged_on_its_disk_is_looked_at_again_after_a_while(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        file = next(path.rglob("*.pack"))
+        good = file.read_bytes()
+        file.write_bytes(good[:9000] + bytes(100) + good[9100:])
+        volume.tier.is_looked = True
+        await rounds.run_round(volume)
+        assert volume.health.left_alone.counts(now_s=trio.current_time()) == {Why.DAMAGED: 1}
+        shown = await status.status(volume, state="mounted", mount_point=None, pid=1)
+        assert shown["left_alone"] == {"damaged": 1}
+        file.write_bytes(good)
+        assert not await rounds.run_round(volume)
+        mock_clock.jump(AGAIN_S[Why.DAMAGED])
+        assert await rounds.run_round(volume)
+        assert [stored.body for stored in bucket.objects.values()] == [good]
+        assert volume.health.left_alone.counts(now_s=trio.current_time()) == {}
 
 
 async def test_uploads_that_fail_again_and_again_hold_no_memory(tmp_path: Path) -> None:

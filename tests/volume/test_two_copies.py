@@ -13,7 +13,18 @@ from rustfsfs.meta import chunks, objects
 from rustfsfs.store.cold import PACKS, pack_key
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
-from rustfsfs.volume import collecting, names, packing, reading, rounds, scrubbing, snapshots, tiercommands, tiering
+from rustfsfs.volume import (
+    collecting,
+    demoting,
+    names,
+    packing,
+    reading,
+    rounds,
+    scrubbing,
+    snapshots,
+    tiercommands,
+    tiering,
+)
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.recording import record
@@ -110,7 +121,7 @@ async def test_one_disk_lost_is_read_from_the_other_or_from_the_bucket(tmp_path:
         there, double = await one_uploaded(volume)
         lost = Path(volume.disks[there[1]].path)
         if is_dropped:
-            assert await tiering.demote(volume, [double])
+            assert await demoting.demote(volume, [double])
     lost.rename(tmp_path / "away")
     how = Opening(path=str(path), secret=Key(), config=ANY_DISK, degraded=True)
     async with opened_volume(real_world(), how) as volume:
@@ -128,9 +139,9 @@ async def test_a_double_stays_when_the_bucket_has_lost_the_other_and_is_uploaded
     async with opened(two_disks(tmp_path), bucket) as volume:
         inode = await sealed(volume, b"f", DATA)
         there, double = await one_uploaded(volume)
-        assert await tiering.demote(volume, [there])
+        assert await demoting.demote(volume, [there])
         bucket.objects.clear()
-        assert await tiering.demote(volume, [double]) == 0
+        assert await demoting.demote(volume, [double]) == 0
         assert await contents(volume, inode) == DATA
         await settled(volume)
         assert list(packs_there(bucket)) == [pack_key(*double)]
@@ -142,7 +153,7 @@ async def test_a_double_stays_when_the_other_is_frozen(tmp_path: Path) -> None:
         await sealed(volume, b"f", DATA)
         there, double = await one_uploaded(volume)
         record(volume, ops.Reclassed(*there, placement=Placement.ARCHIVE.value, put_s=1))
-        assert await tiering.demote(volume, [double]) == 0
+        assert await demoting.demote(volume, [double]) == 0
         assert double[0] in packs_in(volume)
 
 
@@ -194,7 +205,7 @@ async def test_what_was_known_of_doubles_is_looked_at_anew_when_one_of_them_is_r
             assert await collecting.empty_pack(volume, *there)
         await packing.close_full(volume, everything=True)
         assert not any(pack.is_elsewhere for pack in (await tiering.gather(volume)).packs)
-        assert await tiering.demote(volume, [double]) == 0
+        assert await demoting.demote(volume, [double]) == 0
         assert objects.not_in_bucket(volume.metadata)[0] == 2
         await settled(volume)
         assert objects.not_in_bucket(volume.metadata)[0] == 0
@@ -210,7 +221,7 @@ async def test_the_file_of_a_pack_that_somebody_reads_stays_for_the_reader(tmp_p
         await sealed(volume, b"f", DATA)
         _there, double = await one_uploaded(volume)
         with reading.pinned_packs(volume, {double}):
-            assert await tiering.demote(volume, [double]) == 0
+            assert await demoting.demote(volume, [double]) == 0
             assert double[0] in packs_in(volume)
         await collecting.collect_now(volume, live_share=0.1)
         assert double[0] not in packs_in(volume)
@@ -242,7 +253,7 @@ async def test_a_file_with_dead_frames_waits_for_the_snapshots_that_name_them(tm
         names.unlink(volume, 1, b"g")
         record(volume, ops.Release(inodes=[2]))
         await collecting.bury(volume)
-        assert await tiering.demote(volume, [double]) == 0
+        assert await demoting.demote(volume, [double]) == 0
         assert chunks.find_pack(volume.metadata, *double) is None
         assert double[0] in packs_in(volume)
         assert await contents(volume, inode) == DATA
@@ -254,7 +265,7 @@ async def test_scrubbing_counts_the_bucket_as_a_copy(tmp_path: Path) -> None:
     async with opened(two_disks(tmp_path), MemBucket()) as volume:
         await sealed(volume, b"f", DATA)
         _there, double = await one_uploaded(volume)
-        assert await tiering.demote(volume, [double])
+        assert await demoting.demote(volume, [double])
         assert (await scrubbing.scrub(volume, repair=True, rate_bytes_s=0)).lines == []
         assert len(packs_in(volume)) == 1
 

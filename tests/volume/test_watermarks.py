@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from rustfsfs import ops
 from rustfsfs.errors import NoSpace
-from rustfsfs.store.breaker import Breaker, BreakerPolicy
+from rustfsfs.store.breaker import Breaker, BreakerPolicy, Verdict
 from rustfsfs.store.cold import Door
 from rustfsfs.units import MIB
 from rustfsfs.volume import admission, tiering, watermarks
@@ -36,7 +36,7 @@ class Filled(CrashFiles):
 def with_bucket(volume: Volume) -> None:
     record(volume, ops.AttachBucket())
     mem, breaker = MemBucket(), Breaker(policy=BreakerPolicy(), clock_s=trio.current_time)
-    volume.tier.door = Door(reads=mem, writes=mem, breaker=breaker)
+    volume.tier.door = Door(front=mem, uploads=mem, reads=mem, writes=mem, breaker=breaker)
 
 
 @pytest.mark.parametrize("free_mib", [10, 25, 26, 30, 40, 50, 52, 60])
@@ -69,6 +69,30 @@ async def test_what_does_not_fit_yet_waits_for_the_mover(tmp_path: Path, autojum
             began_s = trio.current_time()
             await admission.admit(volume, 70 * MIB)
             assert trio.current_time() - began_s == pytest.approx(80.0, abs=1.0)
+
+
+@pytest.mark.parametrize("failing_s", [0.0, 9.0, 11.0])
+async def test_a_request_that_failed_is_no_outage(tmp_path: Path, autojump_clock: MockClock, failing_s: float) -> None:
+    files = Filled()
+    async with new_volume(tmp_path, files) as volume:
+        with_bucket(volume)
+        assert volume.tier.door is not None
+        breaker = volume.tier.door.breaker
+        files.free_bytes = 60 * MIB
+
+        async def fails_and_moves() -> None:
+            breaker.leave(Verdict.FAILED, was_probe=False, error="502")
+            await trio.sleep(failing_s)
+            breaker.leave(Verdict.ANSWERED, was_probe=False, error="")
+            files.free_bytes = 100 * MIB
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails_and_moves)
+            if failing_s < BreakerPolicy().failing_s_min:
+                await admission.admit(volume, 70 * MIB)
+            else:
+                with pytest.raises(NoSpace):
+                    await admission.admit(volume, 70 * MIB)
 
 
 async def test_a_mover_that_can_do_nothing_is_not_waited_for(tmp_path: Path, autojump_clock: MockClock) -> None:
