@@ -144,7 +144,7 @@ def read_until(fd: int, wanted: bytes) -> bytes:
     found, deadline_s = b"", time.monotonic() + TIMEOUT_S
     while wanted not in found:
         ready, _, _ = select.select([fd], [], [], max(0.0, deadline_s - time.monotonic()))
-        assert ready, found
+        assert ready, found[-2000:]
         found += os.read(fd, 65536)
     return found
 
