@@ -80,6 +80,14 @@ def test_what_cannot_be_compared_is_no_rate(now: Figures) -> None:
     assert "No operations just now." in rates.lines(BEFORE, now)
 
 
+def test_the_wall_clock_may_go_back_or_far_ahead_between_the_looks() -> None:
+    later = look(12.0, took_s=(0.001,) * 10)
+    for last_ns in (0, 1 << 62):
+        jumped = later | {"epoch": {"ops": 0, "last_ns": last_ns}, "scrub": {"ended_ns": last_ns}}
+        assert rates.operations(BEFORE, jumped) == rates.operations(BEFORE, later) != []
+        assert rates.lines(BEFORE, jumped) == rates.lines(BEFORE, later)
+
+
 def test_the_screen() -> None:
     assert rates.lines(BEFORE, NOW) == [
         "Mount      /mnt  (/srv/v)",

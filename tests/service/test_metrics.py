@@ -14,6 +14,8 @@ from rustfsfs.histogram import BOUNDS_S
 from rustfsfs.service.exposition import Exposition
 from rustfsfs.service.metrics import METRICS, PROCESS, Kind, Metric, table
 from rustfsfs.store.counting import Request
+from rustfsfs.units import ROOT, Nanoseconds
+from rustfsfs.volume import names
 from rustfsfs.volume.figures import Figures, figures, figures_and_space
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import Space
@@ -132,6 +134,17 @@ async def test_cold_reads_are_counted(tmp_path: Path) -> None:
     assert found["rustfsfs_bucket_received_bytes_total"][()] == traffic.down_bytes > 0
     assert found["rustfsfs_demoted_packs_total"][()] == found["rustfsfs_uploaded_packs_total"][()] == 1
     assert found["rustfsfs_bucket_cold_bytes"][()] > 0
+
+
+async def test_durations_know_nothing_of_the_wall_clock(tmp_path: Path) -> None:
+    async with new_volume(tmp_path) as volume:
+        before = figures(volume)
+        back = replace(volume, world=replace(volume.world, now_ns=lambda: Nanoseconds(1)))
+        names.create(back, ROOT, b"f", mode=0o100644, uid=0, gid=0)
+        after = figures(back)
+        text = scraped(after | {"disks": [], "metadata_bytes": None})
+    assert after["at_s"] >= before["at_s"] and after["journal"]["last_seq"] > before["journal"]["last_seq"]
+    assert text["rustfsfs_healthy"] == {(): 1}
 
 
 def _volume_on(disks: dict[int, Any], volume: Volume) -> Volume:
