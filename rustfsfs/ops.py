@@ -385,11 +385,26 @@ class DropPlaces(Op, tag=38, frozen=True):
         return len(self.chunks)
 
 
+class WantTerm(Op, tag=39, frozen=True):
+    """A life is about to take this term of the bucket's owner: durable before its object is created (DESIGN.md §17)."""
+
+    number: int
+    life: bytes  # its id
+
+
+class TakeTerm(Op, tag=40, frozen=True):
+    """A life has taken it: the bucket had no newer one. What a person decided about it is used up by that."""
+
+    number: int
+    life: bytes
+
+
 AnyOp = (
     Create | Link | Unlink | Rmdir | Rename | SetAttributes | Truncate | Write | SetXattr | RemoveXattr | Release
     | Reap | Trim | Seal | Collect | Move | ClosePack | DropPack | Deleted | MarkChunks | Reserve | Touched
     | AddDisk | RemoveDisk | KeepSnapshots | SetDisk | Scrubbed | AttachBucket | Uploaded | Demote | Recall
     | PacksRead | Pin | Publish | ObjectsDeleted | ObjectLost | Reclassed | DropPlaces
+    | WantTerm | TakeTerm
 )  # fmt: skip
 
 

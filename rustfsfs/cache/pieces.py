@@ -60,6 +60,11 @@ class PieceIndex:
         """Looking does not count as asking."""
         return self._covering(frame) is not None
 
+    def has(self, piece: Piece) -> bool:
+        """This very piece, not one around it."""
+        entry = self._by_pack.get(piece[:2], {}).get(piece.offset)
+        return entry is not None and entry.piece == piece
+
     def find(self, frame: Piece) -> Piece | None:
         """The piece that a frame lies in as a whole."""
         entry = self._covering(frame)
@@ -94,8 +99,7 @@ class PieceIndex:
 
     def remove(self, piece: Piece) -> None:
         """Its file is gone, or damaged."""
-        entry = self._by_pack.get(piece[:2], {}).get(piece.offset)
-        if entry is not None and entry.piece == piece:
+        if self.has(piece):
             self._queues.remove(_key(piece))
             self._forget(piece)
 

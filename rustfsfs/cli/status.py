@@ -141,6 +141,8 @@ def describe_left_alone(counts: dict[str, int]) -> list[tuple[str, str]]:
 def _bucket(bucket: dict[str, Any]) -> str:
     if bucket["trouble"]:
         return f"CANNOT BE USED: {bucket['trouble']}"
+    if bucket.get("fenced"):
+        return f"READ ONLY: {bucket['fenced']}"
     if bucket["refused"]:
         return f"REFUSES: {bucket['last_error']}"
     if bucket["unreachable_since_ns"] is not None:

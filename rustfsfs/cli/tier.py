@@ -173,9 +173,10 @@ def describe_status(shown: Shown) -> str:
         ("Local", f"{format_size(only_here_bytes)} on the disks only"),
         ("Both", f"{format_size(shown['both_bytes'])} on the disks and in the bucket"),
         ("Cold", f"{format_size(shown['cold_bytes'])} in the bucket only"),
-        *([("Frozen", f"{format_size(shown['frozen_bytes'])} to be restored first")] if shown["frozen_bytes"] else []),
+        *([("Frozen", _frozen(shown))] if shown["frozen_packs"] else []),
         ("Traffic", describe_rates(shown)),
         ("Packs", f"{shown['packs']:,}"),
+        *([("Bucket", f"READ ONLY: {shown['fenced']}")] if shown.get("fenced") else []),
         ("Pinned", ", ".join(shown["pinned"]) or "nothing"),
     ]
     lines = [f"{name:<8} {text}" for name, text in rows]
@@ -225,6 +226,10 @@ def describe_recalled(shown: Shown, *, dry_run: bool) -> str:
 
 def describe_pinned(shown: Shown) -> str:
     return "Pinned: " + (", ".join(shown["pinned"]) or "nothing")
+
+
+def _frozen(shown: Shown) -> str:
+    return f"{_packs(shown['frozen_packs'])} of those, {format_size(shown['frozen_bytes'])}, to be restored first"
 
 
 def _packs(count: int) -> str:

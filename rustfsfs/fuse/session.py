@@ -11,7 +11,7 @@ from rustfsfs.fuse import waiting
 
 MIN_TASKS = 20  # idle tasks kept: with fewer pyfuse3 keeps ending and starting them (measured: 0.74 of the speed)
 READ_AHEAD_KIB = "1024"  # as much as one request may ask for; 4096 is no faster (measured)
-MAX_TASKS = 500  # a waiting task costs a few KiB
+MAX_TASKS = 2000  # they are made when they are needed, and a waiting one costs a few KiB
 
 
 def begin(operations: pyfuse3.Operations, mount_point: str, options: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ from rustfsfs.units import PIECE_SIZE, Fork, Inode
 BOOKKEEPING = frozenset(
     (
         *(ops.KeepSnapshots, ops.SetDisk, ops.Publish, ops.Reserve, ops.Scrubbed, ops.PacksRead, ops.Touched),
-        *(ops.Deleted, ops.ObjectsDeleted),
+        *(ops.Deleted, ops.ObjectsDeleted, ops.WantTerm, ops.TakeTerm),
     )
 )
 EXTENTS_PER_OP = 1000  # bound of one op's work: about 10 ms (DESIGN.md §2)
@@ -470,4 +470,6 @@ _APPLY: dict[type, Callable[[Metadata, Any, ops.Address], None]] = {
     ops.ObjectLost: lambda metadata, op, _at: objects.lose(metadata, op.pack, op.disk),
     ops.Reclassed: lambda metadata, op, _at: objects.reclass(metadata, op),
     ops.DropPlaces: lambda metadata, op, _at: objects.drop_places(metadata, op),
+    ops.WantTerm: lambda metadata, op, _at: objects.want_term(metadata, op),
+    ops.TakeTerm: lambda metadata, op, _at: objects.take_term(metadata, op),
 }

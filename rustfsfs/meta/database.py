@@ -76,6 +76,7 @@ class Running:
     cold_bytes: int = 0  # of pack_bytes: those that are in the bucket only
     object_bytes: int = 0  # of packs in the bucket, as they lie there
     doomed_object_bytes: int = 0  # of dropped packs whose objects are still there
+    may_take_over: int = 0  # 1: a person has put this metadata in its place: its next term is behind whoever's
 
     @property
     def dead_bytes(self) -> int:
@@ -341,7 +342,7 @@ def mark_restored(metadata: Metadata, *, newest_epoch: int) -> None:
 
     newest_epoch   that any disk has seen: epochs go on behind it, since a person has decided
     """
-    metadata.running.restored = 1
+    metadata.running.restored = metadata.running.may_take_over = 1
     metadata.running.epoch = max(metadata.running.epoch, newest_epoch)
     metadata.run("BEGIN IMMEDIATE")
     write_running(metadata)

@@ -1,4 +1,4 @@
-"""Rows of a volume with a bucket: `objects`, `doomed_objects`, `heat`, `pinned`, `published`; and which packs are cold.
+"""Rows of a volume with a bucket: `objects`, `doomed_objects`, `heat`, `pinned`, `published`, `terms`; what is cold.
 
 Only where `Metadata.is_tiered`: without a bucket the tables are not there.
 """
@@ -94,9 +94,14 @@ def find(metadata: Metadata, pack: int, disk: int) -> Object | None:
 
 
 def sample(metadata: Metadata, count: int) -> list[Object]:
-    """The first and the last of them, at most `count`."""
-    ends = [f"SELECT * FROM (SELECT * FROM objects ORDER BY pack {order} LIMIT ?)" for order in ("", "DESC")]
-    return [Object._make(row) for row in metadata.rows(" UNION ".join(ends), (count // 2, count // 2))]
+    """The first and the last of those that only the bucket has, and of all; at most `count`."""
+    cold = "objects WHERE (pack, disk) IN (SELECT pack, disk FROM packs WHERE closed & 2)"
+    ends = [
+        f"SELECT * FROM (SELECT * FROM {kind} ORDER BY pack {order} LIMIT ?1)"
+        for kind in (cold, "objects")
+        for order in ("", "DESC")
+    ]
+    return [Object._make(row) for row in metadata.rows(" UNION ".join(ends), (count // 4,))]
 
 
 def doom(metadata: Metadata, pack: int, disk: int, *, seq: int) -> None:
@@ -220,6 +225,24 @@ def publish(metadata: Metadata, copies: Sequence[tuple[int, int]]) -> None:
 def published(metadata: Metadata) -> list[tuple[int, int]]:
     """(epoch, seq) of each copy of the metadata in the bucket, oldest first."""
     return [(epoch, seq) for epoch, seq in metadata.rows("SELECT epoch, seq FROM published ORDER BY epoch")]
+
+
+def terms(metadata: Metadata) -> list[tuple[int, bytes, bool]]:
+    """(number, life, was it taken?) of what this metadata knows of the bucket's owners, oldest first."""
+    found = metadata.rows("SELECT number, life, taken FROM terms ORDER BY number, life")
+    return [(number, life, bool(taken)) for number, life, taken in found]
+
+
+def want_term(metadata: Metadata, op: ops.WantTerm) -> None:
+    """The bucket has the one before it by now, so what was about to be taken before that is of no use."""
+    metadata.run("DELETE FROM terms WHERE number < ? - 1 AND NOT taken", (op.number,))
+    metadata.run("INSERT OR IGNORE INTO terms VALUES (?, ?, 0)", (op.number, op.life))
+
+
+def take_term(metadata: Metadata, op: ops.TakeTerm) -> None:
+    metadata.run("DELETE FROM terms")
+    metadata.run("INSERT INTO terms VALUES (?, ?, 1)", (op.number, op.life))
+    metadata.running.may_take_over = 0
 
 
 def not_in_bucket(metadata: Metadata) -> tuple[int, int]:

@@ -131,4 +131,10 @@ CREATE TABLE IF NOT EXISTS published (  -- copies of the metadata in the bucket
     epoch INTEGER PRIMARY KEY,
     seq   INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS terms (      -- of the bucket's owner, as far as lives of this metadata took them (I9)
+    number INTEGER NOT NULL,
+    life   BLOB NOT NULL,               -- the id of that life, 16 bytes
+    taken  INTEGER NOT NULL,            -- 0: it was about to, and may have
+    PRIMARY KEY (number, life)
+) WITHOUT ROWID;
 """

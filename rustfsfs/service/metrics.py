@@ -224,6 +224,12 @@ METRICS = (
     Metric("rustfsfs_recalled_packs_total", COUNTER, "Packs that came back.", _at("bucket.traffic.recalled_packs")),
     Metric("rustfsfs_bucket_object_bytes", GAUGE, "Bytes of packs in the bucket.", _at("bucket.object_bytes")),
     Metric("rustfsfs_bucket_cold_bytes", GAUGE, "Of those, bytes that are there only.", _at("bucket.cold_bytes")),
+    Metric(
+        "rustfsfs_bucket_unsent_bytes",
+        GAUGE,
+        "Bytes of packs that are on this host only, about: with the hot bytes, what a fire would take.",
+        _at("bucket.unsent_bytes"),
+    ),
     Metric("rustfsfs_backlog_packs", GAUGE, "Packs that wait for their upload.", _at("bucket.backlog.packs")),
     Metric("rustfsfs_backlog_bytes", GAUGE, "Their bytes.", _at("bucket.backlog.bytes")),
     Metric(

@@ -1,7 +1,7 @@
 """Where a volume's bucket is: oss://BUCKET/PREFIX at an endpoint of a region. Pure; nobody is asked."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -24,6 +24,11 @@ class BucketAddress:
 
     def __str__(self) -> str:
         return f"oss://{self.bucket}/{self.prefix}"
+
+    def above(self) -> list["BucketAddress"]:
+        """The shorter prefixes that this one lies in, the shortest first."""
+        parts = self.prefix.split("/") if self.prefix else []
+        return [replace(self, prefix="/".join(parts[:count])) for count in range(len(parts))]
 
     def whole_key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key

@@ -69,9 +69,18 @@ def admit(circuit: Circuit, *, now_s: float) -> tuple[Circuit, bool]:
 
 
 def after(
-    circuit: Circuit, verdict: Verdict, *, was_probe: bool, error: str, now_s: float, policy: BreakerPolicy
+    circuit: Circuit,
+    verdict: Verdict,
+    *,
+    was_probe: bool,
+    error: str,
+    now_s: float,
+    policy: BreakerPolicy,
+    is_write: bool = False,
 ) -> Circuit:
-    """The state once a request is over."""
+    """The state once a request is over. A write that is refused opens nothing: who may not write may read perhaps, and
+    those who write pause by themselves.
+    """
     probing = circuit.probing and not was_probe
     match verdict:
         case Verdict.NOTHING:
@@ -92,6 +101,8 @@ def after(
     if was_probe and circuit.probe_at_s is not None:
         open_s = min(policy.open_s_max, policy.open_s * 2.0 ** min(circuit.probes_failed + 1, 64))
         return replace(failed, probe_at_s=now_s + open_s, probes_failed=circuit.probes_failed + 1)
+    if is_write and verdict is Verdict.REFUSED:
+        return replace(failed, failures_in_row=circuit.failures_in_row)
     enough = failed.failures_in_row >= policy.failures_max and now_s - since_s >= policy.failing_s_min
     if circuit.probe_at_s is None and enough:
         return replace(failed, probe_at_s=now_s + policy.open_s)
@@ -150,21 +161,28 @@ class Breaker:
             raise CloudRefused(circuit.last_error)
         raise CircuitOpen(f"{name} does not answer and is asked again in a while; the last error: {circuit.last_error}")
 
-    def leave(self, verdict: Verdict, *, was_probe: bool, error: str) -> None:
+    def leave(self, verdict: Verdict, *, was_probe: bool, error: str, is_write: bool = False) -> None:
         now_s = self._clock_s()
         with self._lock:
             self._counts[verdict] += 1
             self._circuit = after(
-                self._circuit, verdict, was_probe=was_probe, error=error, now_s=now_s, policy=self._policy
+                self._circuit,
+                verdict,
+                was_probe=was_probe,
+                error=error,
+                now_s=now_s,
+                policy=self._policy,
+                is_write=is_write,
             )
 
 
 class BreakingBucket(WrappedBucket):
-    """Raises CircuitOpen, or CloudRefused, without asking while its breaker is open."""
+    """Raises CircuitOpen, or CloudRefused, without asking while its breaker is open. `writes`: who uses it does."""
 
-    def __init__(self, inner: Bucket, breaker: Breaker) -> None:
+    def __init__(self, inner: Bucket, breaker: Breaker, *, writes: bool = False) -> None:
         super().__init__(inner)
         self._breaker = breaker
+        self._writes = writes
 
     def _request(self, send: Callable[[], T], *, up_bytes: int = 0, down_bytes: int = 0) -> T:
         was_probe = self._breaker.enter(self.name)
@@ -175,4 +193,4 @@ class BreakingBucket(WrappedBucket):
             error = exc
             raise
         finally:
-            self._breaker.leave(verdict_of(error), was_probe=was_probe, error=str(error))
+            self._breaker.leave(verdict_of(error), was_probe=was_probe, error=str(error), is_write=self._writes)

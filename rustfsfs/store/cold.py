@@ -68,17 +68,17 @@ def open_door(bucket: Bucket, source: CredentialSource, *, limits: Limits, timin
     breaker = Breaker(policy=BreakerPolicy(), clock_s=timing.clock_s)
     up, down = (Bandwidth(rate, timing=timing) if rate else None for rate in (limits.up_bytes_s, limits.down_bytes_s))
 
-    def way(deadline_s: float, *, gives_way: bool = False) -> Bucket:
+    def way(deadline_s: float, *, writes: bool, gives_way: bool = False) -> Bucket:
         limited = LimitedBucket(counted, gate=Gate(limits.concurrency), up=up, down=down, gives_way=gives_way)
         patient = RetryPolicy(deadline_s=deadline_s)
-        inner = BreakingBucket(RefreshingBucket(limited, source), breaker)
+        inner = BreakingBucket(RefreshingBucket(limited, source), breaker, writes=writes)
         return RetryingBucket(inner, policy=patient, timing=timing)
 
     return Door(
-        front=way(limits.read_deadline_s),
-        uploads=way(WRITE_DEADLINE_S),
-        reads=way(limits.read_deadline_s, gives_way=True),
-        writes=way(WRITE_DEADLINE_S),
+        front=way(limits.read_deadline_s, writes=False),
+        uploads=way(WRITE_DEADLINE_S, writes=True),
+        reads=way(limits.read_deadline_s, writes=False, gives_way=True),
+        writes=way(WRITE_DEADLINE_S, writes=True),
         breaker=breaker,
         requests=requests,
     )

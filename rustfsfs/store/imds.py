@@ -21,6 +21,7 @@ ROLES_PATH = "/latest/meta-data/ram/security-credentials/"
 TOKEN_TTL_HEADER, TOKEN_HEADER = "X-aliyun-ecs-metadata-token-ttl-seconds", "X-aliyun-ecs-metadata-token"
 TOKEN_TTL_S = 60  # long enough for the two requests that follow
 TIMEOUT_S = 3.0  # the service is on the same host
+NO_TOKENS = (403, 404, 405)  # to the PUT: it knows version 1 only, or is no metadata service
 ANSWER_SIZE_MAX = 64 * 1024  # bytes; the credentials have two KiB
 
 REFRESH_BEFORE_S = 900  # before their end new ones are looked for, while the old still serve
@@ -135,7 +136,14 @@ def _ask(service: str, path: str, *, headers: dict[str, str], method: str = "GET
             raise CloudRefused(
                 "this instance has no such RAM role; attach one to it, or use other credentials"
             ) from None
-        raise CloudUnavailable(f"the metadata service at {service} answered {exc.code}") from None
+        if exc.code in NO_TOKENS and path == TOKEN_PATH:
+            raise CloudUnavailable(
+                f"the metadata service at {service} gives no tokens (it answered {exc.code}), and version 1 of it is"
+                " not used; let this instance have version 2 (IMDSv2), or use other credentials"
+            ) from None
+        raise CloudUnavailable(
+            f"the metadata service at {service} answered {exc.code}; try again, or use other credentials"
+        ) from None
     except (OSError, HTTPException, ValueError) as exc:
         raise CloudUnavailable(f"no metadata service at {service} ({_reason(exc)}); is this an ECS instance?") from None
 

@@ -50,6 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     hot_bytes: int  # plain bytes of files that lay in the journal only (I8)
     local_packs: int  # packs of which something is needed that lay on disks only,
     local_bytes: int  # and how much of them is needed
+    term: int = 0  # of the owner who published it
 
     @property
     def size_bytes(self) -> int:

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -203,6 +204,13 @@ class OssBucket:
                 placement=_placement(info.storage_class),
                 versioning=Versioning(info.versioning_status) if info.versioning_status else Versioning.OFF,
             )
+
+    def above(self) -> Iterator["OssBucket"]:
+        """The same bucket, seen from each shorter prefix."""
+        for address in self._address.above():
+            seen = copy(self)
+            seen._address = address
+            yield seen
 
     def lifecycle(self) -> tuple[LifecycleRule, ...]:
         """What its owner has it do to objects by themselves."""

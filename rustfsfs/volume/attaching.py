@@ -18,9 +18,10 @@ from rustfsfs.store.credentials import CredentialSource
 from rustfsfs.units import format_size
 from rustfsfs.volume import bucketcheck, connecting, epochs
 from rustfsfs.volume.bucketcheck import Candidate
-from rustfsfs.volume.bucketfile import ENVIRONMENT, NAME, BucketFile, write_bucket_file
+from rustfsfs.volume.bucketfile import ENVIRONMENT, NAME, BucketFile, read_bucket_file, write_bucket_file
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.header import find_header
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import ensure_writable, record
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import real_timing
@@ -86,11 +87,12 @@ def _check_room(volume: Volume) -> None:
 
 
 def known_objects(volume: Volume) -> tuple[tuple[str, int], ...]:
-    """(key, size) of some packs in the bucket."""
+    """(key, size) of some packs in the bucket, those that are lost there left out."""
     if not volume.metadata.is_tiered:
         return ()
     found = objects.sample(volume.metadata, OBJECTS_SAMPLED)
-    return tuple((pack_key(one.pack, one.disk), one.size_bytes) for one in found)
+    lost = volume.health.left_alone.packs(Why.LOST, now_s=trio.current_time())
+    return tuple((pack_key(one.pack, one.disk), one.size_bytes) for one in found if (one.pack, one.disk) not in lost)
 
 
 def _check(volume: Volume, file: BucketFile, source: CredentialSource, known: tuple[tuple[str, int], ...]) -> list[str]:
@@ -103,12 +105,14 @@ def _check(volume: Volume, file: BucketFile, source: CredentialSource, known: tu
     except CloudRefused as exc:
         whose = " of the process that has the volume open; --credentials names other places"
         raise CloudRefused(f"{exc}{whose if file.credentials == ENVIRONMENT else ''}") from exc
+    before = read_bucket_file(world.files, volume.path)
     candidate = Candidate(
         address=file.address,
         placement=volume.config.bucket.placement,
         uuid=volume.header.uuid,
         header=find_header(world, volume.path),
         objects=known,
+        is_elsewhere=before is None or str(before.address) != str(file.address),
     )
     bucket = OssBucket(file.address, source, clock_s=real_timing().clock_s)
     return bucketcheck.check(bucket, candidate, now_s=lambda: world.now_ns() / 1e9, random_bytes=world.random_bytes)

@@ -11,18 +11,28 @@ from typing import TYPE_CHECKING
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.content.slots import decode_header
-from rustfsfs.errors import CloudRefused, DamagedData, InUse, ObjectExists, ObjectMissing, OpeningError, RustfsfsError
+from rustfsfs.errors import (
+    CloudRefused,
+    DamagedData,
+    InUse,
+    NotAVolume,
+    ObjectExists,
+    ObjectMissing,
+    OpeningError,
+    RustfsfsError,
+)
 from rustfsfs.store.address import BucketAddress
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import HEADER, METADATA, PACKS
 from rustfsfs.tiers.bucket_rules import AttachFacts, Severity, judge
-from rustfsfs.volume.publishing import header_in
+from rustfsfs.volume.copies import header_in
 from rustfsfs.volume.status import dashed
 
 if TYPE_CHECKING:
     from rustfsfs.store.oss import OssBucket  # it brings much that is for those alone who have a bucket
 
 PROBE = f"{METADATA}probe-"  # and random digits; objects of an attempt that was cut off are nobody's
+PROBE_S_MAX = 3600.0  # no attempt takes so long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +44,7 @@ class Candidate:
     uuid: bytes
     header: bytes  # the volume's
     objects: tuple[tuple[str, int], ...]  # (key, size in bytes) of some that the volume has in its bucket; none: yet
+    is_elsewhere: bool  # another place than the one those were put to
 
 
 def check(
@@ -47,6 +58,9 @@ def check(
     facts = _ask(bucket, one, now_s())
     _refuse(bucket, facts)
     is_ours = check_owner(bucket, one)
+    if not is_ours:
+        _refuse_inside(bucket)
+    _tidy(bucket, now_s())
     creates_only, arrived = _probe(bucket, one.placement, random_bytes)
     facts = replace(facts, creates_only=creates_only, probe_placement=arrived)
     _refuse(bucket, facts)
@@ -85,12 +99,36 @@ def check_owner(bucket: Bucket, one: Candidate) -> bool:
         stranger = next((facts.key for facts in bucket.list("") if not facts.key.startswith(PROBE)), None)
         if stranger is not None:
             raise InUse(f"{bucket.name} is not empty ({stranger}); name a prefix that nothing else uses")
-    if one.objects and not any(_has(bucket, *known) for known in one.objects):
+    check_packs(bucket, one)
+    return found is not None
+
+
+def check_packs(bucket: Bucket, one: Candidate) -> None:
+    """Are they there? Of one's own bucket some may be lost, while its credentials are new. Raises InUse."""
+    enough = all if one.is_elsewhere else any
+    if one.objects and not enough(_has(bucket, *known) for known in one.objects):
         raise InUse(
             f"{bucket.name} does not have what this volume put into its bucket; copy all of it there first, or name the"
             " place where it is"
         )
-    return found is not None
+
+
+def _refuse_inside(bucket: "OssBucket") -> None:
+    """Raises InUse: the prefix lies in another volume's, whose owner takes all below it for that one's."""
+    for above in bucket.above():
+        if _holds_volume(above):
+            raise InUse(f"{bucket.name} lies inside {above.name}, which holds a volume; name a prefix beside that")
+
+
+def _holds_volume(bucket: Bucket) -> bool:
+    """False also where we may not look: who gives us a prefix of our own has taken care."""
+    try:
+        found = header_in(bucket)
+        return found is not None and bool(decode_header(found))
+    except (CloudRefused, NotAVolume):
+        return False
+    except OpeningError:  # damaged, or of a newer format
+        return True
 
 
 def _has(bucket: Bucket, key: str, size_bytes: int) -> bool:
@@ -107,6 +145,13 @@ def _compare(bucket: Bucket, found: bytes, uuid: bytes) -> None:
         raise InUse(f"{bucket.name} holds something else than this volume ({HEADER}: {exc}); name another") from exc
     if theirs != uuid:
         raise InUse(f"{bucket.name} holds another volume, {dashed(theirs)}; name a prefix that nothing else uses")
+
+
+def _tidy(bucket: Bucket, now_s: float) -> None:
+    """What attempts that were cut off have left here goes."""
+    left = [facts.key for facts in bucket.list(PROBE) if now_s - facts.modified_s > PROBE_S_MAX]
+    if left:
+        bucket.delete(left)
 
 
 def _probe(bucket: Bucket, placement: Placement, random_bytes: Callable[[int], bytes]) -> tuple[bool, Placement]:
@@ -137,10 +182,11 @@ def _deleted_afterwards(bucket: Bucket, key: str) -> Iterator[None]:
 
 
 def _sign(bucket: Bucket, one: Candidate, *, is_ours: bool) -> None:
-    """The volume's header, as it is now. Create-only where there was none: of two volumes at once one is refused."""
+    """The volume's header, where there is none. Create-only: of two volumes at once one is refused.
+
+    One that is there publishing brings up to date, which knows whose the bucket is.
+    """
     if is_ours:
-        if header_in(bucket) != one.header:
-            bucket.replace(HEADER, one.header)
         return
     try:
         bucket.put(HEADER, one.header, placement=Placement.STANDARD)

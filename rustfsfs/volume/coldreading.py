@@ -14,8 +14,8 @@ from rustfsfs.config import WhenFrozen
 from rustfsfs.content import codec
 from rustfsfs.content.aead import Buffer
 from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectFrozen, StoreError
-from rustfsfs.meta import chunks
-from rustfsfs.store.bucket import Restore
+from rustfsfs.meta import chunks, objects
+from rustfsfs.store.bucket import ObjectFacts, Restore
 from rustfsfs.store.cold import Door, pack_key
 from rustfsfs.tiers import busy
 from rustfsfs.tiers import fetch as fetching
@@ -23,14 +23,17 @@ from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.fetch import Fetch, FetchPolicy, Frame, Get, block_of, in_turns, plan_fetches, surroundings
 from rustfsfs.tiers.packs import PackKey
-from rustfsfs.volume.tier import Flight, Tier, remember
+from rustfsfs.volume.recording import record
+from rustfsfs.volume.tier import FROZEN_MAX, Flight, Tier, remember
 from rustfsfs.volume.volume import Volume, log
 
 POLICY = FetchPolicy()
 T = TypeVar("T")
 RESTORE_DAYS = 3
 TOLD_EVERY_S = 60.0
+GRACE_S = 0.1  # of a read with all its GETs beyond that of one GET, which notes how slow the line is
 RESTORE_ASKED_EVERY_S = 60.0  # how often a frozen pack is asked for again, whoever reads it
+LOOK_EVERY_S = 10.0  # whether it can be read, as long as somebody waits for it
 
 
 async def patiently(volume: Volume, work: Callable[[], Awaitable[T]]) -> T:
@@ -38,14 +41,20 @@ async def patiently(volume: Volume, work: Callable[[], Awaitable[T]]) -> T:
 
     Nobody else does: who seals or moves holds locks, and is answered at once. Raises as `work`.
     """
-    give_up_s = trio.current_time() + volume.config.cold.frozen_wait_s
+    tier, give_up_s = volume.tier, trio.current_time() + volume.config.cold.frozen_wait_s
     while True:
         try:
             return await work()
         except ObjectFrozen:
             if volume.config.cold.when_frozen is WhenFrozen.FAIL or trio.current_time() > give_up_s:
                 raise
-        await trio.sleep(RESTORE_ASKED_EVERY_S)
+            if tier.waiting_frozen >= FROZEN_MAX:
+                raise
+        tier.waiting_frozen += 1
+        try:
+            await trio.sleep(LOOK_EVERY_S)
+        finally:
+            tier.waiting_frozen -= 1
 
 
 async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> bytes:
@@ -59,6 +68,14 @@ async def load(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -
 
 async def load_frame(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> tuple[Buffer, bytes]:
     """(frame, plain bytes), as `load`."""
+    try:
+        with trio.fail_after(volume.config.cold.read_deadline_s + GRACE_S):
+            return await _load_from_any(volume, row, places)
+    except trio.TooSlowError:
+        raise _too_late(volume) from None
+
+
+async def _load_from_any(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Place]) -> tuple[Buffer, bytes]:
     trouble: Exception | None = None
     for place in places:
         try:
@@ -71,7 +88,12 @@ async def load_frame(volume: Volume, row: chunks.Chunk, places: Sequence[ops.Pla
 
 
 def _tell(volume: Volume, row: chunks.Chunk, place: ops.Place, exc: Exception) -> None:
-    """What is wrong with the bucket as a whole meets every reader, in an outage thousands a second: now and then."""
+    """What is wrong with the bucket as a whole meets every reader, in an outage thousands a second: now and then.
+
+    That a pack is frozen, `ask_for_restore` has told.
+    """
+    if isinstance(exc, ObjectFrozen):
+        return
     if isinstance(exc, CloudUnavailable | CloudRefused):
         now_s = trio.current_time()
         if now_s - volume.tier.told_s < TOLD_EVERY_S:
@@ -167,6 +189,7 @@ async def _kept(tier: Tier, wanted: Piece) -> bytes | None:
     if len(data) == wanted.size_bytes:
         return data
     tier.pieces.remove(held)
+    await trio.to_thread.run_sync(tier.files.delete, [held])
     return None
 
 
@@ -248,14 +271,16 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
 
 
 async def ask_for_restore(volume: Volume, door: Door, key: PackKey, exc: ObjectFrozen) -> None:
-    """Once a minute at the most, whoever reads it."""
+    """Once a minute at the most, whoever reads it; told when it is asked for first. Its class is recorded."""
     restores, now_s = volume.tier.restores, trio.current_time()
-    if now_s - restores.pop(key, -1e9) < RESTORE_ASKED_EVERY_S:
-        restores[key] = now_s
+    asked_s = restores.get(key)
+    if asked_s is not None and now_s - asked_s < RESTORE_ASKED_EVERY_S:
         return
+    if asked_s is None:
+        log.warning("%s; its restore is asked for", exc)
+    restores.pop(key, None)  # the one asked for last stays longest
     restores[key] = now_s
     remember(restores)
-    log.warning("%s; its restore is asked for", exc)
     state = await trio.to_thread.run_sync(
         lambda: door.front.restore(pack_key(*key), days=RESTORE_DAYS),
         limiter=volume.tier.fetchers,
@@ -263,6 +288,24 @@ async def ask_for_restore(volume: Volume, door: Door, key: PackKey, exc: ObjectF
     )
     if state is Restore.READY:
         restores.pop(key, None)
+    await _learn_class(volume, door, key)
+
+
+async def _learn_class(volume: Volume, door: Door, key: PackKey) -> None:
+    """A rule of the bucket's owner has frozen it behind our back: status shall say so, and how long it takes."""
+    facts = await trio.to_thread.run_sync(
+        door.front.head, pack_key(*key), limiter=volume.tier.fetchers, abandon_on_cancel=True
+    )
+    await volume.gate.opened()
+    note_class(volume, key, facts)
+
+
+def note_class(volume: Volume, key: PackKey, facts: ObjectFacts) -> None:
+    """Record what class a pack's object is of now, if that is another one than before. The gate is open."""
+    found = objects.find(volume.metadata, *key)
+    if found is None or found.placement == facts.placement.value or volume.health.read_only_reason is not None:
+        return
+    record(volume, ops.Reclassed(*key, placement=facts.placement.value, put_s=int(facts.modified_s)))
 
 
 def _note(volume: Volume, key: PackKey, size_bytes: int) -> None:
@@ -280,11 +323,14 @@ async def _keep(tier: Tier, piece: Piece, data: bytes) -> None:
     gone = None if tier.files is None else tier.pieces.add(piece)
     if gone is None or tier.files is None:
         return
-    try:
-        await trio.to_thread.run_sync(_replace, tier, gone, piece, data)
-    except OSError as exc:
-        tier.pieces.remove(piece)
-        log.warning("what was read from the bucket could not be kept: %s", exc)
+    with trio.CancelScope(shield=True):  # or a file would be left that nobody knows
+        try:
+            await trio.to_thread.run_sync(_replace, tier, gone, piece, data)
+        except OSError as exc:
+            tier.pieces.remove(piece)
+            log.warning("what was read from the bucket could not be kept: %s", exc)
+        if not tier.pieces.has(piece):  # it had to go while it was written
+            await trio.to_thread.run_sync(tier.files.delete, [piece])
 
 
 def _replace(tier: Tier, gone: Sequence[Piece], piece: Piece, data: bytes) -> None:
@@ -335,5 +381,7 @@ async def fetch_ahead(volume: Volume, places: Sequence[ops.Place]) -> None:
 async def _fetch_quietly(volume: Volume, piece: Piece) -> None:
     try:
         await fetch(volume, piece)
+    except ObjectFrozen:
+        pass  # it was told when its restore was asked for
     except (DamagedData, StoreError) as exc:
         log.info("fetching ahead: %s", exc)

@@ -12,7 +12,7 @@ from rustfsfs.volume import attaching, checking, collecting, drives, epochs, pac
 from rustfsfs.volume.bucketfile import bucket_file_of
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.recording import ensure_writable
-from rustfsfs.volume.status import status
+from rustfsfs.volume.status import status, unsent_bytes
 from rustfsfs.volume.volume import Volume
 
 LIVE_SHARE_FULL = 0.5  # packs rewritten when the disk is too full to seal
@@ -164,7 +164,7 @@ async def bucket_attach(volume: Volume, args: dict[str, Any], progress: Progress
         "demote_after_s": None if config.demote.after_s == math.inf else config.demote.after_s,
         "cache_bytes": config.cache.disk_bytes,
         "hot_bytes": running.hot_bytes,
-        "unsent_bytes": max(0, running.pack_bytes - running.object_bytes),
+        "unsent_bytes": unsent_bytes(volume),
     }
 
 

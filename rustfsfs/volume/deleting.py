@@ -9,8 +9,8 @@ from rustfsfs import ops
 from rustfsfs.meta import disks, objects
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers.packs import PackKey
+from rustfsfs.volume.owning import ensure_owner
 from rustfsfs.volume.recording import record
-from rustfsfs.volume.tiering import door_of
 from rustfsfs.volume.volume import Volume
 
 OBJECTS_AT_ONCE = 1000  # deleted with one request; OSS.md
@@ -18,8 +18,9 @@ OBJECTS_AT_ONCE = 1000  # deleted with one request; OSS.md
 
 async def delete_objects(volume: Volume) -> int:
     """Delete doomed objects that no snapshot and no published metadata names (I5); returns how many."""
-    door, deleted = door_of(volume), 0
+    deleted = 0
     while keys := list(await free_to_go(volume)):
+        door = await ensure_owner(volume)
         names = [pack_key(*key) for key in keys]
         await trio.to_thread.run_sync(door.writes.delete, names, limiter=volume.tier.workers, abandon_on_cancel=True)
         await volume.gate.opened()

@@ -15,9 +15,9 @@ from rustfsfs.store.cold import Door
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.volume import elsewhere
 from rustfsfs.volume.durability import barrier
+from rustfsfs.volume.owning import ensure_owner
 from rustfsfs.volume.proving import is_there
 from rustfsfs.volume.recording import record
-from rustfsfs.volume.tiering import door_of
 from rustfsfs.volume.volume import Volume, log
 
 
@@ -27,9 +27,12 @@ async def demote(volume: Volume, keys: Iterable[PackKey]) -> int:
     Returns the bytes that came free. Raises CloudUnavailable, CloudRefused, JournalFailed; then what was not demoted is
     where it was.
     """
-    door, there, doubles = door_of(volume), list[objects.Object](), list[PackKey]()
+    wanted, there, doubles = list(keys), list[objects.Object](), list[PackKey]()
+    if not wanted:
+        return 0
+    door = await ensure_owner(volume)  # a local copy may go because the object stays
     await volume.gate.opened()
-    for key in keys:
+    for key in wanted:
         found = objects.find(volume.metadata, *key)
         if found is not None and key[1] in volume.disks:
             there.append(found)

@@ -15,7 +15,7 @@ from rustfsfs.errors import StoreError
 from rustfsfs.store.base import PackStore
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume.reasons import reasons
-from rustfsfs.volume.status import dashed, totals
+from rustfsfs.volume.status import dashed, totals, unsent_bytes
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import Files
 
@@ -113,6 +113,7 @@ def _bucket(volume: Volume) -> dict[str, Any] | None:
         "traffic": asdict(tier.traffic),
         "object_bytes": running.object_bytes,
         "cold_bytes": running.cold_bytes,
+        "unsent_bytes": unsent_bytes(volume),
         "backlog": {
             "packs": tier.backlog.packs,
             "bytes": tier.backlog.bytes,

@@ -22,7 +22,7 @@ from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.headers import DiskHeader, write_disk_header, write_volume_header
 from rustfsfs.store.manifest import Manifest
 from rustfsfs.units import format_size
-from rustfsfs.volume import directories, opening, paths, publishing, restoring, snapshots
+from rustfsfs.volume import copies, directories, opening, paths, publishing, restoring, snapshots
 from rustfsfs.volume.bucketfile import BucketFile, write_bucket_file
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import CONFIG, DISKS, JOURNAL, METADATA, Secret
@@ -102,7 +102,7 @@ def _is_new(world: World, path: str) -> bool:
 
 def header_from(bucket: Bucket, secret: Secret) -> tuple[bytes, VolumeHeader, Keys]:
     """The header that the bucket keeps, and what it says. Raises NotAVolume, WrongKey, DamagedVolume, NewerFormat."""
-    data = publishing.header_in(bucket)
+    data = copies.header_in(bucket)
     if data is None:
         raise NotAVolume(f"{bucket.name} has no header of a volume; is that the bucket, and the prefix?")
     header = decode_header(data)
@@ -136,7 +136,7 @@ def _rebuild(place: _Place, settings: BucketFile | None) -> Rebuilt:
     """Order: the copy whole and changed to what is there → the small files → `restoring.put_in_place`."""
     world, path = place.world, place.path
     _refuse_foreign(place)
-    names = [name for name, keys in publishing.copies_in(place.bucket).items() if layout.is_whole(keys)]
+    names = [name for name, keys in copies.copies_in(place.bucket).items() if layout.is_whole(keys)]
     try:
         manifest, metadata, notes = _newest_whole(place, names)
         try:
@@ -173,7 +173,7 @@ def _adapt(place: _Place, metadata: Metadata, manifest: Manifest, epochs: Set[in
 
 
 def _refuse_foreign(place: _Place) -> None:
-    data = publishing.header_in(place.bucket)
+    data = copies.header_in(place.bucket)
     if data is not None:
         with suppress(NotAVolume, DamagedVolume):
             if decode_header(data).uuid != place.header.uuid:
@@ -188,7 +188,7 @@ def _newest_whole(place: _Place, names: Sequence[str]) -> tuple[Manifest, Metada
     notes = list[str]()
     for name in reversed(names):
         try:
-            manifest, salt = publishing.read_manifest(place.bucket, name, place.keys, place.header.uuid)
+            manifest, salt = copies.read_manifest(place.bucket, name, place.keys, place.header.uuid)
             folders = [] if place.is_new else [place.path, *listed_disks(place.world, place.path)]
             if (newer := _newer_snapshot(place, folders, manifest)) is not None:
                 raise UsageError(

@@ -17,8 +17,8 @@ from rustfsfs.store.bucket import ObjectFacts
 from rustfsfs.store.cold import Door, pack_key
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.volume.leftalone import Why
+from rustfsfs.volume.owning import door_of
 from rustfsfs.volume.recording import record
-from rustfsfs.volume.tiering import door_of
 from rustfsfs.volume.volume import Volume, log
 
 

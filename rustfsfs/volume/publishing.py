@@ -1,11 +1,12 @@
 """The metadata in the bucket: sealed, compacted copies of the last COMMIT, so that the bucket and a key bring it back.
 
-Order (I5, I8): copy made on the disk, what it names pinned → parts → manifest → Publish op → barrier → older copies go.
+Order (I5, I8, I9): the bucket is ours → copy made on the disk, what it names pinned → parts → it is ours yet →
+manifest → Publish op → barrier → it is ours yet → older copies go.
 Cut anywhere, what is left of it is found by its name and goes after the next copy. Nothing local waits for any of it.
 """
 
 import os
-from collections.abc import Callable, Set
+from collections.abc import Set
 from functools import partial
 from typing import TypeVar
 
@@ -14,22 +15,21 @@ import trio
 
 from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.content.keys import Keys
-from rustfsfs.content.slots import HEADER_SIZE, DamagedSlot, decode_header
-from rustfsfs.errors import CloudRefused, DamagedData, ObjectMissing, OpeningError, RustfsfsError
+from rustfsfs.content.slots import DamagedSlot, decode_header
+from rustfsfs.errors import RustfsfsError
 from rustfsfs.meta import database, disks, objects
 from rustfsfs.store import manifest as layout
 from rustfsfs.store.bucket import Bucket
-from rustfsfs.store.cold import HEADER, METADATA, Door
+from rustfsfs.store.cold import HEADER, Door
 from rustfsfs.store.headers import read_volume_header
 from rustfsfs.store.manifest import PART_SIZE, DiskEntry, Manifest, Part
 from rustfsfs.units import MIB
-from rustfsfs.volume import epochs, snapshots
+from rustfsfs.volume import copies, epochs, owning, snapshots
 from rustfsfs.volume.durability import barrier
 from rustfsfs.volume.formatting import CONFIG
+from rustfsfs.volume.owning import door_of, in_worker
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.tier import Published
-from rustfsfs.volume.tiering import door_of
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import opened
 
@@ -63,11 +63,14 @@ async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
     """
     async with volume.tier.publish_lock:
         door = door_of(volume)
-        await _in_worker(partial(_put_header, volume, door), volume)
+        header = await in_worker(partial(_changed_header, volume, door), volume)
         await volume.gate.opened()
-        if volume.health.read_only_reason is not None:
+        if volume.health.read_only_reason is not None or (header is None and not is_due(volume)):
             return False
-        await _look(volume, door)
+        await owning.ensure_newest(volume)
+        if header is not None:
+            await in_worker(partial(door.writes.replace, HEADER, header), volume)
+        await volume.gate.opened()
         if not is_due(volume):
             return False
         try:
@@ -83,86 +86,17 @@ async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
             await trio.to_thread.run_sync(database.remove_files, _spool(volume))
         _note(volume, whole)
         log.info("the bucket has the metadata of epoch %d: %d bytes", whole.epoch, whole.size_bytes)
-        await _in_worker(partial(delete_others, door.writes, {epoch for epoch, _seq in retained}), volume)
+        await _delete_others(volume, door, {epoch for epoch, _seq in retained})
         return True
 
 
-async def _in_worker(work: Callable[[], T], volume: Volume) -> T:
-    """A request may take long; who is cancelled, as at unmount, does not wait for its end."""
-    return await trio.to_thread.run_sync(work, limiter=volume.tier.workers, abandon_on_cancel=True)
-
-
-def _put_header(volume: Volume, door: Door) -> None:
+def _changed_header(volume: Volume, door: Door) -> bytes | None:
     """The header as it is now, key slots and all, if the bucket has another. Blocking. Raises CloudRefused."""
     data = read_volume_header(volume.world.files, volume.path)
-    there = header_in(door.reads)
-    if there is not None and _uuid_of(there) not in (None, volume.header.uuid):
-        raise CloudRefused(
-            f"{door.name} holds another volume; nothing is written there until it has a prefix of its own"
-        )
-    if there != data and not any(isinstance(slot, DamagedSlot) for slot in decode_header(data).slots):
-        door.writes.replace(HEADER, data)
-
-
-def header_in(bucket: Bucket) -> bytes | None:
-    """The header of the volume that a bucket belongs to; None: it has none. Blocking."""
-    try:
-        return bucket.get(HEADER, 0, HEADER_SIZE)
-    except (ObjectMissing, DamagedData):  # the latter: it is shorter
+    there = copies.our_header_in(door.reads, volume.header.uuid)
+    if there == data or any(isinstance(slot, DamagedSlot) for slot in decode_header(data).slots):
         return None
-
-
-def _uuid_of(header: bytes) -> bytes | None:
-    try:
-        return decode_header(header).uuid
-    except OpeningError:
-        return None
-
-
-def copies_in(bucket: Bucket) -> dict[str, list[str]]:
-    """As `manifest.copies`. Blocking: a request for 1 000 keys."""
-    return layout.copies(found.key for found in bucket.list(METADATA))
-
-
-def newest_epoch_in(bucket: Bucket) -> int:
-    """Of the whole copies; 0 if there is none. Blocking."""
-    return max((layout.epoch_of(name) for name, keys in copies_in(bucket).items() if layout.is_whole(keys)), default=0)
-
-
-async def ensure_ours(volume: Volume) -> None:
-    """Before anything of this life is written there, and ever after: does nobody else go on with the bucket?
-
-    Raises CloudRefused, CloudUnavailable.
-    """
-    tier, door = volume.tier, door_of(volume)
-    if tier.fenced is not None:
-        raise CloudRefused(tier.fenced)
-    if not tier.is_looked:
-        await _look(volume, door)
-
-
-async def _look(volume: Volume, door: Door) -> None:
-    newest_epoch = await _in_worker(partial(newest_epoch_in, door.reads), volume)
-    await volume.gate.opened()
-    _go_behind(volume, newest_epoch)
-    volume.tier.is_looked = True
-
-
-def _go_behind(volume: Volume, newest_epoch: int) -> None:
-    """Epochs only grow, so newer metadata is not ours: to go on would delete what it names. Raises CloudRefused.
-
-    A restored volume goes on behind it, since a person has decided.
-    """
-    running = volume.metadata.running
-    if newest_epoch <= running.epoch:
-        return
-    if not running.restored:
-        volume.tier.fenced = (
-            f"the bucket has metadata of epoch {newest_epoch}, this volume is at {running.epoch}: another host goes on"
-            " with it, or the metadata was rolled back; nothing more is written to the bucket from here"
-        )
-        raise CloudRefused(volume.tier.fenced)
-    running.epoch = newest_epoch
+    return data
 
 
 async def _copy(volume: Volume) -> Manifest:
@@ -210,15 +144,16 @@ def _config_text(volume: Volume) -> bytes:
 
 
 async def _upload(volume: Volume, door: Door, made: Manifest, part_bytes: int) -> Manifest:
-    """The parts one after the other, then the manifest; returns it whole."""
+    """The parts one after the other, then the manifest, if the bucket is ours yet; returns it whole."""
     salt, parts = volume.world.random_bytes(layout.SALT_SIZE), list[Part]()
     name, size_bytes = layout.copy_name(made.epoch, salt), os.path.getsize(_spool(volume))
     for start in range(0, size_bytes, part_bytes):
         put = partial(_put_part, volume, door.writes, name, len(parts), salt, start, part_bytes)
-        parts.append(await _in_worker(put, volume))
-    whole = msgspec.structs.replace(made, parts=parts)
+        parts.append(await in_worker(put, volume))
+    await owning.ensure_owner(volume)  # that took its time, and the new owner's copies are to be the newest
+    whole = msgspec.structs.replace(made, parts=parts, term=volume.tier.term)
     sealed = layout.seal_manifest(whole, salt=salt, keys=volume.keys, uuid=volume.header.uuid)
-    await _in_worker(
+    await in_worker(
         partial(door.writes.put, layout.manifest_key(name), sealed, placement=Placement.STANDARD),
         volume,
     )
@@ -239,20 +174,11 @@ async def look(volume: Volume) -> None:
     door = door_of(volume)
     await volume.gate.opened()
     epochs_kept = {epoch for epoch, _seq in kept(volume)}
-    there = await _in_worker(partial(copies_in, door.reads), volume)
+    there = await in_worker(partial(copies.copies_in, door.reads), volume)
     names = [name for name, keys in there.items() if layout.is_whole(keys) and layout.epoch_of(name) in epochs_kept]
     if names:
-        read = partial(read_manifest, door.reads, names[-1], volume.keys, volume.header.uuid)
-        _note(volume, (await _in_worker(read, volume))[0])
-
-
-def read_manifest(bucket: Bucket, name: str, keys: Keys, uuid: bytes) -> tuple[Manifest, bytes]:
-    """The manifest of a copy, and its salt. Blocking. Raises DamagedData, ObjectMissing."""
-    size_bytes = bucket.head(layout.manifest_key(name)).size_bytes
-    if size_bytes > layout.MANIFEST_SIZE_MAX:
-        raise DamagedData("its manifest is larger than any that rustfsfs writes")
-    sealed = bucket.get(layout.manifest_key(name), 0, size_bytes)
-    return layout.open_manifest(sealed, name=name, keys=keys, uuid=uuid)
+        read = partial(copies.read_manifest, door.reads, names[-1], volume.keys, volume.header.uuid)
+        _note(volume, (await in_worker(read, volume))[0])
 
 
 def _note(volume: Volume, whole: Manifest) -> None:
@@ -266,20 +192,20 @@ def _note(volume: Volume, whole: Manifest) -> None:
     )
 
 
-def delete_others(bucket: Bucket, kept_epochs: Set[int]) -> None:
-    """Copies that no row names go, manifests first, and what was never finished. Blocking."""
+async def _delete_others(volume: Volume, door: Door, kept_epochs: Set[int]) -> None:
+    """Copies that no row names go, manifests first, and what was never finished; if the bucket is ours yet."""
+    there = await in_worker(partial(copies.keys_in, door.reads), volume)
+    owning.ensure_newest_term(volume, there)
     gone = [
         key
-        for name, keys in copies_in(bucket).items()
+        for name, keys in layout.copies(there).items()
         if not layout.is_whole(keys) or layout.epoch_of(name) not in kept_epochs
         for key in keys
     ]
-    for keys in (
-        [key for key in gone if layout.is_manifest(key)],
-        [key for key in gone if not layout.is_manifest(key)],
-    ):
+    manifests = [key for key in gone if layout.is_manifest(key)]
+    for keys in (manifests, [key for key in gone if not layout.is_manifest(key)]):
         if keys:
-            bucket.delete(keys)
+            await in_worker(partial(door.writes.delete, keys), volume)
 
 
 async def publish_last(volume: Volume) -> None:

@@ -11,8 +11,9 @@ from rustfsfs.store.cold import pack_key
 from rustfsfs.store.crc64 import crc64
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.units import KIB, MIB, PackNo
+from rustfsfs.volume.owning import door_of
 from rustfsfs.volume.recording import record
-from rustfsfs.volume.tiering import door_of, wall_s
+from rustfsfs.volume.tiering import wall_s
 from rustfsfs.volume.volume import Volume
 
 GET_SIZE, GET_SIZE_MIN = 4 * MIB, 256 * KIB

@@ -23,7 +23,7 @@ from rustfsfs.tiers.placing import plan_cooling
 from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
 from rustfsfs.units import MIB
-from rustfsfs.volume import collecting, deleting, demoting, proving, publishing, recalling, tiering, uploading
+from rustfsfs.volume import collecting, deleting, demoting, owning, proving, recalling, tiering, uploading
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.tiering import Facts
 from rustfsfs.volume.volume import Volume, log
@@ -98,10 +98,12 @@ async def run_round(volume: Volume) -> bool:
     Raises CloudUnavailable, CloudRefused: the bucket is to be left alone for a while. What was done stays done.
     """
     async with volume.tier.lock:
-        await publishing.ensure_ours(volume)
+        owning.refuse_fenced(volume)
         volume.tier.round_no += 1
         facts, plan = await plan_round(volume)
         _note_backlog(volume, plan.uploads)
+        if volume.metadata.running.may_take_over:
+            await owning.ensure_owner(volume)  # at once: the old host may be at work yet
         await uploading.close_packs(volume, plan.uploads.close)
         done = await _demote(volume, plan.demotions)
         done += await _upload(volume, facts, plan.uploads.upload[:UPLOADS_PER_ROUND])
@@ -151,6 +153,9 @@ async def _upload(volume: Volume, facts: Facts, keys: Sequence[PackKey]) -> int:
 
 async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
     """Returns how many were. Raises the first CloudUnavailable, CloudRefused; what had begun is finished first."""
+    if not packs:
+        return 0
+    await owning.ensure_owner(volume)
     sizes = {pack.key: pack.size_bytes for pack in packs}
     by_key = {pack.key: pack for pack in packs}
     at_once = volume.config.bucket.in_flight_bytes
@@ -167,6 +172,9 @@ async def _recall(volume: Volume, recalls: Sequence[Recall]) -> int:
 
 async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:
     """Last: nothing waits for it, and it moves no bytes. A few at once, since others need the same threads."""
+    if not keys:
+        return 0
+    await owning.ensure_owner(volume)
     return await _several(
         volume,
         keys,

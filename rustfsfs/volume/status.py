@@ -94,6 +94,13 @@ def _operations(volume: Volume) -> dict[str, Any]:
     }
 
 
+def unsent_bytes(volume: Volume) -> int:
+    """About: objects have their ends beside frames. Of two copies on disks the bucket gets one."""
+    running = volume.metadata.running
+    local_bytes = (running.pack_bytes - running.cold_bytes) // volume.header.copies
+    return max(0, local_bytes + running.cold_bytes - running.object_bytes)
+
+
 def totals(running: Running) -> dict[str, Any]:
     sealed = running.logical_bytes - running.hot_bytes
     unique_plain = running.unique_bytes
@@ -121,6 +128,8 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
     return {
         "name": None if tier.door is None else tier.door.name,
         "trouble": tier.trouble,
+        "fenced": tier.fenced,
+        "term": tier.term,  # None: this life has written nothing there yet
         "protects": volume.config.protect.enabled,
         "refused": facts is not None and facts.refused,
         "unreachable_since_ns": None if failing_s is None else now_ns - int(failing_s * SECOND_NS),
@@ -132,9 +141,7 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
         },
         "object_bytes": running.object_bytes,
         "cold_bytes": running.cold_bytes,
-        "unsent_bytes": max(
-            0, running.pack_bytes - running.object_bytes
-        ),  # about: objects have their ends beside frames
+        "unsent_bytes": unsent_bytes(volume),
         "backlog": {  # None where nobody uploads: the volume is not mounted
             "packs": tier.backlog.packs,
             "bytes": tier.backlog.bytes,

@@ -11,10 +11,10 @@ from rustfsfs import ops
 from rustfsfs.errors import PackMissing
 from rustfsfs.meta import objects
 from rustfsfs.store.base import PackStore
-from rustfsfs.store.bucket import Bucket
+from rustfsfs.store.bucket import Bucket, ObjectFacts
 from rustfsfs.store.cold import PACKS, Door, pack_key, parse_pack_key
 from rustfsfs.tiers.packs import PackKey
-from rustfsfs.volume import epochs, paths, publishing, tiering
+from rustfsfs.volume import coldreading, epochs, owning, paths, tiering
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume, log
@@ -28,6 +28,7 @@ PATHS_MAX = 10
 class Swept(NamedTuple):
     leftovers: list[str]  # keys of objects that are nobody's
     unknown: list[PackKey]  # packs that we have, and do not know to be in the bucket
+    moved: list[ObjectFacts]  # packs that are of another class than we knew
     lost: list[PackKey]  # packs the bucket should have and has not, or not whole
 
 
@@ -36,8 +37,7 @@ async def sweep(volume: Volume) -> Swept:
 
     Of a volume whose metadata was restored nothing is deleted: newer metadata may name what this one does not.
     """
-    door = tiering.door_of(volume)
-    await publishing.ensure_ours(volume)
+    door = await owning.ensure_owner(volume)
     await epochs.commit(volume)
     found = await trio.to_thread.run_sync(
         _compare, volume, door.reads, tiering.wall_s(volume), limiter=volume.tier.workers
@@ -45,11 +45,27 @@ async def sweep(volume: Volume) -> Swept:
     await volume.gate.opened()
     if found.leftovers and not volume.metadata.running.restored:
         log.info("%d objects of packs that were never recorded are deleted from %s", len(found.leftovers), door.name)
+        await owning.ensure_owner(volume)  # the list took its time
         await trio.to_thread.run_sync(door.writes.delete, found.leftovers, limiter=volume.tier.workers)
     for key in found.unknown:
         await _adopt(volume, door, key)
+    await _note_moved(volume, door, found.moved)
     await _deal_with_lost(volume, found.lost)
     return found
+
+
+async def _note_moved(volume: Volume, door: Door, moved: list[ObjectFacts]) -> None:
+    """By rules of the bucket's owner, or by its hand; frozen ones are told, for they cannot be read at once."""
+    frozen = [facts for facts in moved if facts.placement.freezes]
+    if frozen:
+        log.warning(
+            "%d packs in %s were moved to %s, and have to be restored to be read; remove the rule that does so",
+            *(len(frozen), door.name, frozen[0].placement.value),
+        )
+    for facts in moved:
+        await volume.gate.opened()
+        if (key := parse_pack_key(facts.key)) is not None:
+            coldreading.note_class(volume, key, facts)
 
 
 async def _adopt(volume: Volume, door: Door, key: PackKey) -> None:
@@ -88,25 +104,30 @@ def _is_on(store: PackStore, pack: int) -> bool:
 def _compare(volume: Volume, bucket: Bucket, now_s: float) -> Swept:
     """Blocking. All names of packs are in memory meanwhile: 200 bytes for 16 MiB."""
     with paths.reading_apart(volume) as metadata:
-        sizes: dict[PackKey, int] = {
-            (pack, disk): size for pack, disk, size in metadata.rows("SELECT pack, disk, size_bytes FROM objects")
+        rows = metadata.rows("SELECT pack, disk, size_bytes, placement FROM objects")
+        known: dict[PackKey, tuple[int, str]] = {
+            (pack, disk): (size, placement) for pack, disk, size, placement in rows
         }
         packs = {(pack, disk) for pack, disk in metadata.rows("SELECT pack, disk FROM packs")}
         doomed = {(pack, disk) for pack, disk in metadata.rows("SELECT pack, disk FROM doomed_objects")}
     leftovers: list[str] = []
     unknown: list[PackKey] = []
-    missing = dict(sizes)
+    moved: list[ObjectFacts] = []
+    missing = dict(known)
     for facts in bucket.list(PACKS):
         key = parse_pack_key(facts.key)
         if key is None:
             continue
-        if missing.get(key) == facts.size_bytes:
+        size_bytes, placement = missing.get(key, (-1, ""))
+        if size_bytes == facts.size_bytes:
             del missing[key]
-        elif key not in sizes and key in packs:
+            if placement != facts.placement.value:
+                moved.append(facts)
+        elif key not in known and key in packs:
             unknown.append(key)
-        elif key not in sizes and key not in doomed and now_s - facts.modified_s > LEFTOVER_S:
+        elif key not in known and key not in doomed and now_s - facts.modified_s > LEFTOVER_S:
             leftovers.append(facts.key)
-    return Swept(leftovers, unknown, list(missing))
+    return Swept(leftovers, unknown, moved, list(missing))
 
 
 async def _deal_with_lost(volume: Volume, lost: list[PackKey]) -> None:

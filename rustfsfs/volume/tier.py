@@ -17,7 +17,8 @@ from rustfsfs.tiers.packs import Busy, PackKey
 from rustfsfs.units import MIB
 from rustfsfs.volume.throughput import Throughput
 
-WAITING_MAX = 250  # cold reads; half of max_tasks: the others are left for what needs no network (DESIGN.md §4)
+WAITING_MAX = 1000  # cold reads; half of the session's tasks: the others are left for what needs no network
+FROZEN_MAX = 250  # reads that wait for a restore, beside those
 KNOWN_MAX = 4096  # packs of which misses and busyness are remembered, readers of cold files
 RECENT_BYTES = 96 * MIB  # a window, and what is still read of the one before
 # Threads that wait for the bucket; how many requests go at once say the gates of the `Door`. Each work has its own, so
@@ -88,6 +89,9 @@ class Tier:
     door: Door | None = None
     trouble: str | None = None  # why there is no door although the volume has a bucket
     fenced: str | None = None  # why nothing is written to the bucket any more: another host goes on with it
+    term: int | None = None  # the one this life holds; None: nothing was written there yet
+    life: bytes = b""  # the id of this life, drawn when it first wants a term
+    term_lock: trio.Lock = field(default_factory=trio.Lock)
     files: PieceFiles | None = None
     pieces: PieceIndex = field(default_factory=lambda: PieceIndex(0))
     flights: dict[PackKey, dict[Piece, Flight]] = field(default_factory=dict)
@@ -105,8 +109,8 @@ class Tier:
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight
     recalling: dict[PackKey, int] = field(default_factory=dict)
     demoting: set[PackKey] = field(default_factory=set)  # until their files are gone
-    is_looked: bool = False  # whether another host goes on with the bucket, in this life
     waiting: int = 0  # cold reads
+    waiting_frozen: int = 0  # reads that wait for a restore
     round_no: int = 0  # of the mover's last look at everything
     idle_round_no: int = 0  # of the last one that found nothing to do
     told_s: float = -1e9  # when the log was last told that readers cannot reach the bucket

@@ -29,13 +29,14 @@ from rustfsfs.tiers import cold_collect, twice
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, kept
 from rustfsfs.tiers.packs import Pack, PackKey
-from rustfsfs.units import ROOT, format_size
+from rustfsfs.units import ROOT, format_duration, format_size
 from rustfsfs.volume import (
     coldreading,
     commands,
     deleting,
     demoting,
     epochs,
+    owning,
     paths,
     recalling,
     rounds,
@@ -111,7 +112,8 @@ async def tier_status(volume: Volume, args: dict[str, Any], progress: Progress) 
     _ensure_bucket(volume)
     if volume.health.read_only_reason is None:
         await epochs.commit(volume)
-    return await trio.to_thread.run_sync(_status, volume, found) | volume.tier.rates()
+    shown = await trio.to_thread.run_sync(_status, volume, found)
+    return {"fenced": volume.tier.fenced} | shown | volume.tier.rates()
 
 
 def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:
@@ -124,7 +126,9 @@ def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:
             (COLD,),
         )
         frozen = metadata.rows(
-            "SELECT coalesce(sum(size_bytes), 0) FROM objects WHERE placement NOT IN ('Standard', 'IA')"
+            "SELECT count(*), coalesce(sum(o.size_bytes), 0) FROM objects o JOIN packs k USING (pack, disk)"
+            " WHERE k.closed & ? AND o.placement NOT IN ('Standard', 'IA')",
+            (COLD,),
         )
         trees = {path: tree_of(metadata, inode) for path, inode in found.items()}
         return {
@@ -133,7 +137,8 @@ def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:
             "cold_bytes": running.cold_bytes,
             "both_bytes": both[0][0],
             "hot_bytes": running.hot_bytes,
-            "frozen_bytes": frozen[0][0],
+            "frozen_packs": frozen[0][0],  # as far as anybody has noticed: rules of the bucket's owner freeze them
+            "frozen_bytes": frozen[0][1],
             "pinned": _pinned(metadata),
             "paths": [
                 {"path": path, "tier": tree.tier, "stored_bytes": tree.stored_bytes, "cold_bytes": tree.cold_bytes}
@@ -210,7 +215,8 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     dry_run = bool(args.get("dry_run"))
     found = await _found(volume, args)
     if not dry_run:
-        tiering.door_of(volume)
+        owning.door_of(volume)
+        owning.refuse_fenced(volume)
         await commands.seal(volume, {}, progress)
     packs = [pack for pack in await _packs_of(volume, args) if pack.is_local]
     now_s = tiering.wall_s(volume)
@@ -265,19 +271,27 @@ async def tier_recall(volume: Volume, args: dict[str, Any], progress: Progress) 
     ensure_writable(volume)
     packs = [pack for pack in await _packs_of(volume, args) if not pack.is_local and pack.object is not None]
     total = sum(pack.object.size_bytes for pack in packs if pack.object)
-    frozen = [pack for pack in packs if pack.object is not None and pack.object.placement.freezes]
-    ready_in_s = max((RESTORE_S[pack.object.placement] for pack in frozen if pack.object), default=None)
-    result = {"packs": len(packs), "bytes": total, "missing": [], "frozen": len(frozen), "ready_in_s": ready_in_s}
+    result: dict[str, Any] = {"packs": len(packs), "bytes": total, "missing": []}
     if args.get("dry_run"):
-        return result
-    tiering.door_of(volume)
+        frozen = [pack for pack in packs if pack.object is not None and pack.object.placement.freezes]
+        return result | {"frozen": len(frozen), "ready_in_s": _ready_in_s(volume, frozen)}
+    owning.door_of(volume)
     left, missing = await _recall(volume, packs, progress)
     while left and args.get("wait"):
-        progress(0, 0, f"waiting for the restore of {len(left)} packs")
+        within = "" if (ready_in_s := _ready_in_s(volume, left)) is None else f", within {format_duration(ready_in_s)}"
+        progress(0, 0, f"waiting for the restore of {len(left)} packs{within}")
         await trio.sleep(LOOK_EVERY_S)
         left, more = await _recall(volume, left, progress)
         missing += more
-    return result | {"missing": await _named(volume, missing), "frozen": len(left)}
+    named = await _named(volume, missing)
+    await volume.gate.opened()
+    return result | {"missing": named, "frozen": len(left), "ready_in_s": _ready_in_s(volume, left)}
+
+
+def _ready_in_s(volume: Volume, packs: Sequence[Pack]) -> float | None:
+    """How long the restore of the slowest takes at the most, by the classes that are recorded; None: nobody knows."""
+    found = (objects.find(volume.metadata, *pack.key) for pack in packs)
+    return max((RESTORE_S.get(Placement(one.placement), 0.0) for one in found if one is not None), default=0.0) or None
 
 
 async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> tuple[list[Pack], list[PackKey]]:
@@ -298,7 +312,7 @@ async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> 
             await recalling.recall(volume, pack.key)
         except ObjectFrozen as exc:
             frozen.append(pack)
-            await coldreading.ask_for_restore(volume, tiering.door_of(volume), pack.key, exc)
+            await coldreading.ask_for_restore(volume, owning.door_of(volume), pack.key, exc)
         except (CloudUnavailable, CloudRefused, StoreUnavailable):
             raise
         except (ObjectMissing, DamagedData, StoreError):

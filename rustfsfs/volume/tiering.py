@@ -11,9 +11,7 @@ import trio
 
 from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.errors import CloudUnavailable
 from rustfsfs.meta import objects
-from rustfsfs.store.cold import Door
 from rustfsfs.tiers import twice
 from rustfsfs.tiers.packs import BucketObject, Disk, Pack, PackKey
 from rustfsfs.volume import elsewhere, paths, watermarks
@@ -32,13 +30,6 @@ class Facts(NamedTuple):
     disks: list[Disk]
     now_s: float
     unknown: set[PackKey]  # packs that wait: whether the bucket has their chunks in others is not known yet
-
-
-def door_of(volume: Volume) -> Door:
-    """Raises CloudUnavailable: the volume has none, or it cannot be used."""
-    if volume.tier.door is None:
-        raise CloudUnavailable(volume.tier.trouble or "the volume has no bucket; rustfsfs bucket attach names one")
-    return volume.tier.door
 
 
 def wall_s(volume: Volume) -> float:

@@ -4,7 +4,9 @@ Order (I5, I7): pack verified → PUT, proved → Uploaded op. Cut anywhere, the
 its pack's name, so it is found again and is the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
 
 import trio
 
@@ -13,17 +15,19 @@ from rustfsfs.bucketfacts import Placement
 from rustfsfs.content import codec
 from rustfsfs.errors import DamagedData, ObjectExists, PackMissing, StoreUnavailable
 from rustfsfs.store.base import PackStore
-from rustfsfs.store.bucket import Bucket, ObjectFacts
-from rustfsfs.store.cold import pack_key
+from rustfsfs.store.bucket import ObjectFacts
+from rustfsfs.store.cold import Door, pack_key
 from rustfsfs.store.crc64 import crc64
 from rustfsfs.tiers.packs import Pack, PackKey
 from rustfsfs.tiers.placing import placement_of
 from rustfsfs.volume import packing
 from rustfsfs.volume.leftalone import Why
+from rustfsfs.volume.owning import door_of, ensure_owner
 from rustfsfs.volume.recording import record
-from rustfsfs.volume.tiering import door_of, wall_s
+from rustfsfs.volume.tiering import wall_s
 from rustfsfs.volume.volume import Volume, log
 
+T = TypeVar("T")
 FRAMES_SAMPLED = 64  # of a pack, before its local copy may go; each takes 0.1 ms
 
 
@@ -39,9 +43,7 @@ async def upload(volume: Volume, pack: Pack) -> bool:
     tier.uploading[pack.key] = pack.size_bytes
     try:
         data = await trio.to_thread.run_sync(_read_verified, volume, store, pack.key, limiter=tier.uploaders)
-        facts = await trio.to_thread.run_sync(
-            _put, door.uploads, data, pack.key, placement, limiter=tier.uploaders, abandon_on_cancel=True
-        )
+        facts = await _put(volume, door, data, pack.key, placement)
     except (PackMissing, StoreUnavailable) as exc:
         log.warning("pack %d on disk %d was not uploaded: %s", pack.pack, pack.disk, exc)
         return False
@@ -83,18 +85,23 @@ def _read_verified(volume: Volume, store: PackStore, key: PackKey) -> bytes:
     return data
 
 
-def _put(bucket: Bucket, data: bytes, key: PackKey, placement: Placement) -> ObjectFacts:
-    """Blocking. Given up in the middle, the next life finds what arrived by its name."""
-    pack, name = key[0], pack_key(*key)
+async def _put(volume: Volume, door: Door, data: bytes, key: PackKey, placement: Placement) -> ObjectFacts:
+    """Given up in the middle, the next life finds what arrived by its name."""
+    name, uploads = pack_key(*key), door.uploads
+
+    async def in_worker(work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=volume.tier.uploaders, abandon_on_cancel=True)
+
     try:
-        return bucket.put(name, data, placement=placement)
+        return await in_worker(partial(uploads.put, name, data, placement=placement))
     except ObjectExists:
-        facts = bucket.head(name)
-    if (facts.size_bytes, facts.crc64) == (len(data), crc64(data)):
+        facts = await in_worker(partial(uploads.head, name))
+    if (facts.size_bytes, facts.crc64) == (len(data), await in_worker(partial(crc64, data))):
         return facts  # an earlier round's, whose record a crash took
-    log.warning("%s has something else under the name of pack %d: it is replaced", bucket.name, pack)
-    bucket.delete([name])
-    return bucket.put(name, data, placement=placement)
+    await ensure_owner(volume)
+    log.warning("%s has something else under the name of pack %d: it is replaced", door.name, key[0])
+    await in_worker(partial(uploads.delete, [name]))
+    return await in_worker(partial(uploads.put, name, data, placement=placement))
 
 
 def _verify(volume: Volume, store: PackStore, pack: int, data: bytes) -> None:

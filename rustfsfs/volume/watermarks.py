@@ -1,6 +1,7 @@
 """Waiting for the mover: with a bucket behind them the disks stay below `demote.high`, and writers slow down for it.
 
-When the bucket does not answer nobody waits: local work goes on as without one, up to the last free byte.
+When the bucket does not answer, or another host has it, nobody waits: local work goes on as without one, up to the last
+free byte.
 """
 
 from collections.abc import Callable
@@ -49,9 +50,9 @@ def _movable_bytes(volume: Volume) -> int:
 
 
 def mover_works(volume: Volume) -> bool:
-    """Is there a bucket, and does it answer? One request that failed is no outage."""
+    """Is there a bucket, is it ours, and does it answer? One request that failed is no outage."""
     door = volume.tier.door
-    return door is not None and not door.breaker.facts().away
+    return door is not None and volume.tier.fenced is None and not door.breaker.facts().away
 
 
 async def wait_below(volume: Volume, size_bytes: int, *, with_margin: bool = False) -> None:

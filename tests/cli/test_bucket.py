@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from rustfsfs.cli.bucket import describe
 from rustfsfs.cli.main import run
 from rustfsfs.cli.status import describe_bucket
 from tests.mounted import Mounted
-from tests.oss_server import OssServer, Outage, Versioning
+from tests.oss_server import Fault, OssServer, Outage, Versioning, denied
 from tests.oss_server.client import bucket_of
 from tests.volume.on_disk import Key, format_in
 
@@ -124,15 +125,23 @@ def refused(told: Told, code: int, *words: str) -> None:
         assert word in told.error, told.error
 
 
-def another_volume(home: Home) -> None:
+def another_volume(home: Home, url: str = "oss://packs/vol") -> None:
     other = format_in(home.volume.parent / "other")
-    told = home.run("bucket", "attach", other, "oss://packs/vol", "--endpoint", home.oss.endpoint, *by_file(home))
+    told = home.run("bucket", "attach", other, url, "--endpoint", home.oss.endpoint, *by_file(home))
     assert told.code == 0, told
     (other / "ballast").unlink(missing_ok=True)
 
 
+def another_at(url: str) -> Callable[[Home], object]:
+    return lambda home: another_volume(home, url)
+
+
 def by_file(home: Home) -> tuple[str | Path, ...]:
     return "--region", home.oss.region, "--credentials", home.credentials, "--key-file", home.key
+
+
+def denying(operation: str) -> Callable[[Home], object]:
+    return lambda home: home.oss.faults.plan(Fault(effect=denied(), operation=operation, count=None))
 
 
 def versioned(home: Home) -> None:
@@ -171,9 +180,27 @@ def nothing(home: Home) -> None:
         pytest.param(nothing, {"--endpoint": "http://127.0.0.1:1"}, 8, ["refused"], id="nobody is there"),
         pytest.param(lambda home: home.oss.begin_outage(Outage.REFUSE), {}, 8, ["cannot be reached"], id="an outage"),
         pytest.param(another_volume, {}, 5, ["holds another volume"], id="another volume"),
+        pytest.param(another_at("oss://packs/vol/below"), {}, 5, ["not empty (below/meta/"], id="one below"),
+        pytest.param(
+            another_at("oss://packs/vol"),
+            {"url": "oss://packs/vol/some/where"},
+            5,
+            ["inside oss://packs/vol, which holds a volume; name a prefix beside that"],
+            id="inside another",
+        ),
+        pytest.param(
+            another_at("oss://packs"),
+            {"url": "oss://packs/vol"},
+            5,
+            ["inside oss://packs/, which holds a volume"],
+            id="inside a whole bucket that is another's",
+        ),
         pytest.param(
             lambda home: bucket_of(home.oss).put_object("vol/mine", b"x"), {}, 5, ["not empty (mine)"], id="not empty"
         ),
+        pytest.param(denying("PutObject"), {}, 8, ["does not allow this", "PutObject"], id="it may only be read"),
+        pytest.param(denying("ListObjects*"), {}, 8, ["does not allow this", "ListObjects"], id="no listing"),
+        pytest.param(denying("GetBucketLifecycle"), {}, 8, ["GetBucketLifecycle"], id="rules are not shown"),
         pytest.param(versioned, {}, 8, ["versioning"], id="versioning"),
         pytest.param(expiring, {}, 8, ["lifecycle rule 'tidy'", "deletes"], id="a rule that expires"),
         pytest.param(
@@ -209,6 +236,32 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
     assert not (home.volume / "bucket.toml").exists() and home.status()["bucket"] is None
 
 
+@pytest.mark.parametrize(
+    "stranger", [pytest.param(b"x" * 12288, id="no header of ours"), pytest.param(None, id="we may not look there")]
+)
+def test_a_prefix_below_what_is_no_volume_of_ours_is_taken(home: Home, stranger: bytes | None) -> None:
+    if stranger is None:
+        another_volume(home, "oss://packs/of")
+        home.oss.faults.plan(Fault(effect=denied(), operation="GetObject", key="of/meta/*", count=None))
+    else:
+        bucket_of(home.oss).put_object("of/meta/header", stranger)
+    assert home.attach(url="oss://packs/of/us").code == 0
+    assert home.oss.faults.met == ([] if stranger else [1])
+    home.oss.faults.plan()
+    assert ", reached anew" in home.attach(url="oss://packs/of/us").out
+
+
+def test_the_probe_of_an_attempt_that_was_cut_off_goes_once_it_is_old(home: Home) -> None:
+    bucket_of(home.oss).put_object("vol/meta/probe-young", b"x")
+    bucket_of(home.oss).put_object("vol/meta/probe-old", b"x")
+    with home.oss.store.lock:
+        bucket = home.oss.store.bucket("packs")
+        old = bucket.find("vol/meta/probe-old")
+        bucket.change(old, replace(old, modified_s=old.modified_s - 3700.0))
+    assert home.attach().code == 0
+    assert [key for key in home.objects() if "probe" in key] == ["vol/meta/probe-young"]
+
+
 def test_a_bucket_that_cannot_be_used_is_told_by_status_and_fsck(home: Home) -> None:
     assert home.attach().code == 0
     (home.volume / "bucket.toml").unlink()
@@ -220,6 +273,41 @@ def test_a_bucket_that_cannot_be_used_is_told_by_status_and_fsck(home: Home) -> 
     assert found.code == exits.FINDINGS and "bucket.toml" in found.out
     assert "to be attached again" in home.run("bucket", "show", home.volume).out
     assert home.attach().code == 0 and home.status()["healthy"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param(b"", "url is missing", id="empty"),
+        pytest.param(b"url = ", "is not TOML", id="cut off"),
+        pytest.param(b"\xff\xfe\x00", "is not UTF-8", id="binary"),
+        pytest.param(b'ulr = "oss://packs/v"', "did you mean url?", id="an unknown key"),
+        pytest.param(b"url = 7", "is a text", id="a number"),
+        pytest.param(
+            b'url = "oss://packs/v"\nendpoint = "http://example.com"\nregion = "cn-a"\ncredentials = "ecs"',
+            "plain http",
+            id="others can listen",
+        ),
+        pytest.param(
+            b'url = "oss://packs/v"\nendpoint = "https://example.com"\nregion = "cn-a"\ncredentials = "LTAI:secret"',
+            "named by where they are",
+            id="a secret",
+        ),
+        pytest.param(None, "Is a directory", id="a directory"),
+    ],
+)
+def test_a_bucket_file_of_nonsense_is_told_and_the_volume_opens(home: Home, text: bytes | None, words: str) -> None:
+    assert home.attach().code == 0
+    path = home.volume / "bucket.toml"
+    path.unlink()
+    path.mkdir() if text is None else path.write_bytes(text)
+    trouble = home.status()["bucket"]["trouble"]
+    assert words in trouble and str(path) in trouble and "secret" not in trouble, trouble
+    for command in ("demote", "recall"):
+        refused(home.run("tier", command, home.volume, "--key-file", home.key), exits.NETWORK, words)
+    refused(home.run("bucket", "show", home.volume), exits.MACHINE if text is None else exits.USAGE, words)
+    if text is not None:
+        assert home.attach().code == 0 and home.status()["healthy"]
 
 
 SHOWN: dict[str, Any] = {

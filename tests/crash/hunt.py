@@ -18,6 +18,7 @@ from tests.crash.story import (
     told,
 )
 from tests.crash.test_journal_lives import lives_of_a_journal
+from tests.crash.test_terms import explore_terms
 
 LIMIT = 10
 NO_JOURNAL = ("roll", "seal", "epoch", "mkdir", "epoch")  # behind a snapshot, that could make up for what is gone
@@ -111,6 +112,7 @@ def hunts(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "snapshots", run_snapshots
     yield "older snapshots", run_older_snapshots
     yield "snapshots being made", run_snapshots_being_made
+    yield "terms", lambda: explore_terms(new(), limit=3)
     yield cut("snapshot", "truncate to nothing", "collect")
     yield "inode numbers", run_inode_numbers
     yield "recovery", run_recovery("write", "setxattr", "chmod")

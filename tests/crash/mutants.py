@@ -67,6 +67,7 @@ HUNTS = {
     "volume/snapshots.py:_publish:sync_dir": "snapshots",
     "volume/snapshots.py:_take:barrier": "snapshots",
     "store/disks.py:finish_pack:sync": "kill with an open pack",
+    "volume/owning.py:_attempt:barrier": "terms",
 }
 
 

@@ -14,6 +14,7 @@ from tests.oss_server.pacing import Network
 from tests.oss_server.server import REGION, serving
 
 MIB = 1024 * 1024
+ENDS = {signal.SIGTERM, signal.SIGINT}
 
 
 def main(arguments: list[str]) -> None:
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--connection-mib-s", type=float, default=0.0, help="rate of each connection, each way")
     parser.add_argument("--total-mib-s", type=float, default=0.0, help="rate of all together, each way")
     said = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # by all threads, which begin later: `sigwait` gets it in any case
     key = os.environ.get("OSS_ACCESS_KEY_ID", ""), os.environ.get("OSS_ACCESS_KEY_SECRET", "")
     with serving(said.dir, buckets=(), region=said.region, port=said.port, key=key) as oss:
         oss.create_bucket(said.bucket, storage_class=StorageClass(said.storage_class))
@@ -40,12 +41,8 @@ def main(arguments: list[str]) -> None:
         )
         print(f"endpoint {oss.endpoint}\nregion {oss.region}\nbucket {said.bucket}")
         print(f"export OSS_ACCESS_KEY_ID={oss.key_id} OSS_ACCESS_KEY_SECRET={oss.secret}", flush=True)
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            print(oss.counts.table(), flush=True)
+        signal.sigwait(ENDS)
+        print(oss.counts.table(), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ TTL_MAX_S = 21600  # OSS's documentation of the metadata service
 class Ecs:
     """What a test holds; all may be changed at any time.
 
+    has_tokens    False: only version 1 (IMDSv1) is there, which knows no tokens
     needs_token   hardened mode (IMDSv2): nothing without a token of `PUT /latest/api/token`
     role          "": the instance has none (404)
     status        another than 200: the answer to everything
@@ -35,6 +36,7 @@ class Ecs:
     def __init__(self, oss: OssServer) -> None:
         self.oss = oss
         self.role, self.needs_token, self.status, self.life_s = "role-of-the-test", True, 200, 3600.0
+        self.has_tokens = True
         self.asked: list[str] = []
         self.endpoint = ""
         self._tokens: dict[str, float] = {}  # token -> good until, wall clock
@@ -45,7 +47,7 @@ class Ecs:
         now_s = self.oss.clock.wall_s()
         if self.status != 200:
             return self.status, "not now"
-        if (method, path) == ("PUT", TOKEN_PATH):
+        if (method, path) == ("PUT", TOKEN_PATH) and self.has_tokens:
             ttl = headers.get(TTL_HEADER.lower(), "")
             if not ttl.isdigit() or not 1 <= int(ttl) <= TTL_MAX_S:
                 return 400, "the time to live is missing or out of range"
@@ -75,7 +77,7 @@ class Ecs:
 
 
 @contextmanager
-def ecs_serving(oss: OssServer) -> Iterator[Ecs]:
+def ecs_serving(oss: OssServer, *, address: str = ADDRESS, port: int = 0) -> Iterator[Ecs]:
     ecs = Ecs(oss)
 
     class Handler(BaseHTTPRequestHandler):
@@ -92,8 +94,8 @@ def ecs_serving(oss: OssServer) -> Iterator[Ecs]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer((ADDRESS, 0), Handler) as server:
-        ecs.endpoint = f"http://{ADDRESS}:{server.server_address[1]}"
+    with ThreadingHTTPServer((address, port), Handler) as server:
+        ecs.endpoint = f"http://{address}:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:

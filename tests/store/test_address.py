@@ -86,3 +86,9 @@ def test_a_key_outside_the_prefix_is_not_ours() -> None:
 )
 def test_loopback(host: str, want: bool) -> None:
     assert is_loopback(host) is want
+
+
+def test_the_prefixes_above_come_shortest_first() -> None:
+    address = parse_address("oss://packs/a/b/c", endpoint="oss-cn-hangzhou.aliyuncs.com")
+    assert [one.prefix for one in address.above()] == ["", "a", "a/b"]
+    assert address.above()[0].above() == []

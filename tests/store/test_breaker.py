@@ -127,6 +127,20 @@ def test_refusals_open_it_as_refusals() -> None:
     assert bench.inner.requests_count == asked and bench.breaker.facts().refused
 
 
+def test_writes_that_are_refused_are_an_alarm_and_keep_nobody_from_reading() -> None:
+    bench = Bench()
+    writes = BreakingBucket(bench.inner, bench.breaker, writes=True)
+    for _ in range(10):
+        bench.inner.errors = [CloudRefused("it may only be read")]
+        with pytest.raises(CloudRefused):
+            writes.put("new", b"x", placement=Placement.IA)
+        bench.time.sleep(10.0)
+    bench.inner.errors = []
+    assert bench.breaker.facts().refused and not bench.breaker.facts().open
+    bench.fail(CloudUnavailable("a hiccup"))
+    assert bench.bucket.get("k", 0, 1) == b"x"
+
+
 def test_a_probe_that_ends_in_a_bug_leaves_the_next_one_free() -> None:
     bench = Bench()
     bench.fail(CloudUnavailable("down"), 3)

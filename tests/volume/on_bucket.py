@@ -13,7 +13,7 @@ from rustfsfs.cache.pieces import PieceIndex
 from rustfsfs.config import Config
 from rustfsfs.store.breaker import Breaker, BreakerPolicy
 from rustfsfs.store.bucket import Bucket
-from rustfsfs.store.cold import Door
+from rustfsfs.store.cold import PACKS, Door
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
 from rustfsfs.units import MIB
@@ -23,6 +23,7 @@ from rustfsfs.volume.opening import Opening, opened_volume
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
+from tests.store.membucket import MemBucket
 from tests.volume.on_disk import Key, write_file
 
 NOISE = random.Random(5)
@@ -51,6 +52,11 @@ def attach(volume: Volume, bucket: Bucket, *, cache_bytes: int = 64 * MIB) -> No
     volume.tier.pieces = PieceIndex(cache_bytes)
     for piece in volume.tier.files.begin():
         volume.tier.pieces.add(piece)
+
+
+def packs_there(bucket: MemBucket) -> list[str]:
+    """The keys of all packs in a bucket."""
+    return sorted(key for key in bucket.objects if key.startswith(PACKS))
 
 
 async def sealed(volume: Volume, name: bytes, data: bytes) -> int:

@@ -1,7 +1,7 @@
 """Attaching a bucket of the test server: what is asked, what is refused, and that refusing changes nothing."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from rustfsfs.errors import (
 from rustfsfs.meta import chunks
 from rustfsfs.store.address import parse_address
 from rustfsfs.store.cold import pack_key
-from rustfsfs.volume import attaching, collecting, commands, recording
+from rustfsfs.volume import attaching, bucketcheck, collecting, commands, publishing, recording
+from rustfsfs.volume.bucketcheck import Candidate
 from rustfsfs.volume.bucketfile import BucketFile, read_bucket_file
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.opening import Opening, opened_volume
@@ -32,6 +33,7 @@ from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
 from tests.oss_server import Fault, IgnoreRange, OssServer, Outage, StorageClass, Versioning, denied, server_error
 from tests.oss_server.client import bucket_of
+from tests.store.membucket import MemBucket
 from tests.volume.on_disk import Key, format_in, write_file
 
 DEFAULTS = Config()
@@ -112,6 +114,7 @@ async def test_the_header_in_the_bucket_follows_the_volumes_keys(path: Path, oss
     bucket_of(oss).put_object("vol/meta/header", bytes(spoilt))
     async with opened(path) as volume:
         await attaching.attach(volume, bucket_file(path, oss))
+        await publishing.publish(volume)
         assert oss.path_of("vol/meta/header").read_bytes() == (path / "header").read_bytes()
 
 
@@ -300,3 +303,19 @@ async def test_while_packs_are_uploaded_the_door_stays(path: Path, oss: OssServe
             while not volume.tier.lock.statistics().tasks_waiting:
                 await trio.sleep(0.001)
             assert volume.tier.door is None and "waiting" in seen[-1]
+
+
+@pytest.mark.parametrize(("is_elsewhere", "is_enough"), [(False, True), (True, False)])
+def test_all_packs_must_have_been_copied_to_another_place(is_elsewhere: bool, is_enough: bool) -> None:
+    bucket = MemBucket()
+    bucket.put("packs/1", b"here", placement=Placement.STANDARD)
+    one = Candidate(
+        address=parse_address("oss://packs/p", endpoint="http://127.0.0.1:1", region="cn-test"),
+        placement=Placement.STANDARD,
+        uuid=bytes(16),
+        header=b"",
+        objects=(("packs/1", 4), ("packs/2", 4)),
+        is_elsewhere=is_elsewhere,
+    )
+    with nullcontext() if is_enough else pytest.raises(InUse, match="does not have what"):
+        bucketcheck.check_packs(bucket, one)

@@ -1,6 +1,7 @@
 """Cold reads: one GET for all, deadlines, frozen packs, and who may wait."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import trio
 import trio.testing
 
 from rustfsfs.bucketfacts import Placement
-from rustfsfs.cache.pieces import PieceIndex
+from rustfsfs.cache.pieces import Piece, PieceIndex
 from rustfsfs.config import Bucket, Cold, Config, WhenFrozen
 from rustfsfs.errors import CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing
+from rustfsfs.store.cold import PACKS
 from rustfsfs.tiers.fetch import Get
 from rustfsfs.units import MIB
 from rustfsfs.volume import coldreading, commands, names, publishing, reading, recalling, rounds, tier, tiering, writing
@@ -55,6 +57,7 @@ async def test_all_who_ask_at_once_share_one_get(tmp_path: Path) -> None:
     async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
         inode = await sealed(volume, b"f", DATA[:60_000])  # one chunk
         await all_demoted(volume)
+        bucket.asked = 0
         bucket.go.clear()
         async with trio.open_nursery() as nursery:
             for _reader in range(8):
@@ -75,6 +78,22 @@ async def test_a_bucket_that_does_not_answer_is_an_error_after_the_deadline_and_
         assert names.lookup(volume, 1, b"f").inode == inode
         bucket.go.set()
         assert await contents(volume, inode) == DATA
+
+
+async def test_the_deadline_is_of_all_that_a_read_asks_for(tmp_path: Path) -> None:
+    """What comes wrong is fetched again, but not for as long again."""
+
+    class SlowFlips(MemBucket):
+        def get(self, key: str, offset: int, size: int) -> bytes:
+            if not key.startswith(PACKS):
+                return super().get(key, offset, size)
+            time.sleep(0.4)
+            return bytes(size)
+
+    async with opened_with(format_in(tmp_path / "v"), SlowFlips(), config=settings(read_deadline_s=0.5)) as volume:
+        inode = await cold_file(volume)
+        with pytest.raises(CloudUnavailable, match=r"within 0.5 s"):
+            await contents(volume, inode)
 
 
 async def test_while_readers_wait_writers_and_names_do_not(tmp_path: Path) -> None:
@@ -102,6 +121,16 @@ async def test_so_many_may_wait_and_no_more(tmp_path: Path) -> None:
         assert await contents(volume, inode) == DATA
 
 
+async def test_so_many_may_wait_for_a_restore_and_no_more(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket, config=WAITS) as volume:
+        inode = await cold_file(volume)
+        freeze(bucket)
+        volume.tier.waiting_frozen = tier.FROZEN_MAX
+        with pytest.raises(ObjectFrozen):
+            await reading.read(volume, inode, 0, 4096)
+
+
 def freeze(bucket: MemBucket) -> None:
     for key, found in bucket.objects.items():
         bucket.objects[key] = replace(found, placement=Placement.ARCHIVE)
@@ -113,7 +142,9 @@ async def asked(bucket: MemBucket) -> None:
         await trio.sleep(0.001)
 
 
-async def test_a_frozen_pack_is_asked_for_and_the_read_fails_at_once(tmp_path: Path) -> None:
+async def test_a_frozen_pack_is_asked_for_told_once_and_the_read_fails_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     now_s = [1e9]
     bucket = MemBucket(now_s=lambda: now_s[0])
     async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
@@ -122,12 +153,17 @@ async def test_a_frozen_pack_is_asked_for_and_the_read_fails_at_once(tmp_path: P
         with pytest.raises(ObjectFrozen):
             await contents(volume, inode)
         await asked(bucket)
+        while volume.metadata.rows("SELECT placement FROM objects") != [("Archive",)]:
+            await trio.sleep(0.001)
+        with pytest.raises(ObjectFrozen):
+            await contents(volume, inode)
+        assert [record.levelname for record in caplog.records if "frozen" in record.message] == ["WARNING"]
         now_s[0] += 61
         assert await contents(volume, inode) == DATA
 
 
 async def test_or_it_waits_if_it_is_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coldreading, "RESTORE_ASKED_EVERY_S", 0.01)
+    monkeypatch.setattr(coldreading, "LOOK_EVERY_S", 0.01)
     now_s = [1e9]
     bucket = MemBucket(now_s=lambda: now_s[0])
     config = settings(when_frozen=WhenFrozen.WAIT, frozen_wait_s=20.0)
@@ -157,7 +193,7 @@ async def test_who_seals_or_moves_does_not_wait_for_a_restore(tmp_path: Path) ->
         freeze(bucket)
         with trio.fail_after(20):
             await commands.seal(volume, {}, no_progress)
-            assert volume.metadata.running.hot_bytes, "it stays in the journal"
+            assert not volume.metadata.running.hot_bytes, "it is sealed without what is around it"
             assert await rounds._rewrite(volume, [key]) == 0
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reading.read, volume, inode, 0, 4096)
@@ -260,9 +296,28 @@ async def test_the_cache_disk_keeps_within_its_limit(tmp_path: Path) -> None:
         assert sum(piece.stat().st_size for piece in (path / "cold").iterdir()) <= limit
 
 
+async def test_what_has_to_go_while_it_is_written_to_the_cache_disk_is_gone(tmp_path: Path) -> None:
+    path = format_in(tmp_path / "v")
+    async with opened_with(path, MemBucket()) as volume:
+        inode, files = await cold_file(volume), volume.tier.files
+        assert files is not None
+        write, written = files.write, []
+
+        def evicted(piece: Piece, data: bytes) -> None:
+            trio.from_thread.run_sync(volume.tier.pieces.remove, piece)
+            files.delete([piece])  # as by another thread, whose piece takes its room
+            write(piece, data)
+            written.append(piece)
+
+        files.write = evicted  # type: ignore[method-assign]
+        assert await contents(volume, inode) == DATA
+        assert written
+        assert list((path / "cold").iterdir()) == []
+
+
 async def test_what_came_wrong_once_is_right_the_second_time(tmp_path: Path) -> None:
     class Flips(MemBucket):
-        flips = 1
+        flips = 0
 
         def get(self, key: str, offset: int, size: int) -> bytes:
             body = bytearray(super().get(key, offset, size))
@@ -274,11 +329,12 @@ async def test_what_came_wrong_once_is_right_the_second_time(tmp_path: Path) -> 
     bucket = Flips()
     async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
         inode = await sealed(volume, b"f", DATA[:50_000])
-        await all_demoted(volume)
+        (key,) = await all_demoted(volume)
+        bucket.flips = 1
         assert await contents(volume, inode) == DATA[:50_000]
         bucket.flips = 1 << 30
         volume.tier.recent.clear()
-        volume.tier.pieces.remove_pack(*(await all_demoted(volume))[0])
+        volume.tier.pieces.remove_pack(*key)
         with pytest.raises(DamagedData):
             await contents(volume, inode)
 

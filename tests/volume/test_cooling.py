@@ -18,7 +18,7 @@ from rustfsfs.store.cold import pack_key
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.packs import PackKey
-from rustfsfs.volume import recalling, rounds, tiercommands
+from rustfsfs.volume import owning, recalling, rounds, tiercommands
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.volume import Volume
@@ -110,9 +110,10 @@ async def test_a_change_that_a_crash_kept_from_being_recorded_is_recorded_and_no
     bucket = MemBucket(now_s=clock)
     async with in_bucket(tmp_path / "v", LosesAnswers(bucket, 0)) as (volume, inode, key):
         assert volume.tier.door is not None
+        volume.tier.door = replace(volume.tier.door, reads=bucket)
+        await owning.ensure_owner(volume)
         assert isinstance(volume.tier.door.writes, LosesAnswers)
-        volume.tier.is_looked = True  # so that the first request is the change
-        volume.tier.door.writes.count = 1
+        volume.tier.door.writes.count = 1  # the first request of that way is the change
         with pytest.raises(CloudUnavailable):
             await rounds.run_round(volume)
         assert known(volume, key)[0] == "Standard"

@@ -17,6 +17,7 @@ from rustfsfs.meta import database, objects
 from rustfsfs.store import manifest as layout
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import HEADER, pack_key
+from rustfsfs.store.terms import term_key
 from rustfsfs.store.wrapper import WrappedBucket
 from rustfsfs.tasks.publisher import run_publisher
 from rustfsfs.units import KIB
@@ -76,6 +77,7 @@ async def test_three_copies_are_kept_and_nothing_else_is(tmp_path: Path) -> None
         assert len(whole_copies(bucket)) == 3
         assert {key for key in bucket.objects if key.startswith("meta/")} == {
             HEADER,
+            term_key(1),
             *(key for keys in layout.copies(bucket.objects).values() for key in keys),
         }
         assert {stored.placement for stored in bucket.objects.values()} == {Placement.STANDARD}
@@ -254,7 +256,7 @@ async def test_newer_metadata_in_the_bucket_is_not_gone_behind_unless_a_person_r
         assert set(keys) <= set(bucket.objects)
         with pytest.raises(CloudRefused, match="another host"):
             await rounds.run_round(volume)  # the mover leaves it alone, too
-        volume.metadata.running.restored = 2
+        volume.tier.fenced, volume.metadata.running.may_take_over = None, 1  # the next life, of restored metadata
         await publishing.publish(volume)
         assert max(epochs_published(volume)) > 10_000
 

@@ -1,7 +1,9 @@
 """The bucket's list against ours."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import trio
 
 from rustfsfs.bucketfacts import Placement
@@ -10,7 +12,7 @@ from rustfsfs.store.cold import pack_key
 from rustfsfs.volume import rounds, sweeping, tiering
 from rustfsfs.volume.leftalone import Why
 from tests.store.membucket import MemBucket
-from tests.volume.on_bucket import NOISE, all_demoted, contents, opened_with, sealed
+from tests.volume.on_bucket import NOISE, all_demoted, contents, opened_with, packs_there, sealed
 from tests.volume.on_disk import format_in
 
 DATA = NOISE.randbytes(200_000)
@@ -28,7 +30,7 @@ async def test_an_object_that_a_crash_left_goes_and_a_young_one_stays(tmp_path: 
         bucket.put(pack_key(71, 0), b"young", placement=Placement.STANDARD)
         bucket.put("packs/of-somebody", b"else", placement=Placement.STANDARD)
         assert (await sweeping.sweep(volume)).leftovers == [pack_key(70, 0)]
-        assert sorted(bucket.objects) == sorted([pack_key(*kept), pack_key(71, 0), "packs/of-somebody"])
+        assert packs_there(bucket) == sorted([pack_key(*kept), pack_key(71, 0), "packs/of-somebody"])
 
 
 async def test_of_a_restored_volume_nothing_is_deleted(tmp_path: Path) -> None:
@@ -37,7 +39,23 @@ async def test_of_a_restored_volume_nothing_is_deleted(tmp_path: Path) -> None:
         bucket.put(pack_key(70, 0), b"old", placement=Placement.STANDARD)
         volume.metadata.running.restored = 2
         await sweeping.sweep(volume)
-        assert bucket.objects
+        assert packs_there(bucket)
+
+
+async def test_what_its_owner_froze_is_recorded_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        (key,) = await all_demoted(volume)
+        for placement, is_told in ((Placement.ARCHIVE, True), (Placement.IA, False)):
+            name = pack_key(*key)
+            bucket.objects[name] = replace(bucket.objects[name], placement=placement)
+            caplog.clear()
+            assert [facts.key for facts in (await sweeping.sweep(volume)).moved] == [name]
+            found = objects.find(volume.metadata, *key)
+            assert found is not None and found.placement == placement.value
+            assert ("1 packs in oss://memory/volume were moved to Archive" in caplog.text) == is_told
+            assert (await sweeping.sweep(volume)).moved == []
 
 
 async def test_what_is_lost_there_is_put_again_if_a_disk_has_it(tmp_path: Path) -> None:
@@ -45,11 +63,11 @@ async def test_what_is_lost_there_is_put_again_if_a_disk_has_it(tmp_path: Path) 
     async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
         await sealed(volume, b"f", DATA)
         await rounds.run_round(volume)
-        (name,) = bucket.objects
+        (name,) = packs_there(bucket)
         bucket.objects.clear()
         assert len((await sweeping.sweep(volume)).lost) == 1
         await rounds.run_round(volume)
-        assert list(bucket.objects) == [name]
+        assert packs_there(bucket) == [name]
         assert (await sweeping.sweep(volume)).lost == []
 
 

@@ -142,10 +142,13 @@ async def test_a_frozen_pack_is_asked_for_and_comes_when_it_is_ready(tmp_path: P
         name = pack_key(*pack.key)
         bucket.objects[name] = replace(bucket.objects[name], placement=Placement.ARCHIVE)
         told = await tiercommands.tier_recall(volume, {"paths": []}, no_progress)
-        assert told["frozen"] == 1
+        assert (told["frozen"], told["ready_in_s"]) == (1, 60.0)
+        shown = await tiercommands.tier_status(volume, {"paths": []}, no_progress)
+        assert shown["frozen_packs"] == 1 and shown["frozen_bytes"] > 0
         assert await tier(volume, inode) == b"cold"
         now_s[0] += 61
-        assert (await tiercommands.tier_recall(volume, {"paths": []}, no_progress))["frozen"] == 0
+        back = await tiercommands.tier_recall(volume, {"paths": []}, no_progress)
+        assert (back["frozen"], back["ready_in_s"]) == (0, None)
         assert await tier(volume, inode) == b"local"
 
 

@@ -22,6 +22,7 @@ from rustfsfs.volume import (
     rounds,
     scrubbing,
     snapshots,
+    status,
     tiercommands,
     tiering,
 )
@@ -77,6 +78,7 @@ async def test_the_bucket_gets_each_chunk_once(tmp_path: Path) -> None:
         assert len(DATA) < stored_bytes(bucket) < 1.1 * len(DATA)
         assert len(packs_in(volume)) == 2
         assert (volume.tier.backlog.packs, objects.not_in_bucket(volume.metadata)) == (0, (0, 0))
+        assert status.unsent_bytes(volume) < 10_000
         assert findings(volume) == []
 
 
@@ -84,7 +86,9 @@ async def test_both_disks_are_emptied_and_what_was_there_is_read(tmp_path: Path)
     bucket, path = MemBucket(), two_disks(tmp_path)
     async with opened(path, bucket, config=AT_ONCE) as volume:
         inode = await sealed(volume, b"f", DATA)
+        assert status.unsent_bytes(volume) == pytest.approx(len(DATA), rel=0.1)
         await settled(volume)
+        assert status.unsent_bytes(volume) < 10_000
         assert packs_in(volume) == []
         assert stored_bytes(bucket) < 1.1 * len(DATA)
         assert await contents(volume, inode) == DATA

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 
 from tests.conftest import can_mount
-from tests.long.cold import hour, kills, outages, script, secrecy, small, speed, watermark, whole
+from tests.long.cold import commands, hour, kills, large, outages, script, secrecy, small, speed, watermark, whole
 from tests.long.results import Suite, run
 
 PARTS: dict[str, Callable[[float], str]] = {
@@ -22,9 +22,11 @@ PARTS: dict[str, Callable[[float], str]] = {
     "demoting": script.check_demoting,
     "reading": script.check_reading,
     "kills": kills.check,
+    "commands": commands.check,
     "hour": hour.check,
     "outages": outages.check,
     "secrecy": secrecy.check,
+    "large": large.check,
 }
 
 

@@ -66,16 +66,21 @@ class Server:
 class ColdVolume(Mounted):
     """A volume that is formatted, attached and mounted by the command line."""
 
-    def attach(self, oss: OssServer | Server, *, config: str = "") -> None:
-        """Format it, with these settings, and put the server's bucket behind it."""
+    def name_place(self, oss: OssServer | Server) -> None:
+        """`place` is how the server's bucket is named to `bucket attach` from now on."""
         key = (oss.key_id, oss.secret) if isinstance(oss, OssServer) else KEY
         credentials = self.base / "credentials"
         credentials.write_text(f'access_key_id = "{key[0]}"\naccess_key_secret = "{key[1]}"\n')
         credentials.chmod(0o600)
+        self.place = [f"oss://packs/{PREFIX}", "--endpoint", oss.endpoint, "--region", oss.region]
+        self.place += ["--credentials", str(credentials)]
+
+    def attach(self, oss: OssServer | Server, *, config: str = "") -> None:
+        """Format it, with these settings, and put the server's bucket behind it."""
+        self.name_place(oss)
         self.format()
         (self.volume / "config.toml").write_text(config if "[demote]" in config else ANY_DISK + config)
-        url = [f"oss://packs/{PREFIX}", "--endpoint", oss.endpoint, "--region", oss.region]
-        self.run("bucket", "attach", self.volume, *url, "--credentials", str(credentials), "--key-file", str(self.key))
+        self.run("bucket", "attach", self.volume, *self.place, "--key-file", self.key)
 
     def mount(self, *more: str | Path) -> None:
         super().mount(*more)
