@@ -136,13 +136,24 @@ def test_without_a_mount_point_there_is_one_mount_or_a_sentence() -> None:
         top.only_mount(mounts_at("/b", "/a"))
 
 
+def hear_ctrl_c() -> None:
+    """In a child: a test that mounted in this process has blocked it, as the command does at its end."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def on_terminal(point: Path) -> tuple[subprocess.Popen[bytes], int]:
     """`rustfsfs top` there, and our end of its terminal."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "rustfsfs", "top", str(point), "--interval", "0.3"]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
     process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        preexec_fn=hear_ctrl_c,
+        start_new_session=True,
     )
     os.close(theirs)
     return process, ours
@@ -180,7 +191,9 @@ def test_on_a_terminal_q_and_ctrl_c_end_it_and_leave_the_terminal_as_it_was(moun
 @pytest.mark.slow
 def test_where_there_is_no_terminal_each_look_is_a_line(mounted: Mounted) -> None:
     command = [sys.executable, "-m", "rustfsfs", "top", str(mounted.point), "--interval", "0.2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, preexec_fn=hear_ctrl_c, text=True
+    ) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
         process.send_signal(signal.SIGINT)
