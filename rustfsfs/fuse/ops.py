@@ -37,6 +37,7 @@ from rustfsfs.volume import (
     writing,
     xattrs,
 )
+from rustfsfs.volume.counters import OPERATIONS
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import elapsed_s
 
@@ -61,6 +62,7 @@ def answering(admitted: Admission) -> Callable[[Handler[P, T]], Handler[P, T]]:
 
     def decorate(handler: Handler[P, T]) -> Handler[P, T]:
         name = handler.__name__
+        assert name in OPERATIONS, name
 
         @functools.wraps(handler)
         async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:

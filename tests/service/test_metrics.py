@@ -1,6 +1,7 @@
 """The table of metrics: its names, and that what was counted becomes samples."""
 
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,12 +11,13 @@ import pytest
 import trio
 
 from rustfsfs.bucketfacts import Placement
+from rustfsfs.errors import StoreUnavailable
 from rustfsfs.histogram import BOUNDS_S
 from rustfsfs.service.exposition import Exposition
 from rustfsfs.service.metrics import METRICS, PROCESS, Kind, Metric, table
 from rustfsfs.store.counting import Request
 from rustfsfs.units import ROOT, Nanoseconds
-from rustfsfs.volume import names
+from rustfsfs.volume import names, reading
 from rustfsfs.volume.figures import Figures, figures, figures_and_space
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import Space
@@ -110,8 +112,6 @@ async def test_caches_journal_and_sealing_count_what_was_done(tmp_path: Path) ->
 
 
 async def test_each_read_of_a_chunk_hits_or_misses_once(tmp_path: Path) -> None:
-    from rustfsfs.volume import reading
-
     async with new_volume(tmp_path) as volume:
         inode = new_file(volume, b"f")
         await put(volume, inode, 40_000)
@@ -152,10 +152,6 @@ def _volume_on(disks: dict[int, Any], volume: Volume) -> Volume:
 
 
 async def test_a_disk_that_hangs_or_fails_is_left_out_and_the_rest_is_told(tmp_path: Path) -> None:
-    import threading
-
-    from rustfsfs.errors import StoreUnavailable
-
     go = threading.Event()
 
     def hang() -> Space:
