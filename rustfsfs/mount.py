@@ -9,6 +9,7 @@ import signal
 import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import trio
@@ -17,11 +18,13 @@ from rustfsfs.config import Config, config_of
 from rustfsfs.errors import EndedEarly, InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
 from rustfsfs.fuse import number, session
 from rustfsfs.fuse.ops import Operations
+from rustfsfs.listening import Listen, UnixSocket, parse_listen
 from rustfsfs.service import journald, logs, mounts, notify, reloading
 from rustfsfs.service.control import Call, Progress, run_control
 from rustfsfs.service.notify import Notifier
 from rustfsfs.service.reloading import Sources
 from rustfsfs.service.supervision import answered, run_alive, run_extending
+from rustfsfs.service.watching import run_metrics
 from rustfsfs.siteconfig import Site
 from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
@@ -38,6 +41,7 @@ from rustfsfs.tasks.snapshots import run_snapshots
 from rustfsfs.tasks.warmth import run_warmth
 from rustfsfs.units import format_size
 from rustfsfs.volume.commands import COMMANDS, Command
+from rustfsfs.volume.figures import figures_and_space
 from rustfsfs.volume.formatting import CONFIG, METADATA, Secret
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.header import listed_disks
@@ -89,6 +93,11 @@ class MountOptions:
     degraded: bool
     skip_seq: int | None
     site: Site | None = None  # of a volume that was named by its NAME
+
+    @property
+    def metrics_listen(self) -> str:
+        """As `listening.parse_listen` takes it; nowhere if empty."""
+        return "" if self.site is None else self.site.metrics.listen
 
     @property
     def sources(self) -> Sources:
@@ -156,6 +165,15 @@ def check_machine(world: World, options: MountOptions) -> None:
     if os.geteuid() != 0 and shutil.which("fusermount3") is None:
         raise MachineTrouble("fusermount3 is missing; install the package fuse3")
     _check_mount_point(world, options)
+    metrics_of(options)
+
+
+def metrics_of(options: MountOptions) -> Listen | None:
+    """Where metrics are to be served, if they are. Raises UsageError."""
+    listen = parse_listen(options.metrics_listen)
+    if isinstance(listen, UnixSocket) and mounts.is_inside(os.path.realpath(listen.path), options.mount_point):
+        raise UsageError(f"metrics cannot be served on {listen}, which lies inside the mount itself; name another path")
+    return listen
 
 
 def _check_mount_point(world: World, options: MountOptions) -> None:
@@ -225,7 +243,7 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready, lif
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(run_control, volume.path, _calls(volume, options))
-            for name, task in _tasks(volume).items():
+            for name, task in (_tasks(volume) | _watching(options)).items():
                 nursery.start_soon(_keep_running, volume, name, task)
             nursery.start_soon(_end_when_told, life)
             await nursery.start(reloading.run_on_hangup, volume, options.sources)
@@ -273,6 +291,12 @@ def _threads_work(volume: Volume) -> bool:
 def _tasks(volume: Volume) -> dict[str, Task]:
     """Where nothing may be changed, only those that change nothing."""
     return TASKS | READING_TASKS if volume.health.read_only_reason is None else READING_TASKS
+
+
+def _watching(options: MountOptions) -> dict[str, Task]:
+    """A task like the others: where it cannot listen, `status` says so, it is tried again, and the mount serves."""
+    listen = metrics_of(options)
+    return {} if listen is None else {"metrics": partial(run_metrics, listen=listen)}
 
 
 async def _announce(volume: Volume, mount_point: str, ready: Ready, life: Life) -> None:
@@ -350,12 +374,15 @@ def _calls(volume: Volume, options: MountOptions) -> dict[str, Call]:
 
     async def show_status(args: dict[str, Any], progress: Progress) -> Any:
         await volume.gate.opened()
-        shown = status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
+        shown = await status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
         shown["volume"]["nfs_strict"] = STRICT in options.options
-        return shown
+        return shown | {"metrics": options.metrics_listen or None}
+
+    async def show_figures(args: dict[str, Any], progress: Progress) -> Any:
+        return await figures_and_space(volume) | {"mount_point": options.mount_point, "pid": os.getpid()}
 
     async def reload(args: dict[str, Any], progress: Progress) -> Any:
         return await reloading.reload(volume, options.sources)
 
-    own = {"status": show_status, "reload": reload}
+    own = {"status": show_status, "top": show_figures, "reload": reload}
     return {name: bound(command) for name, command in (COMMANDS | TIER_COMMANDS).items()} | own

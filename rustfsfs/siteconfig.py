@@ -4,7 +4,6 @@ It has the tables of VOLUME/config.toml too, and each that is there replaces the
 file is `service.sites`' work.
 """
 
-import ipaddress
 import re
 from enum import Enum
 from typing import Any
@@ -13,6 +12,7 @@ import msgspec
 
 from rustfsfs.config import KEYS, Config, Key, Parsed, Setting, config_of, layered, parse_settings
 from rustfsfs.errors import UsageError
+from rustfsfs.listening import parse_listen
 from rustfsfs.values import switch
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
@@ -96,18 +96,9 @@ def _nfs(value: Any) -> Nfs:
 
 def _listen(value: Any) -> str:
     """Loopback only: whoever asks learns what the volume does, and is asked for nothing."""
-    wrong = f'{value!r} is no address on this machine; write "127.0.0.1:9464", "[::1]:9464" or "unix:/run/NAME.sock"'
     if not isinstance(value, str):
-        raise UsageError(wrong)
-    if not value or (value.startswith(f"{UNIX}/") and "\0" not in value):
-        return value
-    host, _colon, port = value.rpartition(":")
-    try:
-        is_loopback = ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise UsageError(wrong)
+        raise UsageError(f'{value!r} is no text; write "127.0.0.1:9464", "[::1]:9464" or "unix:/run/NAME.sock"')
+    parse_listen(value)
     return value
 
 

@@ -19,6 +19,7 @@ from rustfsfs.direct import PastCache
 from rustfsfs.units import Nanoseconds
 
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2  # fallocate(2)
+elapsed_s = time.perf_counter  # 0.1 us, where trio.current_time takes 0.6; for what each request needs
 WANTED_AT_ONCE = 128 * 1024  # bytes; of more the kernel reads only the beginning (its read-ahead, by default)
 CACHED_SIZE_MIN = 1 << 20  # bytes kept for what is read from the page cache: most chunks
 M_ARENA_MAX = -8  # mallopt(3); glibc's malloc.h

@@ -70,7 +70,9 @@ class Mounted:
         subprocess.run(["umount", "-l", str(self.point)], check=False, capture_output=True)
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("status", self.point, "--json").stdout)
+        done = self.run("status", self.point, "--json", check=False)
+        found: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == (0 if found["healthy"] else 7), done
         return found
 
     def seal(self) -> None:

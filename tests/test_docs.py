@@ -11,6 +11,7 @@ from rustfsfs.cli.helper import FILES
 from rustfsfs.cli.main import COMMANDS, rustfsfs
 from rustfsfs.config import Key
 from rustfsfs.mount import KNOWN_OPTIONS
+from rustfsfs.service.metrics import PROCESS, table
 from rustfsfs.service.reloading import ALWAYS
 from rustfsfs.siteconfig import SITE_KEYS
 
@@ -71,6 +72,17 @@ def test_every_exit_code_is_in_the_readme(code: int) -> None:
 @pytest.mark.parametrize("option", [option for option in KNOWN_OPTIONS if option not in ("rw", "defaults")])
 def test_every_mount_option_is_in_the_readme(option: str) -> None:
     assert f"`{option}`" in README
+
+
+@pytest.mark.parametrize("row", table(), ids=lambda row: row[0])
+def test_every_metric_is_in_the_readme_with_its_help(row: tuple[str, str, str]) -> None:
+    name, kind, text = row
+    assert f"| `{name}` | {kind} | {text} |" in README
+
+
+def test_no_other_metric_is_in_the_readme() -> None:
+    named = {name.partition("{")[0] for name, _kind, _text in table()} | set(PROCESS)
+    assert set(re.findall(r"`((?:rustfsfs|process)_[a-z_]+)", README)) == named
 
 
 def test_every_make_target_in_the_readme_exists() -> None:

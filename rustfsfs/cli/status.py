@@ -22,6 +22,8 @@ def command(
 ) -> int:
     """Show what a volume holds, what that costs, and how it is. A mounted one needs no key.
 
+    Exit code 7 when a person should look: the last line says why.
+
     \b
     rustfsfs status /mnt --json
     """
@@ -35,7 +37,7 @@ def command(
             found.volume, read_secret(passphrase_file, key_file, recovery_key_file, site=found.site), site=found.site
         )
     exits.echo(json.dumps(shown) if as_json else describe(shown))
-    return exits.DONE
+    return exits.DONE if shown["healthy"] else exits.FINDINGS
 
 
 def describe(shown: dict[str, Any]) -> str:
@@ -54,11 +56,13 @@ def describe(shown: dict[str, Any]) -> str:
         ("Metadata", format_size(shown["metadata_bytes"])),
         ("Journal", f"{format_size(journal['bytes'])} of at most {format_size(journal['bytes_max'])}"),
         ("Committed", _when(shown["epoch"]["last_ns"])),
+        *([("Requests", _requests(shown["operations"]))] if volume["pid"] else []),
         ("Cache", f"{format_size(shown['cache']['ram_bytes'])} of {format_size(shown['cache']['ram_bytes_max'])}"),
         *(("Disk", _disk(disk)) for disk in shown["disks"]),
         *describe_bucket(shown.get("bucket"), hot_bytes=shown["hot_bytes"]),
         *describe_left_alone(shown.get("left_alone", {})),
         *(("Failing", f"{task['name']}: {task['error']}") for task in shown["tasks"] if task["error"]),
+        *([("Metrics", f"on {shown['metrics']}, beside /healthz")] if shown.get("metrics") else []),
         ("Scrubbed", _scrubbed(shown)),
         ("Health", _health(shown)),
     ]
@@ -74,6 +78,12 @@ def _state(volume: dict[str, Any]) -> str:
     if volume["state"] == "unclean":
         return "unclean: its daemon was killed, or the power failed; rustfsfs mount brings everything back"
     return str(volume["state"])
+
+
+def _requests(operations: dict[str, int]) -> str:
+    errors = f", {operations['errors']:,} of them with an error" if operations["errors"] else ""
+    read, written = format_size(operations["read_bytes"]), format_size(operations["written_bytes"])
+    return f"{operations['answered']:,} since the mount{errors}; {read} read, {written} written"
 
 
 def _count(number: int, one: str, many: str) -> str:
@@ -187,16 +197,11 @@ def _scrubbed(shown: dict[str, Any]) -> str:
 
 
 def _health(shown: dict[str, Any]) -> str:
-    reason = shown["volume"].get("read_only")
-    if reason:
-        return f"read-only: {reason}"
-    if shown["metadata_damage"]:
-        return str(shown["metadata_damage"])
-    if shown["damaged_chunks"]:
-        return f"{_count(shown['damaged_chunks'], 'chunk is', 'chunks are')} damaged: fsck --data names the files"
-    bucket = shown.get("bucket")
-    if bucket is not None and (bucket["trouble"] or bucket.get("fenced") or bucket["refused"]):
-        return "the bucket needs a look: see above"
-    if shown["healthy"] and bucket is not None and bucket["unreachable_since_ns"] is not None:
+    reasons, bucket = shown["reasons"], shown.get("bucket")
+    if reasons:
+        return "; ".join(reasons)
+    if shown["volume"].get("read_only"):
+        return f"good; {shown['volume']['read_only']}"
+    if bucket is not None and bucket["unreachable_since_ns"] is not None:
         return "good, but the bucket does not answer: what is there only cannot be read"
-    return "good" if shown["healthy"] else "needs a look: see above"
+    return "good"

@@ -37,7 +37,9 @@ from rustfsfs.volume import (
     writing,
     xattrs,
 )
+from rustfsfs.volume.counters import OPERATIONS
 from rustfsfs.volume.volume import Volume, log
+from rustfsfs.world import elapsed_s
 
 FIRST_PAGE, PAGE = 25, 100  # entries asked of SQLite at once: a reply of 4 KiB holds 25 of them, one of 32 KiB 200
 DOTS = (b".", b"..")
@@ -55,19 +57,23 @@ def answering(admitted: Admission, *, changes: bool = False) -> Callable[[Handle
     """A decorator for handlers: one layer for all that surrounds a request, since each costs every request 1 us.
 
     Waits for the gate and for admission; our errors leave as FUSEError; anything else is our bug: logged with its
-    traceback, EIO. An exception of another kind would end the whole mount. `changes`: the reply says that something
-    was made, changed or removed, so that `nfs=strict` has it durable first.
+    traceback, EIO. An exception of another kind would end the whole mount. What it took is counted (1 us at the most).
+    `changes`: the reply says that something was made, changed or removed, so that `nfs=strict` has it durable first.
     """
 
     def decorate(handler: Handler[P, T]) -> Handler[P, T]:
+        name = handler.__name__
+        assert name in OPERATIONS, name
+
         @functools.wraps(handler)
         async def wrapped(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
             volume = self._volume
             volume.activity.requests += 1
             volume.activity.last_request_s = trio.current_time()
+            counters, started_s = volume.counters, elapsed_s()
             try:
                 if volume.warmth.is_cold:
-                    await warming.warm(volume, handler.__name__, args)
+                    await warming.warm(volume, name, args)
                 if volume.gate.shut:
                     await volume.gate.opened()
                 if (waiting := admitted(volume)) is not None:
@@ -80,12 +86,17 @@ def answering(admitted: Admission, *, changes: bool = False) -> Callable[[Handle
             except RustfsfsError as exc:
                 if isinstance(exc, DamagedMetadata):
                     volume.health.notice(str(exc))
-                raise FUSEError(errno_of(exc)) from None
-            except FUSEError:
+                counters.failed(name, error := errno_of(exc))
+                raise FUSEError(error) from None
+            except FUSEError as exc:
+                counters.failed(name, exc.errno)
                 raise
             except Exception as exc:
-                log.exception("%s failed: a bug of rustfsfs", handler.__name__)
+                log.exception("%s failed: a bug of rustfsfs", name)
+                counters.failed(name, errno.EIO)
                 raise FUSEError(errno.EIO) from exc
+            finally:
+                counters.operations[name].note(elapsed_s() - started_s)
 
         return wrapped
 
@@ -266,11 +277,15 @@ class Operations(pyfuse3.Operations):
     async def read(  # type: ignore[override]
         self, fh: int, offset: int, size: int
     ) -> bytes | bytearray | memoryview:
-        return await reading.read(self._volume, fh, offset, size)
+        data = await reading.read(self._volume, fh, offset, size)
+        self._volume.counters.read_bytes += len(data)
+        return data
 
     @replies
     async def write(self, fh: int, offset: int, data: bytes) -> int:
-        return await writing.write(self._volume, fh, offset, data)
+        size = await writing.write(self._volume, fh, offset, data)
+        self._volume.counters.written_bytes += size
+        return size
 
     async def flush(self, fh: int) -> None:
         """close(2), asked once: the kernel takes the answer for "nothing to do" and sends no FLUSH again.

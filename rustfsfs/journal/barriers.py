@@ -7,6 +7,7 @@ import threading
 import trio
 
 from rustfsfs.errors import JournalFailed
+from rustfsfs.histogram import Histogram
 from rustfsfs.journal.journal import Journal, SyncJob
 from rustfsfs.units import MIB
 
@@ -31,6 +32,7 @@ class Barriers:
         self._running: SyncJob | None = None
         self._done = trio.Event()  # of the running job; replaced by each
         self._started_s = 0.0
+        self.syncs = Histogram()  # of this life
         self._average_s = 0.001  # moving average of a sync; too slow for inline until measured
 
     @property
@@ -78,6 +80,7 @@ class Barriers:
         self._journal.finish(job)
 
     def _note(self, seconds: float) -> None:
+        self.syncs.note(seconds)
         self._average_s += AVERAGE_WEIGHT * (min(seconds, SLOW_S) - self._average_s)
 
     def _start(self) -> None:

@@ -107,6 +107,11 @@ class Journal:
     # --- what there is -------------------------------------------------------------------------------------------
 
     @property
+    def appended_bytes(self) -> int:
+        """Sealed bytes of this life's records."""
+        return self._appended_bytes
+
+    @property
     def unsynced_bytes(self) -> int:
         return self._appended_bytes - self._synced_bytes
 

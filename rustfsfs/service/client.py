@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from rustfsfs.errors import InUse, OpeningError
@@ -30,8 +31,8 @@ def call(volume_path: str, name: str, args: dict[str, Any], on_progress: Progres
                 stream.connect(f"/proc/self/fd/{folder}/{NAME}")
             except OSError as exc:
                 raise InUse(_why_silent(volume_path, exc)) from exc
-            stream.sendall(encode({"v": VERSION, "call": name, "args": args}))
-            with stream.makefile("rb", buffering=READ_SIZE) as lines:
+            with suppress(ConnectionError), stream.makefile("rb", buffering=READ_SIZE) as lines:
+                stream.sendall(encode({"v": VERSION, "call": name, "args": args}))
                 for line in lines:
                     message = json.loads(line)
                     if "progress" not in message:

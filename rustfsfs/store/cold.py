@@ -1,11 +1,12 @@
 """The door to a volume's bucket: names in it, and the stacks of wrappers that requests go through."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rustfsfs.content.keys import checksum
 from rustfsfs.store.breaker import Breaker, BreakerPolicy, BreakingBucket
 from rustfsfs.store.bucket import Bucket
+from rustfsfs.store.counting import CountingBucket, Requests
 from rustfsfs.store.credentials import CredentialSource
 from rustfsfs.store.limiting import Bandwidth, Gate, LimitedBucket
 from rustfsfs.store.refreshing import RefreshingBucket
@@ -45,6 +46,7 @@ class Door:
     writes: Bucket
     breaker: Breaker
     knobs: "Knobs | None" = None  # a test's door may have no limits
+    requests: Requests = field(default_factory=Requests)  # what went through it
 
     @property
     def name(self) -> str:
@@ -91,12 +93,14 @@ def change_limits(door: Door, limits: Limits) -> None:
 
 def open_door(bucket: Bucket, source: CredentialSource, *, limits: Limits, timing: Timing) -> Door:
     """Nothing is asked of the bucket yet."""
+    requests = Requests()
+    counted = CountingBucket(bucket, requests)
     breaker = Breaker(policy=BreakerPolicy(), clock_s=timing.clock_s)
     up, down = (Bandwidth(rate, timing=timing) for rate in (limits.up_bytes_s, limits.down_bytes_s))
 
     def way(deadline_s: float, *, writes: bool, gives_way: bool = False) -> Way:
         gate = Gate(limits.concurrency)
-        limited = LimitedBucket(bucket, gate=gate, up=up, down=down, gives_way=gives_way)
+        limited = LimitedBucket(counted, gate=gate, up=up, down=down, gives_way=gives_way)
         patient = RetryPolicy(deadline_s=deadline_s)
         inner = BreakingBucket(RefreshingBucket(limited, source), breaker, writes=writes)
         return Way(RetryingBucket(inner, policy=patient, timing=timing), gate)
@@ -110,4 +114,5 @@ def open_door(bucket: Bucket, source: CredentialSource, *, limits: Limits, timin
         writes=writes.bucket,
         breaker=breaker,
         knobs=Knobs(ways=(front, uploads, reads, writes), readers=(front, reads), up=up, down=down),
+        requests=requests,
     )

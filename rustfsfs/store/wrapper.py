@@ -2,7 +2,7 @@
 
 From the outside in they stand so, and each sees every request of the one around it:
 
-    Retrying(Breaking(Refreshing(Limited(OssBucket))))
+    Retrying(Breaking(Refreshing(Limited(CountingBucket(OssBucket)))))
 
 An attempt, not the wait between two, takes a place of the limit; the breaker counts attempts; credentials are
 renewed before the breaker hears that they were refused.

@@ -130,7 +130,7 @@ def _check(volume: Volume, data: bool, progress: Progress) -> list[str]:
 
 
 async def show_status(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    return status(volume, state="mounted", mount_point=None, pid=None)
+    return await status(volume, state="mounted", mount_point=None, pid=None)
 
 
 async def disk_list(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:

@@ -127,6 +127,7 @@ async def _restart_wal(volume: Volume) -> None:
 
 
 def _remember_pause(volume: Volume, seconds: float) -> None:
+    volume.counters.pauses.note(seconds)
     pauses = volume.health.pauses_ms
     pauses.append(seconds * 1000)
     if len(pauses) > PAUSES_KEPT:

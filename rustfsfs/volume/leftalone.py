@@ -36,8 +36,10 @@ class LeftAlone:
     """Those whose time has come are forgotten when somebody asks."""
 
     _found: dict[tuple[Why, PackKey], Alone] = field(default_factory=dict)
+    known: dict[Why, int] = field(default_factory=lambda: dict.fromkeys(Why, 0))  # of each, those to be forgotten too
 
     def leave(self, key: PackKey, why: Why, text: str, *, now_s: float) -> None:
+        self.known[why] += (why, key) not in self._found
         self._found[why, key] = Alone(text, now_s + AGAIN_S[why])
 
     def packs(self, *reasons: Why, now_s: float) -> dict[PackKey, str]:
@@ -47,6 +49,7 @@ class LeftAlone:
     def forget(self, why: Why) -> None:
         for one in [one for one in self._found if one[0] is why]:
             del self._found[one]
+        self.known[why] = 0
 
     def counts(self, *, now_s: float) -> dict[Why, int]:
         """Of the reasons that some pack has."""
@@ -58,5 +61,6 @@ class LeftAlone:
     def _current(self, now_s: float) -> Iterator[tuple[Why, PackKey, Alone]]:
         for one in [one for one, alone in self._found.items() if alone.until_s <= now_s]:
             del self._found[one]
+            self.known[one[0]] -= 1
         for (why, key), alone in self._found.items():
             yield why, key, alone

@@ -64,12 +64,10 @@ def status(path: str, secret: Secret, *, site: Site | None = None) -> dict[str, 
 
     async def work(volume: Volume) -> dict[str, Any]:
         state = "unclean" if volume.health.unclean_start else "clean"
-        found = show(volume, state=state, mount_point=None, pid=None)
+        found = await show(volume, state=state, mount_point=None, pid=None)
         found["volume"]["read_only"] = volume.health.trouble
         if found["bucket"] is not None:
             found["bucket"]["backlog"] = None
-        trouble = volume.health.trouble or volume.tier.trouble
-        found["healthy"] = not volume.health.missing_disks and trouble is None
         return found
 
     return _run(path, secret, work, read_only=True, site=site)

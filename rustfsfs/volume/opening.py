@@ -51,6 +51,7 @@ from rustfsfs.volume import (
     tiering,
     warming,
 )
+from rustfsfs.volume.counters import Counters
 from rustfsfs.volume.formatting import JOURNAL, METADATA, Secret, journal_limit
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.header import keep_alike, unlocked
@@ -276,6 +277,7 @@ async def _assemble(
         ),
         health=Health(unclean_start=unclean, missing_disks=missing),
         activity=Activity(),
+        counters=Counters(),
         room=Room(),
         handles=Handles(),
         ahead=Ahead(),

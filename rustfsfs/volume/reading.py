@@ -233,7 +233,7 @@ async def chunk(volume: Volume, found: Located) -> bytes:
 
     The caller holds the packs pinned. Raises DamagedData (every copy is damaged), StoreError.
     """
-    plain = volume.cache.get(found.number)
+    plain = volume.cache.get(found.number) if found.number in volume.cache else None  # `cached` counts misses
     if plain is None:
         plain = await volume.flights.join(found.number, lambda: _load(volume, found))
     return plain

@@ -6,12 +6,15 @@ from typing import Any
 
 import trio
 
+from rustfsfs.meta import chunks
 from rustfsfs.meta.database import Running
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
-from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
+from rustfsfs.volume.reasons import reasons
+from rustfsfs.volume.volume import Volume
 
 FORMAT = 1
+PACKS_AT_ONCE = 2000  # 0.9 ms
 
 
 def ratio(before: int, after: int) -> float | None:
@@ -19,9 +22,11 @@ def ratio(before: int, after: int) -> float | None:
     return round(before / after, 4) if after else None
 
 
-def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | None) -> dict[str, Any]:
-    """The whole picture. `state`: mounted, clean or unclean. Cheap: totals are kept running."""
+async def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | None) -> dict[str, Any]:
+    """The whole picture. `state`: mounted, clean or unclean. Nobody waits long for it: totals are kept running."""
+    stored_bytes = await _stored_by_disk(volume)
     running, health, journal = volume.metadata.running, volume.health, volume.journal
+    why = reasons(volume)
     return {
         "format": FORMAT,
         "volume": {
@@ -55,6 +60,7 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
             "found": running.scrub_found,
             "repaired": running.scrub_repaired,
         },
+        "operations": _operations(volume),
         "cache": {
             "ram_bytes": volume.cache.bytes,
             "ram_bytes_max": volume.config.cache.ram_bytes,
@@ -62,7 +68,7 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
             "misses": volume.cache.misses,
         },
         "bucket": bucket(volume),
-        "disks": [_disk(volume, number) for number in sorted(volume.disks)]
+        "disks": [_disk(volume, number, stored_bytes.get(number, 0)) for number in sorted(volume.disks)]
         + [{"path": why, "missing": True} for why in health.missing_disks.values()],
         "tasks": [
             {"name": name, "state": "failing" if error else "running", "error": error or None}
@@ -72,13 +78,19 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
             why.name.lower(): count for why, count in health.left_alone.counts(now_s=trio.current_time()).items()
         },
         "pause_ms": pauses(health.pauses_ms),
-        "healthy": health.read_only_reason in (None, READ_ONLY_ASKED)
-        and not health.missing_disks
-        and not running.bad_chunks
-        and health.damaged_metadata is None
-        and running.scrub_found <= running.scrub_repaired
-        and not any(health.tasks.values())
-        and bucket_trouble(volume) is None,
+        "reasons": why,
+        "healthy": not why,
+    }
+
+
+def _operations(volume: Volume) -> dict[str, Any]:
+    """Since the mount; by kind and with their latencies in `figures`."""
+    counters = volume.counters
+    return {
+        "answered": sum(found.count for found in counters.operations.values()),
+        "errors": sum(counters.errors.values()),
+        "read_bytes": counters.read_bytes,
+        "written_bytes": counters.written_bytes,
     }
 
 
@@ -161,35 +173,33 @@ def metadata_in_bucket(volume: Volume) -> dict[str, Any]:
     }
 
 
-def bucket_trouble(volume: Volume) -> str | None:
-    """Why a person has to do something about the bucket. An outage is no such reason: it ends by itself."""
-    door = volume.tier.door
-    if volume.tier.fenced is not None:
-        return volume.tier.fenced
-    if door is not None and (facts := door.breaker.facts()).refused:
-        return facts.last_error
-    return volume.tier.trouble
-
-
 def metadata_bytes(volume: Volume) -> int:
     files, path = volume.world.files, volume.metadata.path
     return sum(files.size(name) for name in (path, path + "-wal") if files.exists(name))
 
 
-def _disk(volume: Volume, number: int) -> dict[str, Any]:
+async def _stored_by_disk(volume: Volume) -> dict[int, int]:
+    """Bytes of living frames, a millisecond of the loop at a time: all packs of a terabyte at once took 50."""
+    found: dict[int, int] = {}
+    for start in range(0, volume.numbers.pack, PACKS_AT_ONCE):
+        await trio.lowlevel.checkpoint()
+        await volume.gate.opened()
+        if volume.metadata.lost is not None:
+            return {}
+        for disk, size_bytes in chunks.live_bytes_between(volume.metadata, start, start + PACKS_AT_ONCE).items():
+            found[disk] = found.get(disk, 0) + size_bytes
+    return found
+
+
+def _disk(volume: Volume, number: int, stored_bytes: int) -> dict[str, Any]:
     disk = volume.disks[number]
     space = disk.space()
-    stored = None
-    if volume.metadata.lost is None:
-        stored = volume.metadata.row(
-            "SELECT coalesce(sum(live_bytes), 0) FROM packs WHERE disk = ? AND NOT closed & 2", (number,)
-        )
     return {
         "path": disk.path,
         "number": number,
         "total_bytes": space.total_bytes,
         "free_bytes": space.free_bytes,
-        "stored_bytes": 0 if stored is None else int(stored[0]),
+        "stored_bytes": stored_bytes,
     }
 
 

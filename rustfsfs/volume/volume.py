@@ -17,6 +17,7 @@ from rustfsfs.meta.database import Metadata
 from rustfsfs.store.base import PackAppender, PackStore
 from rustfsfs.tiers.ahead import Range, Reader
 from rustfsfs.units import MIB
+from rustfsfs.volume.counters import Counters
 from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.leftalone import LeftAlone
 from rustfsfs.volume.locking import DiskLocks
@@ -194,6 +195,7 @@ class Volume:
     numbers: Numbers
     health: Health
     activity: Activity
+    counters: Counters
     room: Room
     handles: Handles
     ahead: Ahead

@@ -47,6 +47,7 @@ def test_a_ratio_in_words(ratio: float | None, says: str) -> None:
         "metadata_bytes": 0,
         "metadata_damage": None,
         "healthy": True,
+        "reasons": [],
         "dedup_ratio": ratio,
         "compression_ratio": None,
         **dict.fromkeys(COUNTS, 0),

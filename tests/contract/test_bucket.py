@@ -12,6 +12,7 @@ from rustfsfs.errors import DamagedData, ObjectExists, ObjectFrozen, ObjectMissi
 from rustfsfs.store.address import BucketAddress
 from rustfsfs.store.breaker import Breaker, BreakerPolicy, BreakingBucket
 from rustfsfs.store.bucket import Bucket, Restore
+from rustfsfs.store.counting import CountingBucket, Requests
 from rustfsfs.store.crc64 import crc64
 from rustfsfs.store.limiting import Bandwidth, Gate, LimitedBucket
 from rustfsfs.store.oss import OssBucket
@@ -57,7 +58,7 @@ def wrapped(server: OssServer, prefix: str) -> Place:
     """Every wrapper, in the order that `wrapper` names."""
     inner, time = fake(server, prefix), FakeTime()
     bandwidth = Bandwidth(1e12, timing=time.timing)
-    limited = LimitedBucket(inner.bucket, gate=Gate(4), up=bandwidth, down=bandwidth)
+    limited = LimitedBucket(CountingBucket(inner.bucket, Requests()), gate=Gate(4), up=bandwidth, down=bandwidth)
     breaker = Breaker(policy=BreakerPolicy(), clock_s=time.timing.clock_s)
     breaking = BreakingBucket(RefreshingBucket(limited, Held()), breaker)
     return Place(RetryingBucket(breaking, policy=RetryPolicy(), timing=time.timing), inner.advance)

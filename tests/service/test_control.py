@@ -4,13 +4,14 @@ import contextlib
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from rustfsfs.errors import CloudUnavailable, MachineTrouble, UsageError
+from rustfsfs.errors import CloudUnavailable, InUse, MachineTrouble, UsageError
 from rustfsfs.service.client import CallFailed, call
 from rustfsfs.service.control import Progress, bind, run_control
 from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, parse_request
@@ -151,3 +152,13 @@ async def test_a_client_that_is_interrupted_ends_its_call_and_is_no_error(
         await trio.sleep(0.1)
         nursery.cancel_scope.cancel()
     assert caplog.records == []
+
+
+def test_a_mount_that_ends_before_it_answers_is_named(tmp_path: Path) -> None:
+    """As one does that is unmounted while somebody asks: its kernel resets who waits to be heard."""
+    with bind(str(tmp_path)) as listening:
+        asking = ThreadPoolExecutor(1).submit(call, str(tmp_path), "status", {})
+        taken, _ = listening.accept()
+        taken.close()  # with the request unread
+        with pytest.raises(InUse, match="ended before it answered"):
+            asking.result(20)

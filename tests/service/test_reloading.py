@@ -19,9 +19,9 @@ from rustfsfs.siteconfig import SITE_KEYS, Site, config_for
 from rustfsfs.store.cold import Knobs
 from rustfsfs.tasks import scrubber, sealer
 from rustfsfs.units import MIB
+from rustfsfs.volume import status
 from rustfsfs.volume.bucketfile import write_bucket_file
 from rustfsfs.volume.recording import record
-from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume, log
 from tests.volume.in_memory import InMemory, new_file
 from tests.volume.test_connecting import FILE
@@ -85,17 +85,13 @@ def is_quiet(volume: Volume) -> bool:
     return sealer.is_quiet(volume, 7)
 
 
-def shown(volume: Volume) -> Any:
-    return status(volume, state="mounted", mount_point=None, pid=None)
-
-
 # What somebody made of a value, and would have kept: before and after. All else asks the settings each time.
 EFFECTS: dict[str, tuple[Callable[[Volume], Any], Any, Any]] = {
     "cache.ram": (lambda volume: volume.cache.takes(32 * MIB), True, False),
     "cache.disk": (lambda volume: volume.tier.pieces.add(Piece(next(PACKS), 1, 0, 100 * MIB)) is not None, True, False),
     "seal.quiet": (is_quiet, True, False),
     "scrub.interval": (is_scrub_due, True, False),
-    "protect.enabled": (lambda volume: shown(volume)["bucket"]["protects"], True, False),
+    "protect.enabled": (lambda volume: status.bucket(volume)["protects"], True, False),
     "bucket.upload_rate": (lambda volume: knobs(volume).up.rate_bytes_s, 0, MIB),
     "bucket.download_rate": (lambda volume: knobs(volume).down.rate_bytes_s, 0, 2 * MIB),
     "bucket.concurrency": (lambda volume: {way.gate.size for way in knobs(volume).ways}, {16}, {4}),

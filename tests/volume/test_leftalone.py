@@ -17,3 +17,15 @@ def test_a_pack_is_left_alone_for_its_reason_until_its_time_has_come() -> None:
     assert alone.counts(now_s=1e12) == {Why.LOST: 1}, "what is lost is for a sweep to find"
     alone.forget(Why.LOST)
     assert alone.counts(now_s=10.0) == {}, "and nothing is kept of what is over"
+
+
+def test_how_many_there_are_is_known_without_a_look_at_each() -> None:
+    alone = LeftAlone()
+    for _ in range(2):
+        alone.leave(ONE, Why.UNMOVED, "no room", now_s=10.0)
+    alone.leave(TWO, Why.UNMOVED, "no room", now_s=20.0)
+    alone.leave(TWO, Why.LOST, "it is gone", now_s=10.0)
+    assert {why: count for why, count in alone.known.items() if count} == {Why.UNMOVED: 2, Why.LOST: 1}
+    alone.counts(now_s=10.0 + AGAIN_S[Why.UNMOVED])
+    alone.forget(Why.LOST)
+    assert {why: count for why, count in alone.known.items() if count} == {Why.UNMOVED: 1}

@@ -174,7 +174,7 @@ async def test_who_is_fenced_reads_and_works_locally_and_says_so(tmp_path: Path)
         other = await sealed(first, b"other", DATA[::-1])
         assert await contents(first, other) == DATA[::-1]
         assert not watermarks.mover_works(first), "nobody waits for the mover"
-        shown = status(first, state="mounted", mount_point=None, pid=1)
+        shown = await status(first, state="mounted", mount_point=None, pid=1)
         assert "another host" in shown["bucket"]["fenced"] and "README" in shown["bucket"]["fenced"]
         assert not shown["healthy"]
         assert describe_bucket(shown["bucket"], hot_bytes=0)[0][1].startswith("READ ONLY: another host")

@@ -1,0 +1,34 @@
+"""Why a person should look at a volume: each reason one sentence. None: it is healthy."""
+
+from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
+
+
+def reasons(volume: Volume) -> list[str]:
+    """Of an open volume, worst first. Nobody is asked: this is what was met so far."""
+    health, running = volume.health, volume.metadata.running
+    found: list[str] = []
+    asked = health.read_only_reason in (None, READ_ONLY_ASKED)
+    if (trouble := health.trouble if asked else health.read_only_reason) is not None:
+        found.append(f"read-only: {trouble}")
+    found += [f"a disk is missing: {why}" for why in health.missing_disks.values()]
+    if health.damaged_metadata is not None:
+        found.append(health.damaged_metadata)
+    if running.bad_chunks:
+        count = "1 chunk is" if running.bad_chunks == 1 else f"{running.bad_chunks:,} chunks are"
+        found.append(f"{count} damaged: fsck --data names the files")
+    if running.scrub_found > running.scrub_repaired:
+        found.append(f"the last scrub left {running.scrub_found - running.scrub_repaired:,} damaged: see its log")
+    found += [f"{name} fails: {error}" for name, error in sorted(health.tasks.items()) if error]
+    if (trouble := bucket_trouble(volume)) is not None:
+        found.append(f"the bucket needs a look: {trouble}")
+    return found
+
+
+def bucket_trouble(volume: Volume) -> str | None:
+    """Why a person has to do something about the bucket. An outage is no such reason: it ends by itself."""
+    door = volume.tier.door
+    if volume.tier.fenced is not None:
+        return volume.tier.fenced
+    if door is not None and (facts := door.breaker.facts()).refused:
+        return facts.last_error
+    return volume.tier.trouble
