@@ -6,9 +6,10 @@ PY := $(VENV)/bin/python
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-config libfuse3-dev fuse3 strace procps
 BENCH_PACKAGES := bindfs e2fsprogs git gocryptfs restic tar
+NFS_PACKAGES := libnfs13 mount nfs-ganesha nfs-ganesha-vfs rpcbind util-linux
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps apps-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop demo-oss oss-server clean
+.PHONY: help setup system-packages test test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs apps-packages nfs-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop demo-oss oss-server clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,8 +26,9 @@ $(VENV)/.done: pyproject.toml Makefile
 
 system-packages: NAMES := $(PACKAGES)
 apps-packages: NAMES := $(APPS_PACKAGES)
+nfs-packages: NAMES := $(NFS_PACKAGES)
 bench-packages: NAMES := $(BENCH_PACKAGES)
-system-packages apps-packages bench-packages:
+system-packages apps-packages nfs-packages bench-packages:
 	@missing=; for name in $(NAMES); do \
 		dpkg-query -W -f='$${db:Status-Abbrev}' $$name 2>/dev/null | grep -q '^ii' || missing="$$missing $$name"; done; \
 	if [ -z "$$missing" ] || ! command -v apt-get >/dev/null; then exit 0; fi; \
@@ -39,7 +41,7 @@ test: setup  ## the tests, mounts and all (as root with /dev/fuse)
 	@$(PY) -m pytest -q $(ARGS)
 
 # The long suites take SEED= and MINUTES=, go on where they were, and add up in .results/
-test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps: test-%: setup
+test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs: test-%: setup
 	@$(PY) -m tests.long.$*
 
 test-crash:  ## power cuts enumerated: 200 000 states, every mutant caught (30 min)
@@ -52,6 +54,7 @@ test-leaks:  ## memory, descriptors and threads under 30 minutes of mixed load
 test-limits:  ## what fsync and recovery cost, beside the ext4 below (3 min)
 test-cold:  ## the cold tier's acceptance, each figure beside its goal: PARTS= chooses, SCALE=0.1 is quick (40 min)
 test-apps: apps-packages  ## git, SQLite, PostgreSQL, rsync, tar, fio, dbench, stress-ng, gcc on a mount: APPS= chooses (15 min)
+test-nfs: nfs-packages  ## NFS-Ganesha exports a mount, clients of NFSv3 keep files open over 20 restarts: PARTS=, RESTARTS= (4 min)
 test-posix:  ## pjdfstest's assertions on a mount: PJDFSTEST=DIR says where it is (10 min)
 
 # All take DIR=, the disk to measure on; bench and bench-corpus also OUT=; bench also REPEAT=, ONLY= and SYSTEMS= (with commas), QUICK=1, OPTIONS= of mount

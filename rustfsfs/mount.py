@@ -19,7 +19,7 @@ import trio
 
 from rustfsfs.config import Config
 from rustfsfs.errors import InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
-from rustfsfs.fuse import session
+from rustfsfs.fuse import number, session
 from rustfsfs.fuse.ops import Operations
 from rustfsfs.listening import Listen, UnixSocket, parse_listen
 from rustfsfs.service import mounts
@@ -51,8 +51,22 @@ from rustfsfs.volume.tiercommands import COMMANDS as TIER_COMMANDS
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import World, share_one_heap
 
+STRICT = "nfs=strict"  # what a reply says was made or changed is durable before it
 KNOWN_OPTIONS = (
-    *("dev", "suid", "nodev", "nosuid", "ro", "rw", "noatime", "allow_other", "noxattr", "writeback", "defaults"),
+    *(
+        "dev",
+        "suid",
+        "nodev",
+        "nosuid",
+        "ro",
+        "rw",
+        "noatime",
+        "allow_other",
+        "noxattr",
+        "writeback",
+        STRICT,
+        "defaults",
+    ),
 )
 LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0  # a task that failed is started again after
@@ -234,9 +248,9 @@ async def _serve(world: World, options: MountOptions, config: Config, secret: Se
 
 async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> None:
     asked = options.options
-    operations = Operations(volume, noxattr="noxattr" in asked, writeback="writeback" in asked)
+    operations = Operations(volume, noxattr="noxattr" in asked, writeback="writeback" in asked, strict=STRICT in asked)
     spare_collector()
-    session.begin(operations, options.mount_point, fuse_options(options))
+    begin(volume, operations, options)
     unmounted = False
     try:
         async with trio.open_nursery() as nursery:
@@ -252,6 +266,23 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready) -> 
     finally:
         session.close(unmount=not unmounted)
         log.info("unmounted from %s", options.mount_point)
+
+
+def begin(volume: Volume, operations: Operations, options: MountOptions) -> None:
+    """Mount; for NFS with the number that handles have in them. Raises MachineTrouble."""
+    if STRICT not in options.options:
+        session.begin(operations, options.mount_point, fuse_options(options))
+        return
+    wanted = number.number_of(volume.header.uuid)
+    with number.next_is(wanted):
+        session.begin(operations, options.mount_point, fuse_options(options))
+    there = mounts.ours_at(options.mount_point)
+    if there is not None and there.device != f"0:{wanted}":
+        log.warning(
+            "the mount's device is %s, since 0:%d was not to be had: handles that clients of NFS-Ganesha have from "
+            "before may be stale; stop what uses the old mount, and mount again",
+            *(there.device, wanted),
+        )
 
 
 def spare_collector() -> None:
@@ -332,6 +363,7 @@ def _calls(volume: Volume, options: MountOptions) -> dict[str, Call]:
     async def show_status(args: dict[str, Any], progress: Progress) -> Any:
         await volume.gate.opened()
         shown = await status(volume, state="mounted", mount_point=options.mount_point, pid=os.getpid())
+        shown["volume"]["nfs_strict"] = STRICT in options.options
         return shown | {"metrics": options.metrics_listen or None}
 
     async def show_figures(args: dict[str, Any], progress: Progress) -> Any:

@@ -28,6 +28,7 @@ COMMANDS = {
     "disk": "list, add or remove disks",
     "bucket": "put a bucket behind a volume, or show it",
     "tier": "show and change what lies on disks, and what in the bucket",
+    "nfs": "print what an NFS server needs to export a mount",
     "cat": "print a file of an unmounted volume",
     "export": "copy a tree out of an unmounted volume",
     "bench": "measure how fast a directory is",

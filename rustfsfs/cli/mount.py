@@ -28,7 +28,11 @@ ANSWER_SIZE_MAX = 1 << 16  # one sentence
 @click.option("--read-only", is_flag=True, help="change nothing, not even after a crash")
 @click.option("--config", "config_path", type=places.FILE, help="instead of VOLUME/config.toml")
 @click.option(
-    "-o", "options", multiple=True, metavar="OPTIONS", help="dev, suid, ro, noatime, allow_other, noxattr, writeback"
+    "-o",
+    "options",
+    multiple=True,
+    metavar="OPTIONS",
+    help="dev, suid, ro, noatime, allow_other, noxattr, writeback, nfs=strict",
 )
 @click.option("--degraded", is_flag=True, help="mount although a disk is missing; what lies there reads as an error")
 @click.option("--skip", "skip_seq", type=int, metavar="SEQ", help="go on without the damaged journal records up to SEQ")

@@ -53,11 +53,12 @@ Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]
 Admission = Callable[[Volume], Coroutine[Any, Any, None] | None]  # None: it may go on at once
 
 
-def answering(admitted: Admission) -> Callable[[Handler[P, T]], Handler[P, T]]:
+def answering(admitted: Admission, *, changes: bool = False) -> Callable[[Handler[P, T]], Handler[P, T]]:
     """A decorator for handlers: one layer for all that surrounds a request, since each costs every request 1 us.
 
     Waits for the gate and for admission; our errors leave as FUSEError; anything else is our bug: logged with its
     traceback, EIO. An exception of another kind would end the whole mount. What it took is counted (1 us at the most).
+    `changes`: the reply says that something was made, changed or removed, so that `nfs=strict` has it durable first.
     """
 
     def decorate(handler: Handler[P, T]) -> Handler[P, T]:
@@ -78,7 +79,10 @@ def answering(admitted: Admission) -> Callable[[Handler[P, T]], Handler[P, T]]:
                 if (waiting := admitted(volume)) is not None:
                     await waiting
                     await volume.gate.opened()
-                return await handler(self, *args, **kwargs)
+                result = await handler(self, *args, **kwargs)
+                if changes and self._strict:
+                    await durability.barrier(volume)
+                return result
             except RustfsfsError as exc:
                 if isinstance(exc, DamagedMetadata):
                     volume.health.notice(str(exc))
@@ -112,8 +116,10 @@ def _as_freeing(volume: Volume) -> Coroutine[Any, Any, None] | None:
 
 
 replies = answering(_at_once)
-grows = answering(_as_growing)  # the op makes something new, so it may have to wait for room, or hear ENOSPC
-frees = answering(_as_freeing)  # the op goes on where `grows` has to wait, but not without end
+grows = answering(
+    _as_growing, changes=True
+)  # the op makes something new, so it may have to wait for room, or hear ENOSPC
+frees = answering(_as_freeing, changes=True)  # the op goes on where `grows` has to wait, but not without end
 
 
 class Operations(pyfuse3.Operations):
@@ -123,11 +129,12 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False  # else an acknowledged write may be in the kernel only: see DESIGN.md §12
     enable_acl = True
 
-    def __init__(self, volume: Volume, *, noxattr: bool = False, writeback: bool = False) -> None:
-        """`noxattr`, `writeback`: the mount options, DESIGN.md §12."""
+    def __init__(self, volume: Volume, *, noxattr: bool = False, writeback: bool = False, strict: bool = False) -> None:
+        """`noxattr`, `writeback`, `nfs=strict`: the mount options, DESIGN.md §12."""
         super().__init__()
         self._volume = volume
         self._noxattr = noxattr
+        self._strict = strict
         self.enable_writeback_cache = writeback
         self.enable_acl = not noxattr
 
@@ -259,6 +266,8 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & os.O_TRUNC and await writing.empty_at_open(self._volume, inode, attrs.caller(ctx)):
             pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)  # its mode changed, and open's reply cannot say so
+        if flags & os.O_TRUNC and self._strict:
+            await durability.barrier(self._volume)
         row = handles.opened(self._volume, inode)
         if flags & os.O_ACCMODE != os.O_WRONLY and not flags & O_NOATIME:
             attributes.touch(self._volume, row)

@@ -105,17 +105,25 @@ def _check(volume: Volume, file: BucketFile, source: CredentialSource, known: tu
     except CloudRefused as exc:
         whose = " of the process that has the volume open; --credentials names other places"
         raise CloudRefused(f"{exc}{whose if file.credentials == ENVIRONMENT else ''}") from exc
-    before = read_bucket_file(world.files, volume.path)
     candidate = Candidate(
         address=file.address,
         placement=volume.config.bucket.placement,
         uuid=volume.header.uuid,
         header=find_header(world, volume.path),
         objects=known,
-        is_elsewhere=before is None or str(before.address) != str(file.address),
+        is_elsewhere=_is_elsewhere(volume, file),
     )
     bucket = OssBucket(file.address, source, clock_s=real_timing().clock_s)
     return bucketcheck.check(bucket, candidate, now_s=lambda: world.now_ns() / 1e9, random_bytes=world.random_bytes)
+
+
+def _is_elsewhere(volume: Volume, file: BucketFile) -> bool:
+    """Also where the file that says so is nonsense. Blocking."""
+    try:
+        before = read_bucket_file(volume.world.files, volume.path)
+    except (UsageError, MachineTrouble):
+        return True
+    return before is None or str(before.address) != str(file.address)
 
 
 async def _change(volume: Volume, file: BucketFile, door: Door) -> None:
