@@ -1,9 +1,11 @@
 """From two looks at a mount's counters to what people see: rates, latencies, shares. Pure."""
 
+import errno
 from typing import Any, NamedTuple
 
 from rustfsfs.histogram import share_within_s
 from rustfsfs.units import format_duration, format_size
+from rustfsfs.volume.counters import TROUBLE
 
 Figures = dict[str, Any]
 KINDS_SHOWN = 12
@@ -16,7 +18,7 @@ class Rate(NamedTuple):
     per_s: float
     mean_s: float
     within_s: float | None  # 99 of 100 took at most this; None: longer than any class
-    errors: int
+    troubles: int  # that failed for a reason that may be ours; a name that is there already is none
 
 
 def elapsed_s(before: Figures, now: Figures) -> float | None:
@@ -49,13 +51,14 @@ def operations(before: Figures, now: Figures) -> list[Rate]:
         counts = [new - old for new, old in zip(after["counts"], earlier["counts"], strict=True)]
         if total := sum(counts):
             mean_s = (after["sum_s"] - earlier["sum_s"]) / total
-            errors = _errors(now, name) - _errors(before, name)
-            found.append(Rate(name, total / between_s, mean_s, share_within_s(counts, 0.99), errors))
+            troubles = _troubles(now, name) - _troubles(before, name)
+            found.append(Rate(name, total / between_s, mean_s, share_within_s(counts, 0.99), troubles))
     return sorted(found, key=lambda rate: (-rate.per_s, rate.name))
 
 
-def _errors(figures: Figures, name: str) -> int:
-    return sum(figures["operations"]["errors"].get(name, {}).values())
+def _troubles(figures: Figures, name: str) -> int:
+    by_errno = figures["operations"]["errors"].get(name, {})
+    return sum(by_errno.get(errno.errorcode[number], 0) for number in TROUBLE)
 
 
 def share(before: Figures, now: Figures, *path: str) -> str:
@@ -132,7 +135,7 @@ def _table(rates: list[Rate]) -> list[str]:
         return ["No operations just now."]
     total_s = sum(rate.per_s for rate in rates)
     return [
-        f"{'Operation':<12} {'each s':>9} {'mean':>9} {'99 % in':>9} {'errors':>7}",
+        f"{'Operation':<12} {'each s':>9} {'mean':>9} {'99 % in':>9} {'failed':>7}",
         *map(_row, rates[:KINDS_SHOWN]),
         f"{'all':<12} {total_s:>9,.0f}",
     ]
@@ -140,7 +143,7 @@ def _table(rates: list[Rate]) -> list[str]:
 
 def _row(rate: Rate) -> str:
     within = "longer" if rate.within_s is None else _brief(rate.within_s)
-    return f"{rate.name:<12} {rate.per_s:>9,.0f} {_brief(rate.mean_s):>9} {within:>9} {rate.errors or '':>7}"
+    return f"{rate.name:<12} {rate.per_s:>9,.0f} {_brief(rate.mean_s):>9} {within:>9} {rate.troubles or '':>7}"
 
 
 def _brief(seconds: float) -> str:

@@ -81,9 +81,9 @@ def _state(volume: dict[str, Any]) -> str:
 
 
 def _requests(operations: dict[str, int]) -> str:
-    errors = f", {operations['errors']:,} of them with an error" if operations["errors"] else ""
+    failed = f", of which disks, space or bucket failed {operations['troubles']:,}" if operations["troubles"] else ""
     read, written = format_size(operations["read_bytes"]), format_size(operations["written_bytes"])
-    return f"{operations['answered']:,} since the mount{errors}; {read} read, {written} written"
+    return f"{operations['answered']:,} since the mount{failed}; {read} read, {written} written"
 
 
 def _count(number: int, one: str, many: str) -> str:

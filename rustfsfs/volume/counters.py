@@ -1,5 +1,6 @@
 """What requests add up to since the mount: plain numbers, changed in place by the front end. Read by `figures`."""
 
+import errno
 from dataclasses import dataclass, field
 
 import trio
@@ -11,6 +12,9 @@ OPERATIONS = (
     *("getattr", "setattr", "statfs", "getxattr", "setxattr", "listxattr", "removexattr"),
     *("open", "read", "write", "release", "fsync", "opendir", "readdir", "releasedir", "fsyncdir"),
 )  # the kinds; what has no answer (forget), or is asked once (flush), is none
+
+
+TROUBLE = frozenset({errno.EIO, errno.ENOSPC, errno.EROFS, errno.EAGAIN})  # others are everyday: ENODATA, EEXIST, ...
 
 
 def _operations() -> dict[str, Histogram]:
@@ -28,6 +32,11 @@ class Counters:
     pauses: Histogram = field(default_factory=Histogram)  # the gate was shut for a COMMIT
     asking: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))  # who asks disks for space
 
-    def failed(self, operation: str, errno: int) -> None:
-        key = operation, errno
+    def failed(self, operation: str, number: int) -> None:
+        key = operation, number
         self.errors[key] = self.errors.get(key, 0) + 1
+
+    @property
+    def troubles(self) -> int:
+        """How many operations failed for a reason that may be ours."""
+        return sum(count for (_name, number), count in self.errors.items() if number in TROUBLE)

@@ -89,6 +89,7 @@ def _operations(volume: Volume) -> dict[str, Any]:
     return {
         "answered": sum(found.count for found in counters.operations.values()),
         "errors": sum(counters.errors.values()),
+        "troubles": counters.troubles,  # of them, those of disks, space and bucket
         "read_bytes": counters.read_bytes,
         "written_bytes": counters.written_bytes,
     }

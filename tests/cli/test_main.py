@@ -7,7 +7,7 @@ import pytest
 from rustfsfs.cli import exits
 from rustfsfs.cli.main import report
 from rustfsfs.cli.mount import DaemonFailed
-from rustfsfs.cli.status import describe
+from rustfsfs.cli.status import _requests, describe
 
 COUNTS = (
     "files",
@@ -57,3 +57,15 @@ def test_a_ratio_in_words(ratio: float | None, says: str) -> None:
     assert "Left alone" not in describe(shown)
     told = describe(shown | {"left_alone": {"damaged": 2, "lost": 1}})
     assert "Left alone 2 packs damaged on a disk" in told and "Left alone 1 pack lost in the bucket" in told
+
+
+@pytest.mark.parametrize(
+    ("troubles", "says"),
+    [
+        pytest.param(0, "1,234 since the mount; 1.0 KiB read, 0 B written", id="everyday errors are not told"),
+        pytest.param(2, "1,234 since the mount, of which disks, space or bucket failed 2; 1.0 KiB", id="trouble is"),
+    ],
+)
+def test_requests_in_words(troubles: int, says: str) -> None:
+    counted = {"answered": 1234, "errors": 100, "troubles": troubles, "read_bytes": 1024, "written_bytes": 0}
+    assert _requests(counted).startswith(says)

@@ -30,7 +30,7 @@ def look(at_s: float, *, pid: int = 1, took_s: tuple[float, ...] = (), errors: i
     kinds = {"read": read.figures(), "write": Histogram().figures()}
     operations = {
         "kinds": kinds,
-        "errors": {"read": {"EIO": errors}} if errors else {},
+        "errors": {"read": {"EIO": errors, "ENODATA": 9}} if errors else {},
         "in_progress": 2,
         "waiting_for_room": 1,
         "read_bytes": 4096 * len(took_s),
@@ -60,7 +60,7 @@ BEFORE, NOW = look(10.0), look(12.0, took_s=(0.001,) * 198 + (0.2,) * 2, errors=
 
 def test_rates_are_of_the_time_between_the_looks() -> None:
     (rate,) = rates.operations(BEFORE, NOW)
-    assert (rate.name, rate.per_s, rate.errors, rate.within_s) == ("read", 100, 4, 0.002)
+    assert (rate.name, rate.per_s, rate.troubles, rate.within_s) == ("read", 100, 4, 0.002)
     assert rate.mean_s == pytest.approx(0.00299)
     assert rates.per_second(BEFORE, NOW, "operations", "read_bytes") == 409_600
     assert rates.share(BEFORE, NOW, "cache") == "75% hits"
@@ -99,7 +99,7 @@ def test_the_screen() -> None:
         "Sealing    0 B/s, 5 B hot",
         "Disk       1.0 KiB of 4.0 KiB free: /srv/v",
         "",
-        "Operation       each s      mean   99 % in  errors",
+        "Operation       each s      mean   99 % in  failed",
         "read               100   2.99 ms      2 ms       4",
         "all                100",
     ]

@@ -1,5 +1,6 @@
 """The table of metrics: its names, and that what was counted becomes samples."""
 
+import errno
 import re
 import threading
 from dataclasses import replace
@@ -19,6 +20,7 @@ from rustfsfs.store.counting import Request
 from rustfsfs.units import ROOT, Nanoseconds
 from rustfsfs.volume import names, reading
 from rustfsfs.volume.figures import Figures, figures, figures_and_space
+from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import Space
 from tests.service.scraped import Samples, parse
@@ -172,3 +174,11 @@ async def test_a_disk_that_hangs_or_fails_is_left_out_and_the_rest_is_told(tmp_p
             assert found["disks"] == [] and found["healthy"]
             assert trio.current_time() - started_s < 10
         go.set()
+
+
+async def test_what_is_everyday_is_no_trouble(tmp_path: Path) -> None:
+    async with new_volume(tmp_path) as volume:
+        for name, number in (("getxattr", errno.ENODATA), ("mkdir", errno.EEXIST), ("write", errno.ENOSPC)):
+            volume.counters.failed(name, number)
+        shown = (await status(volume, state="mounted", mount_point=None, pid=1))["operations"]
+    assert (shown["errors"], shown["troubles"]) == (3, 1)
