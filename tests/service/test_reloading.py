@@ -91,7 +91,7 @@ EFFECTS: dict[str, tuple[Callable[[Volume], Any], Any, Any]] = {
     "cache.disk": (lambda volume: volume.tier.pieces.add(Piece(next(PACKS), 1, 0, 100 * MIB)) is not None, True, False),
     "seal.quiet": (is_quiet, True, False),
     "scrub.interval": (is_scrub_due, True, False),
-    "protect.enabled": (lambda volume: status.bucket(volume)["protects"], True, False),
+    "protect.enabled": (lambda volume: (status.bucket(volume) or {})["protects"], True, False),
     "bucket.upload_rate": (lambda volume: knobs(volume).up.rate_bytes_s, 0, MIB),
     "bucket.download_rate": (lambda volume: knobs(volume).down.rate_bytes_s, 0, 2 * MIB),
     "bucket.concurrency": (lambda volume: {way.gate.size for way in knobs(volume).ways}, {16}, {4}),
