@@ -34,6 +34,7 @@ from rustfsfs.tasks.scrubber import run_scrubber
 from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.tasks.segments import run_segments
 from rustfsfs.tasks.snapshots import run_snapshots
+from rustfsfs.tasks.sweeper import run_sweeper
 from rustfsfs.tasks.warmth import run_warmth
 from rustfsfs.volume.commands import COMMANDS, Command
 from rustfsfs.volume.formatting import CONFIG, METADATA, Secret
@@ -68,6 +69,7 @@ TASKS: dict[str, Task] = {
     "snapshots": run_snapshots,
     "warmth": run_warmth,
     "mover": run_mover,
+    "sweeper": run_sweeper,
     "publisher": run_publisher,
 }
 READING_TASKS: dict[str, Task] = {"damage": run_damage, "readahead": run_readahead, "warmth": run_warmth}

@@ -98,6 +98,7 @@ async def _drop_empty(volume: Volume) -> int:
         for pack in empty:
             await volume.gate.opened()
             record(volume, ops.DropPack(pack=pack.pack, disk=pack.disk))
+            volume.health.left_alone.release((pack.pack, pack.disk))
         dropped += len(empty)
     return dropped
 
@@ -196,6 +197,7 @@ async def empty_pack(volume: Volume, pack: int, disk: int, *, avoid: frozenset[i
         volume.health.left_alone.leave((pack, disk), Why.UNREADABLE, text, now_s=trio.current_time())
         return False
     record(volume, ops.DropPack(pack=pack, disk=disk))
+    volume.health.left_alone.release((pack, disk))
     return True
 
 

@@ -9,6 +9,7 @@ import trio
 from rustfsfs.meta.database import Running
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
+from rustfsfs.volume.leftalone import DAMAGE
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
 
 FORMAT = 1
@@ -78,6 +79,7 @@ def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | No
         and health.damaged_metadata is None
         and running.scrub_found <= running.scrub_repaired
         and not any(health.tasks.values())
+        and not health.left_alone.packs(*DAMAGE, now_s=trio.current_time())
         and bucket_trouble(volume) is None,
     }
 
