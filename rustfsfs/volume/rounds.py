@@ -101,7 +101,7 @@ async def run_round(volume: Volume) -> bool:
         owning.refuse_fenced(volume)
         volume.tier.round_no += 1
         facts, plan = await plan_round(volume)
-        _note_backlog(volume, plan.uploads)
+        _note_backlog(volume, facts.packs, plan.uploads)
         if volume.metadata.running.may_take_over:
             await owning.ensure_owner(volume)  # at once: the old host may be at work yet
         await uploading.close_packs(volume, plan.uploads.close)
@@ -133,9 +133,20 @@ async def _rewrite(volume: Volume, keys: Sequence[PackKey]) -> int:
     return done
 
 
-def _note_backlog(volume: Volume, plan: UploadPlan) -> None:
+def _note_backlog(volume: Volume, packs: Sequence[Pack], plan: UploadPlan) -> None:
+    """What is left alone for now waits too: nobody else says that the bucket has not got it."""
+    alone = volume.health.left_alone.packs(Why.DAMAGED, Why.UNMOVED, now_s=trio.current_time())
+    stuck = [pack for pack in packs if pack.key in alone and _is_to_be_protected(volume, pack)]
+    since = [pack.sealed_s for pack in stuck] + ([] if plan.backlog_since_s is None else [plan.backlog_since_s])
     backlog = volume.tier.backlog
-    backlog.packs, backlog.bytes, backlog.since_s = len(plan.upload), plan.backlog_bytes, plan.backlog_since_s
+    backlog.packs, backlog.bytes = len(plan.upload) + len(stuck), plan.backlog_bytes
+    backlog.bytes += sum(pack.size_bytes for pack in stuck)
+    backlog.since_s = min(since, default=None)
+
+
+def _is_to_be_protected(volume: Volume, pack: Pack) -> bool:
+    is_only_here = pack.is_local and pack.object is None and not pack.is_elsewhere and pack.live_bytes > 0
+    return volume.config.protect.enabled and pack.closed and is_only_here
 
 
 async def _demote(volume: Volume, demotions: Sequence[Demotion]) -> int:

@@ -353,7 +353,10 @@ async def test_a_pack_that_is_damaged_on_its_disk_is_looked_at_again_after_a_whi
         file.write_bytes(good[:9000] + bytes(100) + good[9100:])
         await rounds.run_round(volume)
         assert volume.health.left_alone.counts(now_s=trio.current_time()) == {Why.DAMAGED: 1}
-        assert status.status(volume, state="mounted", mount_point=None, pid=1)["left_alone"] == {"damaged": 1}
+        await rounds.run_round(volume)
+        shown = status.status(volume, state="mounted", mount_point=None, pid=1)
+        assert shown["left_alone"] == {"damaged": 1} and not shown["healthy"]
+        assert shown["bucket"]["backlog"]["packs"] == 1 and shown["bucket"]["backlog"]["bytes"] > len(DATA)
         file.write_bytes(good)
         assert not await rounds.run_round(volume)
         mock_clock.jump(AGAIN_S[Why.DAMAGED])
