@@ -111,13 +111,13 @@ async def _sparse(volume: Volume, live_share: float, done: Container[tuple[int, 
         if live_share
         else chunks.empty_packs(volume.metadata, PACKS_LOOKED_AT)
     )
-    unreadable = volume.health.left_alone.packs(Why.UNREADABLE, now_s=trio.current_time())
+    alone = volume.health.left_alone.packs(Why.UNREADABLE, Why.NOT_NOW, now_s=trio.current_time())
     return [
         PackFacts(row.pack, row.disk, row.size_bytes, row.live_bytes)
         for row in rows
         if (not row.live_bytes if row.is_cold else row.disk in volume.disks)
         and (row.pack, row.disk) not in done
-        and (row.pack, row.disk) not in unreadable
+        and (row.pack, row.disk) not in alone
         and not packing.is_open(volume, row.pack, row.disk)
     ]
 
@@ -167,34 +167,42 @@ async def make_room(volume: Volume) -> None:
             return
         try:
             await collect_now(volume, live_share=0.01)
-        except (NoSpace, OSError) as exc:
+        except (NoSpace, StoreError, OSError) as exc:
             if not ballast.give_up(volume):
                 log.warning("nothing could be collected: %s", exc)
         finally:
             volume.room.made_s = trio.current_time()
 
 
-async def empty_pack(volume: Volume, pack: int, disk: int, *, avoid: frozenset[int] = frozenset()) -> bool:
-    """Move what is live out of a pack, and drop it. False if a frame could not be read: then the pack stays.
+async def empty_pack(
+    volume: Volume, pack: int, disk: int, *, avoid: frozenset[int] = frozenset(), known: moving.Known | None = None
+) -> bool:
+    """Move what is live out of a pack, and drop it. False if a frame could not be read: then the pack stays, and is
+    left alone for a while.
 
     A frame that cannot be read there, or whose disk is missing, is taken from the chunk's other copy.
+    known   frames that were read already, from the bucket, before `collect_lock` was taken
     """
     await volume.gate.opened()
     avoid |= {row.disk for row in disks.all_(volume.metadata) if row.draining}
-    behind, bad = -1, 0
+    behind, bad, not_now = -1, 0, ""
     while live := chunks.live_in(volume.metadata, pack, disk, behind=behind, limit=FRAMES_PER_OP):
         behind = live[-1][1].offset
         sources = [moving.Source(volume, chunk, place) for chunk, place in live]
-        frames = await moving.read_all(volume, sources)
-        await moving.move(volume, sources, frames, avoid=avoid)
+        read = await moving.read_all(volume, sources, known=known)
+        await moving.move(volume, sources, read.frames, avoid=avoid)
         if volume.metadata.is_tiered and volume.header.copies > 1:
             await volume.gate.opened()
-            await moving.make_up(volume, sources, frames)
-        bad += len(live) - len(frames)
+            await moving.make_up(volume, sources, read.frames)
+        bad += len(live) - len(read.frames) - len(read.not_now)
+        not_now = next(map(str, read.not_now.values()), not_now)
         await volume.gate.opened()
     if bad:
         text = f"{bad} frames of it cannot be read"
         volume.health.left_alone.leave((pack, disk), Why.UNREADABLE, text, now_s=trio.current_time())
+    elif not_now:
+        volume.health.left_alone.leave((pack, disk), Why.NOT_NOW, not_now, now_s=trio.current_time())
+    if bad or not_now:
         return False
     record(volume, ops.DropPack(pack=pack, disk=disk))
     volume.health.left_alone.release((pack, disk))
