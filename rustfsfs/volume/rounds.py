@@ -11,6 +11,7 @@ from rustfsfs.errors import (
     CloudUnavailable,
     DamagedData,
     NoSpace,
+    ObjectFrozen,
     RustfsfsError,
     StoreError,
     without_frames,
@@ -23,7 +24,7 @@ from rustfsfs.tiers.placing import plan_cooling
 from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
 from rustfsfs.units import MIB
-from rustfsfs.volume import collecting, deleting, demoting, owning, proving, recalling, tiering, uploading
+from rustfsfs.volume import deleting, demoting, owning, proving, rehoming, tiering, uploading
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.tiering import Facts
 from rustfsfs.volume.volume import Volume, log
@@ -55,6 +56,7 @@ async def plan_round(volume: Volume) -> tuple[Facts, Plan]:
 def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]]) -> Plan:
     """Blocking: seconds for hundreds of thousands of packs. `volume.tier` is only looked at."""
     config, tier = volume.config, volume.tier
+    lost, unreadable = alone[Why.LOST], frozenset().union(*(alone[why] for why in Why if why is not Why.DAMAGED))
     demotions = plan_demotion(facts.packs, facts.disks, config.demote, now_s=facts.now_s)
     uploads = plan_uploads(
         facts.packs,
@@ -70,9 +72,8 @@ def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]])
         config.demote,
         now_s=facts.now_s,
         room_bytes=max(0, config.bucket.in_flight_bytes - sum(tier.recalling.values())),
-        under_way={*tier.recalling, *alone[Why.UNMOVED]},
+        under_way={*tier.recalling, *unreadable},
     )
-    lost, unreadable = alone[Why.LOST], alone[Why.LOST] | alone[Why.UNREADABLE]
     collections = plan_cold_collection(
         [pack for pack in facts.packs if pack.key not in unreadable and not (pack.is_local and pack.live_bytes)],
         ColdCollectPolicy(live_share=config.collect.live_share),
@@ -121,15 +122,15 @@ async def run_round(volume: Volume) -> bool:
 async def _rewrite(volume: Volume, keys: Sequence[PackKey]) -> int:
     """What lives of packs that are mostly dead goes to a pack on a disk; the rest is the collector's."""
     done = 0
-    for pack, disk in keys:
-        async with volume.collect_lock:
-            try:
-                done += await collecting.empty_pack(volume, pack, disk)
-            except (CloudUnavailable, CloudRefused):
-                raise
-            except (DamagedData, StoreError, NoSpace) as exc:
-                log.warning("pack %d is not rewritten: %s", pack, exc)
-                volume.health.left_alone.leave((pack, disk), Why.UNREADABLE, str(exc), now_s=trio.current_time())
+    for key in keys:
+        try:
+            done += await rehoming.rewrite(volume, key)
+        except (CloudUnavailable, CloudRefused):
+            raise
+        except (StoreError, NoSpace) as exc:
+            log.warning("pack %d is not rewritten: %s", key[0], exc)
+            why = Why.NOT_NOW if isinstance(exc, ObjectFrozen) else Why.UNMOVED
+            volume.health.left_alone.leave(key, why, str(exc), now_s=trio.current_time())
     return done
 
 
@@ -178,7 +179,7 @@ async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
 async def _recall(volume: Volume, recalls: Sequence[Recall]) -> int:
     sizes = {one.key: one.size_bytes for one in recalls}
     at_once = volume.config.bucket.in_flight_bytes
-    return await _several(volume, list(sizes), sizes, lambda key: recalling.recall(volume, key), at_once=at_once)
+    return await _several(volume, list(sizes), sizes, lambda key: rehoming.bring_back(volume, key), at_once=at_once)
 
 
 async def _cool(volume: Volume, keys: Sequence[PackKey]) -> int:

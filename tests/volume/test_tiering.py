@@ -339,7 +339,7 @@ async def test_an_unreadable_pack_does_not_end_a_round(tmp_path: Path) -> None:
         for name, found in bucket.objects.items():
             bucket.objects[name] = replace(found, placement=Placement.ARCHIVE)
         assert await rounds._rewrite(volume, [key]) == 0
-        assert key in volume.health.left_alone.packs(Why.UNREADABLE, now_s=trio.current_time())
+        assert key in volume.health.left_alone.packs(Why.NOT_NOW, now_s=trio.current_time())
 
 
 async def test_a_pack_that_is_damaged_on_its_disk_is_looked_at_again_after_a_while(
