@@ -12,7 +12,9 @@ from rustfsfs.errors import NoSpace, PackMissing, StoreError
 from rustfsfs.meta import chunks, disks
 from rustfsfs.store.base import PackStore
 from rustfsfs.tiers.collect import PackFacts, plan_collection
-from rustfsfs.volume import ballast, epochs, moving, packing, snapshots
+from rustfsfs.tiers.prices import PRICES_2025, paid_since_s
+from rustfsfs.units import SECOND_NS
+from rustfsfs.volume import ballast, epochs, moving, packing, snapshots, watermarks
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.turns import turn, wait_for_turn
@@ -48,12 +50,14 @@ async def bury(volume: Volume) -> int:
 async def collect(volume: Volume, *, live_share: float, progress: Progress = no_progress) -> int:
     """Bury the dead, rewrite packs below `live_share`, delete what is free to go; returns bytes given back.
 
-    Packs that a retained snapshot names stay until it is replaced: `collect_now` replaces it. Raises NoSpace.
+    What lies in the bucket too stays while its minimum days there are billed anyway, if its disk has room: what lives
+    of it would be paid for twice. Packs that a retained snapshot names stay until it is replaced: `collect_now`
+    replaces it. Raises NoSpace.
     """
     async with volume.collect_lock:
         await bury(volume)
         dropped = await _drop_empty(volume)
-        emptied = await _rewrite(volume, live_share, progress)
+        emptied = await _rewrite(volume, live_share, progress, held=await _held(volume))
         if dropped or emptied or chunks.doomed(volume.metadata):
             await epochs.commit(volume)
         return await delete_doomed(volume)
@@ -103,11 +107,23 @@ async def _drop_empty(volume: Volume) -> int:
     return dropped
 
 
-async def _sparse(volume: Volume, live_share: float, done: Container[tuple[int, int]]) -> list[PackFacts]:
+async def _held(volume: Volume) -> chunks.Held | None:
+    """Packs whose minimum days in the bucket are billed anyway, on disks that have room."""
+    await volume.gate.opened()
+    if not volume.metadata.is_tiered:
+        return None
+    paid = paid_since_s(PRICES_2025, now_s=volume.world.now_ns() / SECOND_NS)
+    disks_with_room = [number for number in volume.disks if watermarks.has_room(volume, number, 0)]
+    return chunks.Held({placement.value: since_s for placement, since_s in paid.items()}, disks_with_room)
+
+
+async def _sparse(
+    volume: Volume, live_share: float, done: Container[tuple[int, int]], held: chunks.Held | None = None
+) -> list[PackFacts]:
     """Packs worth collecting, those without anything live at 0; not the open ones, nor those seen to no use."""
     await volume.gate.opened()
     rows = (
-        chunks.sparse_packs(volume.metadata, live_share, PACKS_LOOKED_AT)
+        chunks.sparse_packs(volume.metadata, live_share, PACKS_LOOKED_AT, held)
         if live_share
         else chunks.empty_packs(volume.metadata, PACKS_LOOKED_AT)
     )
@@ -122,10 +138,10 @@ async def _sparse(volume: Volume, live_share: float, done: Container[tuple[int, 
     ]
 
 
-async def _rewrite(volume: Volume, live_share: float, progress: Progress) -> int:
+async def _rewrite(volume: Volume, live_share: float, progress: Progress, *, held: chunks.Held | None = None) -> int:
     """Empty packs below `live_share`, emptiest first; returns how many. Raises NoSpace if not one could be."""
     emptied, done = 0, set[tuple[int, int]]()
-    while plan := plan_collection(await _sparse(volume, live_share, done), live_share=live_share):
+    while plan := plan_collection(await _sparse(volume, live_share, done, held), live_share=live_share):
         for pack, disk in plan:
             progress(len(done), len(done) + len(plan), "rewriting packs")
             done.add((pack, disk))
