@@ -75,7 +75,7 @@ def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]])
         under_way={*tier.recalling, *unreadable},
     )
     collections = plan_cold_collection(
-        [pack for pack in facts.packs if pack.key not in unreadable and not (pack.is_local and pack.live_bytes)],
+        [pack for pack in facts.packs if pack.key not in unreadable and not (pack.live_bytes and _is_here(pack))],
         ColdCollectPolicy(live_share=config.collect.live_share),
         now_s=facts.now_s,
         moved_bytes_max=REWRITTEN_PER_ROUND,
@@ -91,6 +91,11 @@ def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]])
         count_max=COOLED_PER_ROUND,
     )
     return Plan(demotions, uploads, recalls, rewrites, dead, cooling)
+
+
+def _is_here(pack: Pack) -> bool:
+    """A disk has it, be it missing now: it is the local collector's."""
+    return pack.is_local or pack.is_away
 
 
 async def run_round(volume: Volume) -> bool:
