@@ -6,17 +6,21 @@ from pathlib import Path
 
 import trio
 
+from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
+from rustfsfs.config import Bucket as BucketConfig
+from rustfsfs.config import Config
 from rustfsfs.tiers.packs import Busy, PackKey
-from rustfsfs.volume import collecting, packing, publishing, rehoming, rounds, tiercommands, tiering
+from rustfsfs.volume import collecting, names, packing, publishing, rehoming, rounds, tiercommands, tiering
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.from_bucket import rebuild_from_bucket
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.offline import find
+from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
 from tests.store.membucket import MemBucket
-from tests.volume.on_bucket import NOISE, all_demoted, contents, opened_with, sealed
-from tests.volume.on_disk import Key, format_in
+from tests.volume.on_bucket import ANY_DISK, NOISE, all_demoted, contents, opened_with, sealed
+from tests.volume.on_disk import Key, format_in, write_file
 from tests.volume.test_from_bucket import uploaded
 from tests.volume.test_sealing_cold import Switched
 
@@ -126,3 +130,24 @@ async def test_what_is_frozen_is_for_later(tmp_path: Path) -> None:
         assert list(volume.health.left_alone.packs(Why.NOT_NOW, now_s=trio.current_time())) == [key]
         _facts, plan = await rounds.plan_round(volume)
         assert plan.rewrites == []
+
+
+async def test_what_lies_on_a_disk_that_is_missing_now_is_not_rewritten_from_the_bucket(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for disk in (one, two):
+        disk.mkdir()
+    config = Config(demote=ANY_DISK.demote, bucket=BucketConfig(placement=Placement.STANDARD))
+    async with opened_with(format_in(tmp_path / "v", one, two), MemBucket(), config=config) as volume:
+        await write_file(volume, b"most", OTHER)
+        await sealed(volume, b"rest", ONE[:60_000])
+        await uploaded(volume)
+        (pack,) = (await tiering.gather(volume)).packs
+        gone = names.lookup(volume, 1, b"most").inode
+        names.unlink(volume, 1, b"most")
+        record(volume, ops.Release(inodes=[gone]))
+        await collecting.bury(volume)
+        away = volume.disks.pop(pack.disk)
+        assert (await rounds.plan_round(volume))[1].rewrites == []
+        volume.disks[pack.disk] = away
+        await all_demoted(volume)
+        assert [found.key for found in (await rounds.plan_round(volume))[1].rewrites] == [pack.key]
