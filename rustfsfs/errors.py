@@ -20,6 +20,10 @@ RustfsfsError
     └── UsageError (2)  EndedEarly (130)
 """
 
+from typing import TypeVar
+
+E = TypeVar("E", bound=BaseException)
+
 
 class RustfsfsError(Exception):
     """The root. Its text is one sentence: what happened to what, and what to do."""
@@ -191,7 +195,7 @@ class EndedEarly(OpeningError):
     exit_code = 130
 
 
-def without_frames(exc: BaseException) -> BaseException:
+def without_frames(exc: E) -> E:
     """The same error, to be kept: the frames of its tracebacks hold what was worked on, megabytes of it perhaps, and
     form cycles with it that only a full collection would free.
     """

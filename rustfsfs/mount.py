@@ -38,6 +38,7 @@ from rustfsfs.tasks.scrubber import run_scrubber
 from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.tasks.segments import run_segments
 from rustfsfs.tasks.snapshots import run_snapshots
+from rustfsfs.tasks.sweeper import run_sweeper
 from rustfsfs.tasks.warmth import run_warmth
 from rustfsfs.units import format_size
 from rustfsfs.volume.commands import COMMANDS, Command
@@ -74,6 +75,7 @@ TASKS: dict[str, Task] = {
     "snapshots": run_snapshots,
     "warmth": run_warmth,
     "mover": run_mover,
+    "sweeper": run_sweeper,
     "publisher": run_publisher,
 }
 READING_TASKS: dict[str, Task] = {"damage": run_damage, "readahead": run_readahead, "warmth": run_warmth}

@@ -59,4 +59,5 @@ def command(
 def describe(done: dict[str, Any], left: int) -> str:
     if not done["found"]:
         return "no damage."
-    return f"{done['found']} found, {done['repaired']} repaired, {left} left."
+    later = f"; {done['not_now']} could not be mended now, since the bucket does not give it" if done["not_now"] else ""
+    return f"{done['found']} found, {done['repaired']} repaired, {left} left{later}."

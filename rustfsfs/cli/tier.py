@@ -62,8 +62,9 @@ def status(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
 @command.command("plan")
 @path_arguments
 def plan(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
-    """Show what would move next, and why; of the whole volume.   rustfsfs tier plan /mnt"""
-    shown = ask(locate(paths), "tier_plan", {}, keys)
+    """Show what would move next of what PATHs need, and why.   rustfsfs tier plan /mnt"""
+    named = locate(paths)
+    shown = ask(named, "tier_plan", {"paths": named.inside}, keys)
     return tell(shown, as_json, describe_plan)
 
 
@@ -71,7 +72,8 @@ def plan(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
 @path_arguments
 @dry_run_option
 def demote(paths: tuple[str, ...], as_json: bool, dry_run: bool, **keys: str | None) -> int:
-    """Move what PATHs need to the bucket now: sealed, uploaded, proved, then off the disks.
+    """Move what PATHs need to the bucket now: sealed, uploaded, proved, then off the disks; exit code 7 if some of it
+    could not be.
 
     \b
     rustfsfs tier demote /mnt/photos/2019
@@ -79,7 +81,8 @@ def demote(paths: tuple[str, ...], as_json: bool, dry_run: bool, **keys: str | N
     named = locate(paths)
     args = {"paths": named.inside, "dry_run": dry_run}
     shown = ask(named, "tier_demote", args, keys)
-    return tell(shown, as_json, lambda found: describe_demoted(found, dry_run=dry_run))
+    tell(shown, as_json, lambda found: describe_demoted(found, dry_run=dry_run))
+    return exits.FINDINGS if shown["failed"] else exits.DONE
 
 
 @command.command("recall")
@@ -87,7 +90,7 @@ def demote(paths: tuple[str, ...], as_json: bool, dry_run: bool, **keys: str | N
 @dry_run_option
 @click.option("--wait", is_flag=True, help="wait until frozen packs are restored, and bring them back too")
 def recall(paths: tuple[str, ...], as_json: bool, dry_run: bool, wait: bool, **keys: str | None) -> int:
-    """Bring what PATHs need back to the disks; exit code 7 if some of it is lost.
+    """Bring what PATHs need back to the disks; exit code 7 if some of it is lost, or could not come.
 
     \b
     rustfsfs tier recall /mnt/photos/2019 --wait
@@ -96,7 +99,7 @@ def recall(paths: tuple[str, ...], as_json: bool, dry_run: bool, wait: bool, **k
     args = {"paths": named.inside, "dry_run": dry_run, "wait": wait}
     shown = ask(named, "tier_recall", args, keys)
     tell(shown, as_json, lambda found: describe_recalled(found, dry_run=dry_run))
-    return exits.FINDINGS if shown["missing"] else exits.DONE
+    return exits.FINDINGS if shown["missing"] or shown["stays"] else exits.DONE
 
 
 @command.command("pin")
@@ -202,7 +205,7 @@ def describe_plan(shown: Shown) -> str:
 
 
 def describe_demoted(shown: Shown, *, dry_run: bool) -> str:
-    lines = [f"pack {one['pack']} stays: {one['why']}" for one in shown["kept"]]
+    lines = [f"pack {one['pack']} stays: {one['why']}" for one in (*shown["kept"], *shown["failed"])]
     what = f"{_packs(shown['packs'])} ({format_size(shown['bytes'])})"
     if dry_run:
         hot = (
@@ -218,14 +221,14 @@ def describe_demoted(shown: Shown, *, dry_run: bool) -> str:
 
 def describe_recalled(shown: Shown, *, dry_run: bool) -> str:
     lines = [f"lost in the bucket: {path}" for path in shown["missing"]]
+    lines += [f"pack {one['pack']} stays: {one['why']}" for one in shown["stays"]]
     if shown["frozen"]:
         ready = "" if shown["ready_in_s"] is None else f", within {format_duration(shown['ready_in_s'])}"
         asked = "would have to be restored first" if dry_run else "frozen, and asked to be restored"
         lines.append(f"{_packs(shown['frozen'])} {asked}{ready}; --wait waits for that")
     came = "would come" if dry_run else "came"
-    rest = ", but for what is lost" if shown["missing"] else ""
     all_of_them = f"{_packs(shown['packs'])} ({format_size(shown['bytes'])})"
-    return "\n".join([*lines, f"{shown['packs'] - shown['frozen']:,} of {all_of_them} {came} back to the disks{rest}."])
+    return "\n".join([*lines, f"{shown['came_packs']:,} of {all_of_them} {came} back to the disks."])
 
 
 def describe_pinned(shown: Shown) -> str:

@@ -181,13 +181,31 @@ def packs(metadata: Metadata) -> list[Pack]:
     return [Pack._make(row) for row in metadata.rows("SELECT * FROM packs ORDER BY pack, disk")]
 
 
-def sparse_packs(metadata: Metadata, live_share: float, limit: int) -> list[Pack]:
-    """Packs of which less than `live_share` is live, or that are empty: the emptiest first, at most `limit`."""
+class Held(NamedTuple):
+    """Which packs with an object stay as they are."""
+
+    put_since_s: dict[str, int]  # class -> seconds since 1970: those whose objects of it were put later
+    disks: list[int]  # of these
+
+
+def sparse_packs(metadata: Metadata, live_share: float, limit: int, held: Held | None = None) -> list[Pack]:
+    """Packs of which less than `live_share` is live, or that are empty: the emptiest first, at most `limit`.
+
+    held   left out, unless nothing lives in them
+    """
     sql = (
-        "SELECT * FROM packs WHERE live_bytes < ? * size_bytes OR size_bytes = 0"
-        " ORDER BY CAST(live_bytes AS REAL) / max(size_bytes, 1), pack, disk LIMIT ?"
+        "SELECT * FROM packs WHERE (live_bytes < ?1 * size_bytes OR size_bytes = 0) {}"
+        " ORDER BY CAST(live_bytes AS REAL) / max(size_bytes, 1), pack, disk LIMIT ?2"
     )
-    return [Pack._make(row) for row in metadata.rows(sql, (live_share, limit))]
+    if held is None:
+        return [Pack._make(row) for row in metadata.rows(sql.format(""), (live_share, limit))]
+    is_not_held = (
+        "AND (live_bytes = 0 OR disk NOT IN (SELECT value FROM json_each(?4)) OR NOT EXISTS (SELECT 1 FROM objects o"
+        " JOIN json_each(?3) h ON h.key = o.placement"
+        " WHERE o.pack = packs.pack AND o.disk = packs.disk AND o.put_s > h.value))"
+    )
+    values = (live_share, limit, json.dumps(held.put_since_s), json.dumps(held.disks))
+    return [Pack._make(row) for row in metadata.rows(sql.format(is_not_held), values)]
 
 
 def empty_packs(metadata: Metadata, limit: int) -> list[Pack]:

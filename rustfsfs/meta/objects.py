@@ -118,6 +118,10 @@ def doomed(metadata: Metadata, limit: int, *, until_seq: int = 1 << 62) -> list[
     return [(pack, disk, size_bytes) for pack, disk, size_bytes in metadata.rows(sql, (until_seq, limit))]
 
 
+def is_doomed(metadata: Metadata, pack: int, disk: int) -> bool:
+    return bool(metadata.rows("SELECT 1 FROM doomed_objects WHERE pack = ? AND disk = ?", (pack, disk)))
+
+
 def forget_doomed(metadata: Metadata, packs: Iterable[tuple[int, int]]) -> None:
     for pack, disk in packs:
         found = metadata.rows("SELECT size_bytes FROM doomed_objects WHERE pack = ? AND disk = ?", (pack, disk))

@@ -6,7 +6,7 @@ import trio
 
 from rustfsfs.errors import CloudRefused, CloudUnavailable
 from rustfsfs.tasks.waiting import wait_for_wish
-from rustfsfs.volume import rounds, sweeping, tiering
+from rustfsfs.volume import rounds, tiering
 from rustfsfs.volume.volume import Volume, log
 
 ROUND_S = 10.0  # a look at 65 000 packs (a terabyte) takes 0.3 s, a millisecond at a time
@@ -20,9 +20,6 @@ async def run_mover(volume: Volume, *, task_status: trio.TaskStatus[None] = trio
     """Errors: the bucket's are logged once each, shown in status, and tried again. Without a bucket it only waits."""
     task_status.started()
     pause_s, said, recorded_s = 0.0, "", trio.current_time()
-    sweep_s = recorded_s + (
-        sweeping.FIRST_S if volume.health.unclean_start or volume.metadata.running.restored else sweeping.SWEEP_EVERY_S
-    )
     while True:
         await wait_for_wish(volume.wishes, "tier", pause_s)
         pause_s = ROUND_S
@@ -34,9 +31,6 @@ async def run_mover(volume: Volume, *, task_status: trio.TaskStatus[None] = trio
                 recorded_s = trio.current_time()
             if await rounds.run_round(volume):
                 pause_s = AGAIN_S
-            elif trio.current_time() > sweep_s:
-                await sweeping.sweep(volume)
-                sweep_s = trio.current_time() + sweeping.SWEEP_EVERY_S
             if said:
                 log.info("%s answers again", volume.tier.door.name)
             said = ""

@@ -35,6 +35,7 @@ class Pack(NamedTuple):
     has_holes: bool  # dead frames are punched out: the local copy is never uploaded or compared as a whole
     sealed_s: float  # when its first frame was stored
     last_read_s: float | None = None  # coarse; None: not known. Who rewrites a pack hands this on
+    is_away: bool = False  # its copy lies on a disk that is not there now
     is_pinned: bool = False  # a pinned tree names one of its chunks
     busy: Busy | None = None
     others: tuple[tuple[PackKey, ...], ...] | None = None  # of its live chunks: in which other packs each lies too

@@ -75,3 +75,8 @@ def storage_cost(size_bytes: int, days: float, prices: ClassPrices) -> float:
 def days_left(age_s: float, prices: ClassPrices) -> float:
     """Days of storage of an object that are billed whether it stays or not; 0: it may go."""
     return max(0.0, prices.days_min - max(age_s, 0.0) / DAY_S)
+
+
+def paid_since_s(prices: Prices, *, now_s: float) -> dict[Placement, int]:
+    """Class -> when (seconds since 1970) an object was put whose minimum days are over just now."""
+    return {placement: int(now_s - one.days_min * DAY_S) for placement, one in prices.classes.items()}

@@ -46,10 +46,11 @@ def plan_recall(
 
     room_bytes   how many bytes more may be in flight
     under_way    packs that are coming back now; `Disk.growing_bytes` has their bytes
+    What lives of a pack whose disk is not among them goes to the one with most room.
     """
     wanted: list[tuple[float, Pack, Reason]] = []
     for pack in packs:
-        if pack.is_local or pack.object is None or not pack.live_bytes or pack.key in under_way:
+        if pack.is_local or pack.is_away or pack.object is None or not pack.live_bytes or pack.key in under_way:
             continue
         share = busy.share(pack, now_s=now_s, policy=busy_policy)
         if pack.is_pinned:
@@ -65,13 +66,14 @@ def _fitting(
 ) -> list[Recall]:
     plan: list[Recall] = []
     for _share, pack, reason in wanted:
-        disk = disks.get(pack.disk)
-        assert pack.object is not None
-        size_bytes = pack.object.size_bytes
         mark = policy.high if reason is Reason.PINNED else policy.low
+        home = disks.get(pack.disk)
+        disk = home or min(disks.values(), key=lambda one: one.above_bytes(mark), default=None)
+        assert pack.object is not None
+        size_bytes = pack.object.size_bytes if home is not None else pack.live_bytes
         if disk is None or size_bytes > room_bytes or disk.above_bytes(mark) + size_bytes > 0:
             continue
         room_bytes -= size_bytes
-        disks[pack.disk] = disk._replace(growing_bytes=disk.growing_bytes + size_bytes)
+        disks[disk.disk] = disk._replace(growing_bytes=disk.growing_bytes + size_bytes)
         plan.append(Recall(pack.pack, pack.disk, reason, size_bytes))
     return plan

@@ -12,7 +12,9 @@ from rustfsfs.errors import NoSpace, PackMissing, StoreError
 from rustfsfs.meta import chunks, disks
 from rustfsfs.store.base import PackStore
 from rustfsfs.tiers.collect import PackFacts, plan_collection
-from rustfsfs.volume import ballast, epochs, moving, packing, snapshots
+from rustfsfs.tiers.prices import PRICES_2025, paid_since_s
+from rustfsfs.units import SECOND_NS
+from rustfsfs.volume import ballast, epochs, moving, packing, snapshots, watermarks
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.turns import turn, wait_for_turn
@@ -48,12 +50,14 @@ async def bury(volume: Volume) -> int:
 async def collect(volume: Volume, *, live_share: float, progress: Progress = no_progress) -> int:
     """Bury the dead, rewrite packs below `live_share`, delete what is free to go; returns bytes given back.
 
-    Packs that a retained snapshot names stay until it is replaced: `collect_now` replaces it. Raises NoSpace.
+    What lies in the bucket too stays while its minimum days there are billed anyway, if its disk has room: what lives
+    of it would be paid for twice. Packs that a retained snapshot names stay until it is replaced: `collect_now`
+    replaces it. Raises NoSpace.
     """
     async with volume.collect_lock:
         await bury(volume)
         dropped = await _drop_empty(volume)
-        emptied = await _rewrite(volume, live_share, progress)
+        emptied = await _rewrite(volume, live_share, progress, held=await _held(volume))
         if dropped or emptied or chunks.doomed(volume.metadata):
             await epochs.commit(volume)
         return await delete_doomed(volume)
@@ -98,33 +102,46 @@ async def _drop_empty(volume: Volume) -> int:
         for pack in empty:
             await volume.gate.opened()
             record(volume, ops.DropPack(pack=pack.pack, disk=pack.disk))
+            volume.health.left_alone.release((pack.pack, pack.disk))
         dropped += len(empty)
     return dropped
 
 
-async def _sparse(volume: Volume, live_share: float, done: Container[tuple[int, int]]) -> list[PackFacts]:
+async def _held(volume: Volume) -> chunks.Held | None:
+    """Packs whose minimum days in the bucket are billed anyway, on disks that have room."""
+    await volume.gate.opened()
+    if not volume.metadata.is_tiered:
+        return None
+    paid = paid_since_s(PRICES_2025, now_s=volume.world.now_ns() / SECOND_NS)
+    disks_with_room = [number for number in volume.disks if watermarks.has_room(volume, number, 0)]
+    return chunks.Held({placement.value: since_s for placement, since_s in paid.items()}, disks_with_room)
+
+
+async def _sparse(
+    volume: Volume, live_share: float, done: Container[tuple[int, int]], held: chunks.Held | None = None
+) -> list[PackFacts]:
     """Packs worth collecting, those without anything live at 0; not the open ones, nor those seen to no use."""
     await volume.gate.opened()
     rows = (
-        chunks.sparse_packs(volume.metadata, live_share, PACKS_LOOKED_AT)
+        chunks.sparse_packs(volume.metadata, live_share, PACKS_LOOKED_AT, held)
         if live_share
         else chunks.empty_packs(volume.metadata, PACKS_LOOKED_AT)
     )
-    unreadable = volume.health.left_alone.packs(Why.UNREADABLE, now_s=trio.current_time())
+    alone = volume.health.left_alone.packs(Why.UNREADABLE, Why.NOT_NOW, now_s=trio.current_time())
     return [
         PackFacts(row.pack, row.disk, row.size_bytes, row.live_bytes)
         for row in rows
         if (not row.live_bytes if row.is_cold else row.disk in volume.disks)
         and (row.pack, row.disk) not in done
-        and (row.pack, row.disk) not in unreadable
+        and (row.pack, row.disk) not in alone
         and not packing.is_open(volume, row.pack, row.disk)
     ]
 
 
-async def _rewrite(volume: Volume, live_share: float, progress: Progress) -> int:
+async def _rewrite(volume: Volume, live_share: float, progress: Progress, *, held: chunks.Held | None = None) -> int:
     """Empty packs below `live_share`, emptiest first; returns how many. Raises NoSpace if not one could be."""
     emptied, done = 0, set[tuple[int, int]]()
-    while plan := plan_collection(await _sparse(volume, live_share, done), live_share=live_share):
+    while plan := plan_collection(await _sparse(volume, live_share, done, held), live_share=live_share):
         for pack, disk in plan:
             progress(len(done), len(done) + len(plan), "rewriting packs")
             done.add((pack, disk))
@@ -166,36 +183,45 @@ async def make_room(volume: Volume) -> None:
             return
         try:
             await collect_now(volume, live_share=0.01)
-        except (NoSpace, OSError) as exc:
+        except (NoSpace, StoreError, OSError) as exc:
             if not ballast.give_up(volume):
                 log.warning("nothing could be collected: %s", exc)
         finally:
             volume.room.made_s = trio.current_time()
 
 
-async def empty_pack(volume: Volume, pack: int, disk: int, *, avoid: frozenset[int] = frozenset()) -> bool:
-    """Move what is live out of a pack, and drop it. False if a frame could not be read: then the pack stays.
+async def empty_pack(
+    volume: Volume, pack: int, disk: int, *, avoid: frozenset[int] = frozenset(), known: moving.Known | None = None
+) -> bool:
+    """Move what is live out of a pack, and drop it. False if a frame could not be read: then the pack stays, and is
+    left alone for a while.
 
     A frame that cannot be read there, or whose disk is missing, is taken from the chunk's other copy.
+    known   frames that were read already, from the bucket, before `collect_lock` was taken
     """
     await volume.gate.opened()
     avoid |= {row.disk for row in disks.all_(volume.metadata) if row.draining}
-    behind, bad = -1, 0
+    behind, bad, not_now = -1, 0, ""
     while live := chunks.live_in(volume.metadata, pack, disk, behind=behind, limit=FRAMES_PER_OP):
         behind = live[-1][1].offset
         sources = [moving.Source(volume, chunk, place) for chunk, place in live]
-        frames = await moving.read_all(volume, sources)
-        await moving.move(volume, sources, frames, avoid=avoid)
+        read = await moving.read_all(volume, sources, known=known)
+        await moving.move(volume, sources, read.frames, avoid=avoid)
         if volume.metadata.is_tiered and volume.header.copies > 1:
             await volume.gate.opened()
-            await moving.make_up(volume, sources, frames)
-        bad += len(live) - len(frames)
+            await moving.make_up(volume, sources, read.frames)
+        bad += len(live) - len(read.frames) - len(read.not_now)
+        not_now = next(map(str, read.not_now.values()), not_now)
         await volume.gate.opened()
     if bad:
         text = f"{bad} frames of it cannot be read"
         volume.health.left_alone.leave((pack, disk), Why.UNREADABLE, text, now_s=trio.current_time())
+    elif not_now:
+        volume.health.left_alone.leave((pack, disk), Why.NOT_NOW, not_now, now_s=trio.current_time())
+    if bad or not_now:
         return False
     record(volume, ops.DropPack(pack=pack, disk=disk))
+    volume.health.left_alone.release((pack, disk))
     return True
 
 

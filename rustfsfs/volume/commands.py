@@ -97,7 +97,10 @@ def out_of_reach(volume: Volume) -> list[str]:
 
 
 async def scrub(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Read and verify everything, and mend it if asked; `{"findings", "found", "repaired", "verified_bytes"}`."""
+    """Read and verify everything, and mend it if asked.
+
+    `{"findings", "found", "repaired", "not_now", "verified_bytes"}`; not_now: of what is left, the bucket will give it.
+    """
     repair, rate_bytes_s = args.get("repair", False), args.get("rate_bytes_s", 0)
     if not isinstance(repair, bool) or not isinstance(rate_bytes_s, int) or rate_bytes_s < 0:
         raise UsageError("repair is true or false, the rate a number of bytes a second")
@@ -109,6 +112,7 @@ async def scrub(volume: Volume, args: dict[str, Any], progress: Progress) -> dic
         "findings": [*missing, *done.lines],
         "found": len(missing) + done.found,
         "repaired": done.repaired,
+        "not_now": done.not_now,
         "verified_bytes": done.verified_bytes,
     }
 

@@ -18,6 +18,7 @@ from rustfsfs.volume import collecting, directories, epochs, packing, snapshots
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import DISKS
 from rustfsfs.volume.header import find_header
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import Files, opened, publish
@@ -186,10 +187,19 @@ async def _empty(volume: Volume, disk: int, path: str, progress: Progress) -> No
         for pack in packs:
             progress(done, done + left, f"moving packs off {path}")
             if not await collecting.empty_pack(volume, pack.pack, disk, avoid=frozenset({disk})):
-                raise MachineTrouble(f"pack {pack.pack} of {path} has frames that cannot be read; run fsck --data")
+                raise _stays(volume, pack, path)
             done, left = done + 1, left - 1
             if volume.activity.uncommitted_rows >= volume.activity.epoch_rows:  # not mounted, nobody else does it
                 await epochs.commit(volume)
+
+
+def _stays(volume: Volume, pack: chunks.Pack, path: str) -> MachineTrouble:
+    why = volume.health.left_alone.packs(Why.NOT_NOW, now_s=trio.current_time()).get((pack.pack, pack.disk))
+    if why is not None:
+        return MachineTrouble(
+            f"pack {pack.pack} of {path} is damaged, and the bucket, which has it, does not help: {why}"
+        )
+    return MachineTrouble(f"pack {pack.pack} of {path} has frames that cannot be read; run fsck --data")
 
 
 async def write_list(volume: Volume) -> None:

@@ -103,6 +103,7 @@ async def drop(volume: Volume, key: PackKey, is_there: Callable[[objects.Object]
     if row is None or row.live_bytes:
         return None
     record(volume, ops.DropPack(*key))
+    volume.health.left_alone.release(key)
     await barrier(volume)
     await volume.gate.opened()
     volume.wishes.collect.set()

@@ -15,13 +15,16 @@ class Why(Enum):
     DAMAGED = "damaged on a disk, not uploaded; scrub --repair helps"
     UNREADABLE = "unreadable in part, not rewritten; fsck --data names the files"
     UNMOVED = "could not be moved between disk and bucket, tried again within the hour"
+    NOT_NOW = "not rewritten: the bucket does not give some of it now, tried again within the hour"
     LOST = "lost in the bucket; tier recall names the files"
 
 
+DAMAGE = (Why.DAMAGED, Why.UNREADABLE, Why.LOST)  # of these a person has to know: nothing of it ends by itself
 AGAIN_S = {  # when such a pack has its next chance
     Why.DAMAGED: 6 * 3600.0,  # a look reads all of it, and logs what is wrong; scrub may have mended it
     Why.UNREADABLE: 6 * 3600.0,
     Why.UNMOVED: 3600.0,  # each try may cost a whole pack's traffic
+    Why.NOT_NOW: 3600.0,  # an outage, or a restore that takes its time
     Why.LOST: math.inf,  # until a sweep finds it
 }
 
@@ -50,6 +53,11 @@ class LeftAlone:
         for one in [one for one in self._found if one[0] is why]:
             del self._found[one]
         self.known[why] = 0
+
+    def release(self, key: PackKey) -> None:
+        """The pack is no more, or good again."""
+        for why in Why:
+            self._found.pop((why, key), None)
 
     def counts(self, *, now_s: float) -> dict[Why, int]:
         """Of the reasons that some pack has."""

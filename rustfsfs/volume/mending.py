@@ -32,6 +32,7 @@ class Findings:
     lines: list[str] = field(default_factory=list)
     found: int = 0
     repaired: int = 0
+    not_now: int = 0  # of those not repaired: the bucket has them, and does not give them at the moment
     verified_bytes: int = 0
 
     def add(self, line: str, *, repaired: bool = False) -> None:
@@ -102,12 +103,13 @@ async def _deal_with(volume: Volume, bad: Sequence[BadFrame], findings: Findings
         await volume.gate.opened()
         still = [one for one in bad if one[1] in chunks.places(volume.metadata, one[0].chunk)]  # else moved, or gone
         sources = [moving.Source(volume, chunk, place) for chunk, place, _why in still]
-        frames = await moving.read_all(volume, sources)
+        frames, not_now = await moving.read_all(volume, sources)
         if repair:
             draining = frozenset(one.disk for one in disks.all_(volume.metadata) if one.draining)
             await moving.move(volume, sources, frames, avoid=draining)
         await volume.gate.opened()
-        lost = [int(chunk.chunk) for chunk, _place, _why in still if chunk.chunk not in frames and chunk.good]
+        nowhere = {chunk.chunk for chunk, _place, _why in still} - frames.keys() - not_now.keys()
+        lost = [int(chunk.chunk) for chunk, _place, _why in still if chunk.chunk in nowhere and chunk.good]
         if lost and volume.health.read_only_reason is None:
             record(volume, ops.MarkChunks(chunks=lost, good=False))
     for chunk, place, why in still:
@@ -116,6 +118,9 @@ async def _deal_with(volume: Volume, bad: Sequence[BadFrame], findings: Findings
             findings.add(
                 line if repair else f"{line}: its other copy is good, scrub --repair mends it", repaired=repair
             )
+        elif chunk.chunk in not_now:
+            findings.not_now += 1
+            findings.add(f"{line}: the bucket has it, and does not give it now ({not_now[chunk.chunk]})")
         elif findings.found < PATHS_LOOKED_UP_MAX:
             named = await paths.of_chunk(volume, chunk.chunk)
             findings.add(f"{line}: {', '.join(named) or 'no file'}")
@@ -131,14 +136,17 @@ async def _copy_again(volume: Volume, row: Pack, good: Sequence[Frame], findings
     if not few:
         return
     line = f"pack {row.pack} on disk {row.disk}: {len(few)} chunks have fewer than {wanted} copies"
+    is_done = False
     if repair:
         async with volume.collect_lock:
             await volume.gate.opened()
             still = _with_few_copies(volume, few, wanted)  # others may be gone, their numbers for good
             sources = [moving.Source(volume, chunk, place) for chunk, place in still]
-            frames = await moving.read_all(volume, sources)
+            frames, not_now = await moving.read_all(volume, sources)
             await moving.add_copies(volume, sources, frames, now_ns=now(volume))
-    findings.add(line if repair else f"{line}: scrub --repair stores more", repaired=repair)
+            is_done = len(frames) == len(sources)
+            findings.not_now += bool(not_now)
+    findings.add(line if repair else f"{line}: scrub --repair stores more", repaired=repair and is_done)
 
 
 def _with_few_copies(volume: Volume, frames: Sequence[Frame], wanted: int) -> list[Frame]:

@@ -4,12 +4,22 @@ Order: frames durable in another pack → Move op, so that a row never names byt
 `volume.collect_lock`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import DamagedData, NoSpace, ObjectMissing, StoreError
+from rustfsfs.errors import (
+    CloudRefused,
+    CloudUnavailable,
+    DamagedData,
+    NoSpace,
+    ObjectFrozen,
+    ObjectMissing,
+    StoreError,
+    without_frames,
+)
 from rustfsfs.meta import chunks, disks, objects
 from rustfsfs.meta.chunks import Chunk
 from rustfsfs.volume import coldreading, packing, reading
@@ -30,21 +40,43 @@ class Source:
         self.in_bucket = lies.in_bucket
 
 
-async def read_all(volume: Volume, sources: Sequence[Source]) -> dict[int, bytes]:
-    """Frames by chunk, each verified: damage is not copied on. Those that open nowhere are left out, and logged.
+class Read(NamedTuple):
+    """Frames by chunk, each verified: damage is not copied on."""
 
-    What no disk has comes from the bucket. Raises CloudUnavailable, CloudRefused.
+    frames: dict[int, bytes]
+    not_now: dict[int, StoreError]  # chunks whose frame the bucket has, and why it does not give it at the moment
+
+
+Known = Mapping[int, bytes | None]  # frames by chunk; None: cannot be read
+
+
+async def read_all(volume: Volume, sources: Sequence[Source], *, known: Known | None = None) -> Read:
+    """What no disk has comes from the bucket. Frames that open nowhere are left out, and logged.
+
+    known   what was read already: it is not read again
     """
-    good = await trio.to_thread.run_sync(_read_all, volume, sources, limiter=volume.sealers)
-    missing = [source for source in sources if source.chunk.chunk not in good and source.in_bucket]
+    known = known or {}
+    numbers = {source.chunk.chunk for source in sources}
+    good = {number: frame for number, frame in known.items() if number in numbers and frame is not None}
+    unknown = [source for source in sources if source.chunk.chunk not in known]
+    good |= await trio.to_thread.run_sync(_read_all, volume, unknown, limiter=volume.sealers)
+    missing = [source for source in unknown if source.chunk.chunk not in good and source.in_bucket]
+    not_now = dict[int, StoreError]()
     await coldreading.fetch_ahead(volume, [source.in_bucket[0] for source in missing])
-    for source in missing:
+    for number, source in enumerate(missing):
         try:
             frame, _plain = await coldreading.load_frame(volume, source.chunk, source.in_bucket)
             good[source.chunk.chunk] = bytes(frame)
+        except ObjectFrozen as exc:
+            not_now[source.chunk.chunk] = without_frames(exc)
+        except (CloudUnavailable, CloudRefused) as exc:
+            not_now |= {
+                one.chunk.chunk: without_frames(exc) for one in missing[number:]
+            }  # each would take its deadline
+            break
         except (DamagedData, ObjectMissing) as exc:
             log.error("chunk %d cannot be moved: %s", source.chunk.chunk, exc)
-    return good
+    return Read(good, not_now)
 
 
 def _read_all(volume: Volume, sources: Sequence[Source]) -> dict[int, bytes]:

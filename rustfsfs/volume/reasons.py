@@ -1,5 +1,8 @@
 """Why a person should look at a volume: each reason one sentence. None: it is healthy."""
 
+import trio
+
+from rustfsfs.volume.leftalone import DAMAGE
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
 
 
@@ -18,6 +21,8 @@ def reasons(volume: Volume) -> list[str]:
         found.append(f"{count} damaged: fsck --data names the files")
     if running.scrub_found > running.scrub_repaired:
         found.append(f"the last scrub left {running.scrub_found - running.scrub_repaired:,} damaged: see its log")
+    alone = health.left_alone.counts(now_s=trio.current_time())
+    found += [f"packs {why.value}: {alone[why]:,}" for why in DAMAGE if why in alone]
     found += [f"{name} fails: {error}" for name, error in sorted(health.tasks.items()) if error]
     if (trouble := bucket_trouble(volume)) is not None:
         found.append(f"the bucket needs a look: {trouble}")

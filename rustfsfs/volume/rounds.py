@@ -11,6 +11,7 @@ from rustfsfs.errors import (
     CloudUnavailable,
     DamagedData,
     NoSpace,
+    ObjectFrozen,
     RustfsfsError,
     StoreError,
     without_frames,
@@ -23,7 +24,7 @@ from rustfsfs.tiers.placing import plan_cooling
 from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
 from rustfsfs.units import MIB
-from rustfsfs.volume import collecting, deleting, demoting, owning, proving, recalling, tiering, uploading
+from rustfsfs.volume import deleting, demoting, owning, proving, rehoming, tiering, uploading
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.tiering import Facts
 from rustfsfs.volume.volume import Volume, log
@@ -55,6 +56,7 @@ async def plan_round(volume: Volume) -> tuple[Facts, Plan]:
 def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]]) -> Plan:
     """Blocking: seconds for hundreds of thousands of packs. `volume.tier` is only looked at."""
     config, tier = volume.config, volume.tier
+    lost, unreadable = alone[Why.LOST], frozenset().union(*(alone[why] for why in Why if why is not Why.DAMAGED))
     demotions = plan_demotion(facts.packs, facts.disks, config.demote, now_s=facts.now_s)
     uploads = plan_uploads(
         facts.packs,
@@ -70,11 +72,10 @@ def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]])
         config.demote,
         now_s=facts.now_s,
         room_bytes=max(0, config.bucket.in_flight_bytes - sum(tier.recalling.values())),
-        under_way={*tier.recalling, *alone[Why.UNMOVED]},
+        under_way={*tier.recalling, *unreadable},
     )
-    lost, unreadable = alone[Why.LOST], alone[Why.LOST] | alone[Why.UNREADABLE]
     collections = plan_cold_collection(
-        [pack for pack in facts.packs if pack.key not in unreadable and not (pack.is_local and pack.live_bytes)],
+        [pack for pack in facts.packs if pack.key not in unreadable and not (pack.live_bytes and _is_here(pack))],
         ColdCollectPolicy(live_share=config.collect.live_share),
         now_s=facts.now_s,
         moved_bytes_max=REWRITTEN_PER_ROUND,
@@ -92,6 +93,11 @@ def _plan(volume: Volume, facts: Facts, alone: Mapping[Why, frozenset[PackKey]])
     return Plan(demotions, uploads, recalls, rewrites, dead, cooling)
 
 
+def _is_here(pack: Pack) -> bool:
+    """A disk has it, be it missing now: it is the local collector's."""
+    return pack.is_local or pack.is_away
+
+
 async def run_round(volume: Volume) -> bool:
     """Everything that is due; True if something was done, so that another look may find more.
 
@@ -101,7 +107,7 @@ async def run_round(volume: Volume) -> bool:
         owning.refuse_fenced(volume)
         volume.tier.round_no += 1
         facts, plan = await plan_round(volume)
-        _note_backlog(volume, plan.uploads)
+        _note_backlog(volume, facts.packs, plan.uploads)
         if volume.metadata.running.may_take_over:
             await owning.ensure_owner(volume)  # at once: the old host may be at work yet
         await uploading.close_packs(volume, plan.uploads.close)
@@ -121,21 +127,32 @@ async def run_round(volume: Volume) -> bool:
 async def _rewrite(volume: Volume, keys: Sequence[PackKey]) -> int:
     """What lives of packs that are mostly dead goes to a pack on a disk; the rest is the collector's."""
     done = 0
-    for pack, disk in keys:
-        async with volume.collect_lock:
-            try:
-                done += await collecting.empty_pack(volume, pack, disk)
-            except (CloudUnavailable, CloudRefused):
-                raise
-            except (DamagedData, StoreError, NoSpace) as exc:
-                log.warning("pack %d is not rewritten: %s", pack, exc)
-                volume.health.left_alone.leave((pack, disk), Why.UNREADABLE, str(exc), now_s=trio.current_time())
+    for key in keys:
+        try:
+            done += await rehoming.rewrite(volume, key)
+        except (CloudUnavailable, CloudRefused):
+            raise
+        except (StoreError, NoSpace) as exc:
+            log.warning("pack %d is not rewritten: %s", key[0], exc)
+            why = Why.NOT_NOW if isinstance(exc, ObjectFrozen) else Why.UNMOVED
+            volume.health.left_alone.leave(key, why, str(exc), now_s=trio.current_time())
     return done
 
 
-def _note_backlog(volume: Volume, plan: UploadPlan) -> None:
+def _note_backlog(volume: Volume, packs: Sequence[Pack], plan: UploadPlan) -> None:
+    """What is left alone for now waits too: nobody else says that the bucket has not got it."""
+    alone = volume.health.left_alone.packs(Why.DAMAGED, Why.UNMOVED, now_s=trio.current_time())
+    stuck = [pack for pack in packs if pack.key in alone and _is_to_be_protected(volume, pack)]
+    since = [pack.sealed_s for pack in stuck] + ([] if plan.backlog_since_s is None else [plan.backlog_since_s])
     backlog = volume.tier.backlog
-    backlog.packs, backlog.bytes, backlog.since_s = len(plan.upload), plan.backlog_bytes, plan.backlog_since_s
+    backlog.packs, backlog.bytes = len(plan.upload) + len(stuck), plan.backlog_bytes
+    backlog.bytes += sum(pack.size_bytes for pack in stuck)
+    backlog.since_s = min(since, default=None)
+
+
+def _is_to_be_protected(volume: Volume, pack: Pack) -> bool:
+    is_only_here = pack.is_local and pack.object is None and not pack.is_elsewhere and pack.live_bytes > 0
+    return volume.config.protect.enabled and pack.closed and is_only_here
 
 
 async def _demote(volume: Volume, demotions: Sequence[Demotion]) -> int:
@@ -173,7 +190,7 @@ async def _recall(volume: Volume, recalls: Sequence[Recall]) -> int:
         volume,
         list(sizes),
         sizes,
-        lambda key: recalling.recall(volume, key),
+        lambda key: rehoming.bring_back(volume, key),
         at_once=lambda: volume.config.bucket.in_flight_bytes,
     )
 

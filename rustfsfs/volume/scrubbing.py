@@ -18,6 +18,7 @@ from rustfsfs.meta.chunks import Pack
 from rustfsfs.tiers.pace import rest_s
 from rustfsfs.volume import auditing, epochs, mending
 from rustfsfs.volume.collecting import Progress, no_progress
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.mending import Findings
 from rustfsfs.volume.reading import pinned_packs
 from rustfsfs.volume.recording import now, record
@@ -122,7 +123,7 @@ async def _next_packs(volume: Volume, after: tuple[int, int]) -> list[Pack]:
 
 
 async def _scrub_pack(volume: Volume, one: Pass, row: Pack, progress: Progress) -> None:
-    behind = -1
+    behind, key, before = -1, (row.pack, row.disk), (_left(one.findings), one.findings.not_now)
     with pinned_packs(volume, {(row.pack, row.disk)}):
         while True:
             total_bytes = max(volume.metadata.running.stored_bytes, one.findings.verified_bytes)
@@ -133,6 +134,15 @@ async def _scrub_pack(volume: Volume, one: Pass, row: Pack, progress: Progress) 
                 break
             await _rest(volume, one, size_bytes, trio.current_time() - started_s)
     await mending.verify_ends(volume, row, one.findings, repair=one.repair)
+    if one.findings.not_now > before[1]:
+        volume.health.left_alone.leave(key, Why.NOT_NOW, one.findings.lines[-1], now_s=trio.current_time())
+    elif _left(one.findings) == before[0]:
+        volume.health.left_alone.release(key)
+
+
+def _left(findings: Findings) -> int:
+    """What was found, and not mended."""
+    return findings.found - findings.repaired
 
 
 async def _scrub_headers(volume: Volume, one: Pass, progress: Progress) -> None:

@@ -4,7 +4,8 @@ Paths are those inside the volume; "" is all of it. Trees are looked at as of a 
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 
@@ -21,13 +22,11 @@ from rustfsfs.errors import (
     StoreUnavailable,
     UsageError,
 )
-from rustfsfs.meta import entries, inodes, objects
-from rustfsfs.meta.chunks import COLD
-from rustfsfs.meta.database import Metadata
+from rustfsfs.meta import chunks, entries, inodes, objects
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers import cold_collect, twice
 from rustfsfs.tiers.busy import BUSY
-from rustfsfs.tiers.demote import Action, kept
+from rustfsfs.tiers.demote import Action, Kept, kept
 from rustfsfs.tiers.packs import Pack, PackKey
 from rustfsfs.units import ROOT, format_duration, format_size
 from rustfsfs.volume import (
@@ -38,13 +37,15 @@ from rustfsfs.volume import (
     epochs,
     owning,
     paths,
-    recalling,
+    rehoming,
     rounds,
     tiering,
+    tierstatus,
     watermarks,
 )
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.durability import barrier
+from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import ensure_writable, record
 from rustfsfs.volume.volume import Volume
 
@@ -54,26 +55,6 @@ LOOK_EVERY_S = 10.0
 DEMOTIONS_AT_ONCE = 20
 GONE = "its pack is no more, and no metadata that is kept names it"
 COOL = "change its class in the bucket to IA"
-TREE = (
-    "WITH RECURSIVE t(inode) AS (VALUES (?1) UNION SELECT e.inode FROM entries e JOIN t ON e.parent = t.inode),"
-    " f(fork) AS (SELECT DISTINCT fork FROM t JOIN inodes USING (inode) WHERE fork > 0)"
-)
-
-
-class Tree(NamedTuple):
-    """How much of a tree lies where, in bytes as stored; what is hot, as written."""
-
-    hot_bytes: int
-    stored_bytes: int  # one copy of each chunk
-    cold_bytes: int  # of those, what is in the bucket only
-
-    @property
-    def tier(self) -> str:
-        if self.cold_bytes and self.cold_bytes == self.stored_bytes and not self.hot_bytes:
-            return "cold"
-        if self.cold_bytes:
-            return "mixed"
-        return "hot" if self.hot_bytes and not self.stored_bytes else "local"
 
 
 def find(volume: Volume, path: str) -> int:
@@ -112,100 +93,62 @@ async def tier_status(volume: Volume, args: dict[str, Any], progress: Progress) 
     _ensure_bucket(volume)
     if volume.health.read_only_reason is None:
         await epochs.commit(volume)
-    shown = await trio.to_thread.run_sync(_status, volume, found)
+    shown = await trio.to_thread.run_sync(tierstatus.status, volume, found)
     return {"fenced": volume.tier.fenced} | shown | volume.tier.rates()
-
-
-def _status(volume: Volume, found: dict[str, int]) -> dict[str, Any]:
-    """Blocking."""
-    with paths.reading_apart(volume) as metadata:
-        running = metadata.running
-        both = metadata.rows(
-            "SELECT coalesce(sum(o.size_bytes), 0) FROM objects o JOIN packs k USING (pack, disk)"
-            " WHERE NOT k.closed & ?",
-            (COLD,),
-        )
-        frozen = metadata.rows(
-            "SELECT count(*), coalesce(sum(o.size_bytes), 0) FROM objects o JOIN packs k USING (pack, disk)"
-            " WHERE k.closed & ? AND o.placement NOT IN ('Standard', 'IA')",
-            (COLD,),
-        )
-        trees = {path: tree_of(metadata, inode) for path, inode in found.items()}
-        return {
-            "packs": metadata.rows("SELECT count(*) FROM packs")[0][0],
-            "local_bytes": running.pack_bytes - running.cold_bytes,
-            "cold_bytes": running.cold_bytes,
-            "both_bytes": both[0][0],
-            "hot_bytes": running.hot_bytes,
-            "frozen_packs": frozen[0][0],  # as far as anybody has noticed: rules of the bucket's owner freeze them
-            "frozen_bytes": frozen[0][1],
-            "pinned": _pinned(metadata),
-            "paths": [
-                {"path": path, "tier": tree.tier, "stored_bytes": tree.stored_bytes, "cold_bytes": tree.cold_bytes}
-                for path, tree in trees.items()
-            ],
-        }
-
-
-def _pinned(metadata: Metadata) -> list[str]:
-    """One path of each, from the volume's root."""
-    return [(paths.paths_of(metadata, inode) or ["/"])[0] for inode in objects.pinned(metadata)]
-
-
-def tree_of(metadata: Metadata, inode: int) -> Tree:
-    """Blocking: as long as it takes to read all its extents."""
-    hot = metadata.rows(
-        f"{TREE} SELECT coalesce(sum(e.length), 0) FROM f JOIN extents e USING (fork) WHERE e.segment > 0", (inode,)
-    )
-    rows = metadata.rows(
-        f"{TREE}, c(chunk) AS (SELECT DISTINCT e.base FROM f JOIN extents e USING (fork) WHERE e.segment = 0)"
-        " SELECT coalesce(sum(stored), 0), coalesce(sum(CASE WHEN cold THEN stored END), 0) FROM"
-        " (SELECT max(p.stored_bytes) AS stored, min(k.closed & ?2) > 0 AS cold"
-        " FROM c JOIN places p USING (chunk) JOIN packs k USING (pack, disk) GROUP BY p.chunk)",
-        (inode, COLD),
-    )
-    return Tree(int(hot[0][0]), int(rows[0][0]), int(rows[0][1]))
 
 
 async def tier_plan(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """What the next round of the mover would do, and what the collector would in the bucket, and why.
 
+    Of trees, what is due of the packs that they need; of all of it, with the packs that nobody needs any more.
     retained_bytes   of objects that nobody needs now, and older metadata that is kept names
     """
     _ensure_bucket(volume)
+    wanted = await _keys_of(volume, args)
     facts, plan = await rounds.plan_round(volume)
     sizes = {pack.key: pack.size_bytes for pack in facts.packs}
-    planned = {one.key for one in plan.demotions}
     going = await deleting.free_to_go(volume)
-    steps = [_step(one.key, one.action.value, one.reason.value, one.frees_bytes) for one in plan.demotions]
-    steps += [
-        _step(key, Action.UPLOAD.value, "protect says so", sizes[key])
-        for key in plan.uploads.upload
-        if key not in planned
+    steps = [step for step in _steps(plan, sizes, going) if wanted is None or (step["pack"], step["disk"]) in wanted]
+    if wanted is not None:
+        backlog_bytes, retained_bytes = sum(sizes[key] for key in plan.uploads.upload if key in wanted), 0
+    else:
+        backlog_bytes = plan.uploads.backlog_bytes
+        retained_bytes = volume.metadata.running.doomed_object_bytes - sum(going.values())
+    return {"steps": steps, "backlog_bytes": backlog_bytes, "retained_bytes": retained_bytes}
+
+
+def _steps(plan: rounds.Plan, sizes: dict[PackKey, int], going: dict[PackKey, int]) -> list[dict[str, Any]]:
+    planned = {one.key for one in plan.demotions}
+    uploads = [key for key in plan.uploads.upload if key not in planned]
+    return [
+        *(_step(one.key, one.action.value, one.reason.value, one.frees_bytes) for one in plan.demotions),
+        *(_step(key, Action.UPLOAD.value, "protect says so", sizes[key]) for key in uploads),
+        *(_step(one.key, "bring it back", one.reason.value, one.size_bytes) for one in plan.recalls),
+        *(_step(one.key, one.action.value, one.why, one.frees_bytes) for one in (*plan.rewrites, *plan.dead)),
+        *(_step(key, cold_collect.Action.DELETE.value, GONE, size_bytes) for key, size_bytes in going.items()),
+        *(_step(key, COOL, "bucket.ia_after says so", sizes[key]) for key in plan.cooling),
     ]
-    steps += [_step(one.key, "bring it back", one.reason.value, one.size_bytes) for one in plan.recalls]
-    steps += [_step(one.key, one.action.value, one.why, one.frees_bytes) for one in (*plan.rewrites, *plan.dead)]
-    steps += [_step(key, cold_collect.Action.DELETE.value, GONE, size_bytes) for key, size_bytes in going.items()]
-    steps += [_step(key, COOL, "bucket.ia_after says so", sizes[key]) for key in plan.cooling]
-    return {
-        "steps": steps,
-        "backlog_bytes": plan.uploads.backlog_bytes,
-        "retained_bytes": volume.metadata.running.doomed_object_bytes - sum(going.values()),
-    }
 
 
 def _step(key: PackKey, action: str, why: str, size_bytes: int) -> dict[str, Any]:
     return {"pack": key[0], "disk": key[1], "action": action, "why": why, "bytes": size_bytes}
 
 
-async def _packs_of(volume: Volume, args: dict[str, Any]) -> list[Pack]:
-    """All packs, or those that trees need."""
+async def _keys_of(volume: Volume, args: dict[str, Any]) -> set[PackKey] | None:
+    """The packs that trees need; None: all there are, those that nobody needs too."""
     found = await _found(volume, args)
     if volume.health.read_only_reason is None:
         await epochs.commit(volume)
-    keys = await tiering.packs_of_trees(volume, list(found.values()))
+    if not found or int(ROOT) in found.values():
+        return None
+    return await tiering.packs_of_trees(volume, list(found.values()))
+
+
+async def _packs_of(volume: Volume, args: dict[str, Any]) -> list[Pack]:
+    """All packs, or those that trees need."""
+    keys = await _keys_of(volume, args)
     packs = (await tiering.gather(volume)).packs
-    return [pack for pack in packs if pack.key in keys] if found else packs
+    return packs if keys is None else [pack for pack in packs if pack.key in keys]
 
 
 async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -223,15 +166,34 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     stay = {pack.key: why for pack in packs if (why := kept(pack, now_s=now_s, busy_policy=BUSY, is_asked=True))}
     going = [pack for pack in packs if pack.key not in stay]
     freed, hot_bytes = 0, await trio.to_thread.run_sync(_hot_bytes, volume, list(found.values()))
+    failed: dict[PackKey, str] = {}
     if not dry_run:
         freed = await _demote(volume, going, progress)
+        failed = await _not_demoted(volume, going)
+    gone = [pack for pack in going if pack.key not in failed]
     return {
-        "packs": len(going),
-        "bytes": sum(pack.size_bytes for pack in going),
+        "packs": len(gone),
+        "bytes": sum(pack.size_bytes for pack in gone),
         "freed_bytes": freed,
         "hot_bytes": hot_bytes,
         "kept": [{"pack": key[0], "why": why.value} for key, why in stay.items()],
+        "failed": [{"pack": key[0], "why": why} for key, why in failed.items()],
     }
+
+
+async def _not_demoted(volume: Volume, going: Sequence[Pack]) -> dict[PackKey, str]:
+    """Those that are local yet, and why."""
+    alone = volume.health.left_alone.packs(Why.DAMAGED, Why.UNMOVED, now_s=trio.current_time())
+    failed: dict[PackKey, str] = {}
+    for pack in going:
+        await volume.gate.opened()
+        row = chunks.find_pack(volume.metadata, *pack.key)
+        if row is not None and not row.is_cold:
+            found = objects.find(volume.metadata, *pack.key)
+            frozen = found is not None and Placement(found.placement).freezes
+            why = Kept.FROZEN.value if frozen else "the bucket has not got all of it yet: the log says why"
+            failed[pack.key] = alone.get(pack.key, why)
+    return failed
 
 
 def _hot_bytes(volume: Volume, inodes_asked: Sequence[int]) -> int:
@@ -265,27 +227,51 @@ async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> 
     return freed
 
 
+@dataclass(slots=True)
+class Recalled:
+    """Of packs that were asked for: what became of them."""
+
+    came: list[Pack] = field(default_factory=list)
+    frozen: list[Pack] = field(default_factory=list)  # yet
+    missing: list[PackKey] = field(default_factory=list)  # lost, or damaged in the bucket
+    stays: dict[PackKey, str] = field(default_factory=dict)  # and why
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "came_packs": len(self.came),
+            "came_bytes": sum(pack.size_bytes for pack in self.came),
+            "stays": [{"pack": key[0], "why": why} for key, why in self.stays.items()],
+            "frozen": len(self.frozen),
+        }
+
+
 async def tier_recall(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Bring cold packs of trees back to their disks. `wait`: also those that have to be restored first."""
+    """Bring cold packs of trees back to disks. `wait`: also those that have to be restored first.
+
+    Raises CloudUnavailable, CloudRefused, NoSpace: what came back stays.
+    """
     _ensure_bucket(volume)
     ensure_writable(volume)
     packs = [pack for pack in await _packs_of(volume, args) if not pack.is_local and pack.object is not None]
     total = sum(pack.object.size_bytes for pack in packs if pack.object)
     result: dict[str, Any] = {"packs": len(packs), "bytes": total, "missing": []}
+    done = Recalled()
     if args.get("dry_run"):
-        frozen = [pack for pack in packs if pack.object is not None and pack.object.placement.freezes]
-        return result | {"frozen": len(frozen), "ready_in_s": _ready_in_s(volume, frozen)}
+        done.frozen = [pack for pack in packs if pack.object is not None and pack.object.placement.freezes]
+        done.came = [pack for pack in packs if pack not in done.frozen]
+        return result | done.shown() | {"ready_in_s": _ready_in_s(volume, done.frozen)}
     owning.door_of(volume)
-    left, missing = await _recall(volume, packs, progress)
-    while left and args.get("wait"):
-        within = "" if (ready_in_s := _ready_in_s(volume, left)) is None else f", within {format_duration(ready_in_s)}"
-        progress(0, 0, f"waiting for the restore of {len(left)} packs{within}")
+    await _recall(volume, packs, done, progress)
+    while done.frozen and args.get("wait"):
+        ready_in_s = _ready_in_s(volume, done.frozen)
+        within = "" if ready_in_s is None else f", within {format_duration(ready_in_s)}"
+        progress(0, 0, f"waiting for the restore of {len(done.frozen)} packs{within}")
         await trio.sleep(LOOK_EVERY_S)
-        left, more = await _recall(volume, left, progress)
-        missing += more
-    named = await _named(volume, missing)
+        left, done.frozen = done.frozen, []
+        await _recall(volume, left, done, progress)
+    named = await _named(volume, done.missing)
     await volume.gate.opened()
-    return result | {"missing": named, "frozen": len(left), "ready_in_s": _ready_in_s(volume, left)}
+    return result | done.shown() | {"missing": named, "ready_in_s": _ready_in_s(volume, done.frozen)}
 
 
 def _ready_in_s(volume: Volume, packs: Sequence[Pack]) -> float | None:
@@ -294,31 +280,44 @@ def _ready_in_s(volume: Volume, packs: Sequence[Pack]) -> float | None:
     return max((RESTORE_S.get(Placement(one.placement), 0.0) for one in found if one is not None), default=0.0) or None
 
 
-async def _recall(volume: Volume, packs: Sequence[Pack], progress: Progress) -> tuple[list[Pack], list[PackKey]]:
-    """(those that are frozen yet, those that are lost). Raises CloudUnavailable, CloudRefused, NoSpace."""
-    frozen: list[Pack] = []
-    missing: list[PackKey] = []
-    total = sum(pack.size_bytes for pack in packs)
-    done = 0
-    for pack in packs:
-        progress(done, total, "bringing packs back")
+async def _recall(volume: Volume, packs: Sequence[Pack], done: Recalled, progress: Progress) -> None:
+    """Each to its own disk, while that has room. Raises CloudUnavailable, CloudRefused, NoSpace."""
+    total, came_bytes, is_full = sum(pack.size_bytes for pack in packs), 0, False
+    for number, pack in enumerate(packs):
+        progress(sum(one.size_bytes for one in packs[:number]), total, "bringing packs back")
         await volume.gate.opened()
-        if watermarks.is_above(volume, pack.size_bytes, with_margin=False):
-            raise NoSpace(
-                f"the disks would pass demote.high: {format_size(done)} of {format_size(total)} came back,"
-                " the rest stays in the bucket"
-            )
+        if not watermarks.has_room(volume, pack.disk, pack.size_bytes):
+            is_full = True
+            continue
         try:
-            await recalling.recall(volume, pack.key)
+            await rehoming.bring_back(volume, pack.key, is_asked=True)
+            await _note_recalled(volume, pack, done)
         except ObjectFrozen as exc:
-            frozen.append(pack)
+            done.frozen.append(pack)
             await coldreading.ask_for_restore(volume, owning.door_of(volume), pack.key, exc)
         except (CloudUnavailable, CloudRefused, StoreUnavailable):
             raise
         except (ObjectMissing, DamagedData, StoreError):
-            missing.append(pack.key)
-        done += pack.size_bytes
-    return frozen, missing
+            done.missing.append(pack.key)
+        came_bytes = sum(one.size_bytes for one in done.came)
+    if is_full:
+        raise NoSpace(
+            f"the disks would pass demote.high: {format_size(came_bytes)} of {format_size(total)} came back,"
+            " the rest stays in the bucket"
+        )
+
+
+async def _note_recalled(volume: Volume, pack: Pack, done: Recalled) -> None:
+    await volume.gate.opened()
+    alone = volume.health.left_alone
+    if not objects.is_cold(volume.metadata, *pack.key) and not pack.is_away:
+        done.came.append(pack)  # or it was dropped: what lives of it is elsewhere
+    elif pack.key in alone.packs(Why.UNREADABLE, Why.LOST, now_s=trio.current_time()):
+        done.missing.append(pack.key)
+    else:
+        done.stays[pack.key] = (
+            "its copy lies on a disk that is not there" if pack.is_away else "it is on its way already"
+        )
 
 
 async def _named(volume: Volume, keys: Sequence[PackKey]) -> list[str]:
@@ -362,7 +361,7 @@ async def _pin(volume: Volume, args: dict[str, Any], *, pinned: bool) -> dict[st
 
 def _pinned_apart(volume: Volume) -> list[str]:
     with paths.reading_apart(volume) as metadata:
-        return _pinned(metadata)
+        return tierstatus.pinned(metadata)
 
 
 COMMANDS: dict[str, commands.Command] = {

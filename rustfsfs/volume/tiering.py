@@ -82,6 +82,7 @@ def _pack(volume: Volume, row: objects.PackRow, now_s: float, is_pinned: bool) -
         has_holes=False,
         sealed_s=_first_seen_s(volume, key, now_s if not row.is_closed else noted_s, is_sent=there is not None),
         last_read_s=noted_s,
+        is_away=not row.is_cold and row.disk not in volume.disks,
         is_pinned=is_pinned,
         busy=tier.busy.get(key),
     )

@@ -43,6 +43,23 @@ def is_above(volume: Volume, size_bytes: int, *, with_margin: bool) -> bool:
     return bool(volume.disks)
 
 
+def has_room(volume: Volume, disk: int, size_bytes: int) -> bool:
+    """Is a disk below its high watermark with so many bytes more, and with what comes back to it already?
+
+    Of a disk that is not there: is any other? Whoever filled it, nothing is brought to a disk beyond it.
+    """
+    high, growing = volume.config.demote.high, volume.tier.recalling
+    for number, store in volume.disks.items():
+        if number == disk or disk not in volume.disks:
+            space, coming_bytes = store.space(), sum(size for key, size in growing.items() if key[1] == number)
+            if (
+                space.used_bytes + coming_bytes + size_bytes
+                <= int(space.usable_bytes * high) - margin_bytes(space) // 4
+            ):
+                return True
+    return False
+
+
 def _movable_bytes(volume: Volume) -> int:
     """What could be in the bucket only, at the most: of all disks, so that with several somebody may wait in vain."""
     running = volume.metadata.running

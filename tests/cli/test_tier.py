@@ -18,7 +18,16 @@ from rustfsfs.volume.volume import Volume
 from tests.mounted import Mounted
 from tests.volume.on_disk import Key, format_in
 
-RECALLED: dict[str, Any] = {"packs": 3, "bytes": 3 << 20, "missing": [], "frozen": 0, "ready_in_s": None}
+RECALLED: dict[str, Any] = {
+    "came_packs": 3,
+    "came_bytes": 3 << 20,
+    "stays": [],
+    "packs": 3,
+    "bytes": 3 << 20,
+    "missing": [],
+    "frozen": 0,
+    "ready_in_s": None,
+}
 
 
 @pytest.fixture
@@ -77,14 +86,14 @@ def answering(monkeypatch: pytest.MonkeyPatch, name: str, answer: dict[str, Any]
             id="status",
         ),
         pytest.param(
-            ["plan"],
+            ["plan", "a/b"],
             "tier_plan",
             {
                 "steps": [{"pack": 7, "disk": 1, "action": "upload it", "why": "protect says so", "bytes": 1 << 20}],
                 "backlog_bytes": 1 << 20,
                 "retained_bytes": 3 << 20,
             },
-            {},
+            {"paths": ["a/b"]},
             False,
             [
                 "pack 7 of disk 1: upload it (protect says so), 1.0 MiB",
@@ -97,7 +106,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, name: str, answer: dict[str, Any]
             ["plan"],
             "tier_plan",
             {"steps": [], "backlog_bytes": 0, "retained_bytes": 0},
-            {},
+            {"paths": [""]},
             False,
             ["Nothing is due.\nTo be uploaded: 0 B\n"],
             id="idle",
@@ -111,6 +120,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, name: str, answer: dict[str, Any]
                 "freed_bytes": 0,
                 "hot_bytes": 100,
                 "kept": [{"pack": 3, "why": "a pinned tree needs it"}],
+                "failed": [],
             },
             {"paths": [""], "dry_run": True},
             True,
@@ -123,7 +133,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, name: str, answer: dict[str, Any]
         pytest.param(
             ["demote", "a"],
             "tier_demote",
-            {"packs": 2, "bytes": 1 << 20, "freed_bytes": 1 << 19, "hot_bytes": 0, "kept": []},
+            {"packs": 2, "bytes": 1 << 20, "freed_bytes": 1 << 19, "hot_bytes": 0, "kept": [], "failed": []},
             {"paths": ["a"], "dry_run": False},
             True,
             ["2 packs (1.0 MiB) in the bucket only now; 512.0 KiB freed"],
@@ -141,7 +151,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, name: str, answer: dict[str, Any]
         pytest.param(
             ["recall", "--dry-run"],
             "tier_recall",
-            RECALLED | {"frozen": 1, "ready_in_s": 5 * 3600.0},
+            RECALLED | {"frozen": 1, "came_packs": 2, "ready_in_s": 5 * 3600.0},
             {"paths": [""], "dry_run": True, "wait": False},
             True,
             ["1 pack would have to be restored first, within 5 h; --wait", "2 of 3 packs (3.0 MiB) would come back"],
@@ -177,13 +187,36 @@ def test_a_volume_that_is_not_mounted_is_opened_and_asked(
     (volume / "ballast").unlink(missing_ok=True)
 
 
-def test_what_is_lost_in_the_bucket_is_a_finding(
-    volume: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "answer", "says"),
+    [
+        pytest.param("recall", RECALLED | {"missing": ["/a/b"]}, "lost in the bucket: /a/b\n", id="lost"),
+        pytest.param(
+            "recall",
+            RECALLED | {"came_packs": 2, "stays": [{"pack": 3, "why": "it is on its way already"}]},
+            "pack 3 stays: it is on its way already\n2 of 3 packs (3.0 MiB) came back",
+            id="not all of it came",
+        ),
+        pytest.param(
+            "demote",
+            {"packs": 0, "bytes": 0, "freed_bytes": 0, "hot_bytes": 0, "kept": []}
+            | {"failed": [{"pack": 1, "why": "frame 3 is damaged"}]},
+            "pack 1 stays: frame 3 is damaged\n0 packs (0 B) in the bucket only now",
+            id="could not go",
+        ),
+    ],
+)
+def test_what_could_not_be_moved_is_a_finding(
+    volume: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    answer: dict[str, Any],
+    says: str,
 ) -> None:
-    answering(monkeypatch, "tier_recall", RECALLED | {"missing": ["/a/b"]})
-    assert run(["tier", "recall", str(volume), "--key-file", str(volume.parent / "key")]) == 7
-    shown = capsys.readouterr().out
-    assert "lost in the bucket: /a/b\n" in shown and "but for what is lost" in shown
+    answering(monkeypatch, f"tier_{command}", answer)
+    assert run(["tier", command, str(volume), "--key-file", str(volume.parent / "key")]) == 7
+    assert says in capsys.readouterr().out
     (volume / "ballast").unlink(missing_ok=True)
 
 

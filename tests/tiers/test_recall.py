@@ -34,7 +34,9 @@ def cold(number: int, share: float, *, ago_s: float = 0.0, **facts: Any) -> Pack
         pytest.param([cold(1, 1.5), cold(2, 2.5)], EMPTY, [(2, Reason.BUSY), (1, Reason.BUSY)], id="the busiest first"),
         pytest.param([cold(1, 9.0, live_bytes=0)], EMPTY, [], id="nothing in it lives"),
         pytest.param([cold(1, 9.0)._replace(is_local=True)], EMPTY, [], id="it is here"),
-        pytest.param([cold(1, 9.0)._replace(disk=2)], EMPTY, [], id="its disk is missing"),
+        pytest.param([cold(1, 9.0)._replace(disk=2)], EMPTY, [(1, Reason.BUSY)], id="its disk is gone: to another one"),
+        pytest.param([cold(1, 9.0)._replace(disk=2)], Disk(1, 100 * MIB, 45 * MIB), [], id="which has no room either"),
+        pytest.param([cold(1, 9.0)._replace(disk=2, is_away=True)], EMPTY, [], id="its disk is missing, and has it"),
         pytest.param([cold(1, 9.0)], Disk(1, 100 * MIB, 43 * MIB), [(1, Reason.BUSY)], id="it just fits"),
         pytest.param(
             [cold(1, 9.0), cold(2, 9.0)], Disk(1, 100 * MIB, 40 * MIB), [(1, Reason.BUSY)], id="there is room for one"

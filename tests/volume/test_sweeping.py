@@ -1,5 +1,7 @@
 """The bucket's list against ours."""
 
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +10,10 @@ import trio
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.meta import objects
+from rustfsfs.store.bucket import PAGE_KEYS_MAX, ObjectFacts
 from rustfsfs.store.cold import pack_key
-from rustfsfs.volume import rounds, sweeping, tiering
+from rustfsfs.volume import rounds, sweeping, tiercommands, tiering
+from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.leftalone import Why
 from tests.store.membucket import MemBucket
 from tests.volume.on_bucket import NOISE, all_demoted, contents, opened_with, packs_there, sealed
@@ -102,3 +106,59 @@ async def test_older_metadata_that_was_restored_finds_what_was_demoted_since(tmp
         await sweeping.sweep(volume)
         assert objects.is_cold(volume.metadata, *pack.key)
         assert await contents(volume, inode) == DATA
+
+
+class HeldList(MemBucket):
+    """Its list of packs does not end before `go`."""
+
+    def __init__(self) -> None:
+        super().__init__(now_s=lambda: LONG_AGO)
+        self.is_held = False
+        self.reached, self.go = threading.Event(), threading.Event()
+        self.pages = 0
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectFacts]:
+        found = list(super().list(prefix, after=after))
+        if self.is_held and prefix == "packs/":
+            self.pages += 1
+            self.reached.set()
+            assert self.go.wait(20)
+        yield from found
+
+
+async def test_an_object_that_came_to_be_needed_while_the_list_was_read_stays(tmp_path: Path) -> None:
+    """A power cut took the records of a life that had uploaded; its number is given out anew meanwhile."""
+    bucket = HeldList()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"a", DATA)
+        left, other = volume.numbers.pack, volume.numbers.pack + 50
+        for number in (left, other):
+            bucket.put(pack_key(number, 1), b"of an older life", placement=Placement.STANDARD)
+        bucket.is_held = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sweeping.sweep, volume)
+            await trio.to_thread.run_sync(bucket.reached.wait)
+            inode = await sealed(volume, b"b", DATA[::-1])
+            assert (await tiercommands.tier_demote(volume, {"paths": []}, no_progress))["packs"] == 2
+            bucket.go.set()
+        assert pack_key(left, 1) in bucket.objects and pack_key(other, 1) not in bucket.objects
+        assert await contents(volume, inode) == DATA[::-1]
+
+
+async def test_a_sweep_ends_between_two_pages_of_the_list(tmp_path: Path) -> None:
+    """Who unmounts waits for no list."""
+    bucket = HeldList()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        for number in range(2 * PAGE_KEYS_MAX):
+            bucket.put(pack_key(1000 + number, 1), b"", placement=Placement.STANDARD)
+        bucket.is_held = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sweeping.sweep, volume)
+            await trio.to_thread.run_sync(bucket.reached.wait)
+            with trio.fail_after(5):
+                nursery.cancel_scope.cancel()
+                await trio.sleep_forever()
+        assert nursery.cancel_scope.cancelled_caught
+        bucket.go.set()
+        await sweeping.sweep(volume)
+        assert bucket.pages >= 1 + 3 and not packs_there(bucket)

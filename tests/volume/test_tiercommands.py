@@ -10,15 +10,20 @@ from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.config import Bucket as BucketConfig
 from rustfsfs.config import Config
-from rustfsfs.errors import NoSuchXattr, NotPermitted, UsageError
+from rustfsfs.errors import NoSpace, NoSuchXattr, NotPermitted, UsageError
+from rustfsfs.meta import objects
 from rustfsfs.store.cold import pack_key
-from rustfsfs.volume import collecting, epochs, names, status, tierattrs, tiercommands, tiering, xattrs
+from rustfsfs.units import MIB
+from rustfsfs.volume import collecting, commands, epochs, names, status, tierattrs, tiercommands, tiering, xattrs
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.commands import Command
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
+from rustfsfs.world import Space
+from tests.crash.disk import CrashFiles
 from tests.store.membucket import MemBucket
-from tests.volume.on_bucket import ANY_DISK, NOISE, all_demoted, contents, opened_with, sealed
+from tests.volume.in_memory import InMemory, new_file, put
+from tests.volume.on_bucket import ANY_DISK, NOISE, all_demoted, attach, contents, opened_with, sealed
 from tests.volume.on_disk import DIRECTORY, format_in, write_file
 
 ONE, OTHER = NOISE.randbytes(300_000), NOISE.randbytes(400_000)
@@ -159,6 +164,62 @@ async def test_what_is_lost_in_the_bucket_is_told_by_its_path(tmp_path: Path) ->
         await tiercommands.tier_demote(volume, {"paths": []}, no_progress)
         bucket.objects.clear()
         assert (await tiercommands.tier_recall(volume, {"paths": []}, no_progress))["missing"] == ["/gone"]
+
+
+async def test_a_pack_that_is_damaged_on_its_disk_is_not_said_to_have_gone(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        await sealed(volume, b"f", ONE)
+        file = next(path.rglob("*.pack"))
+        good = file.read_bytes()
+        file.write_bytes(good[:9000] + bytes(100) + good[9100:])
+        told = await tiercommands.tier_demote(volume, {"paths": []}, no_progress)
+        assert (told["packs"], told["bytes"], told["freed_bytes"]) == (0, 0, 0)
+        (failed,) = told["failed"]
+        assert failed["pack"] == 1 and "damaged" in failed["why"]
+
+
+async def test_a_plan_of_paths_is_of_what_they_need(tmp_path: Path) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        folder = names.create(volume, 1, b"d", mode=DIRECTORY, uid=0, gid=0).inode
+        await sealed(volume, b"f", ONE)
+        await write_file(volume, b"g", OTHER, parent=folder)
+        await commands.seal(volume, {}, no_progress)
+        for paths, want in (([], [1, 2]), ([""], [1, 2]), (["d"], [2]), (["f"], [1]), (["f", "d/g"], [1, 2])):
+            plan = await tiercommands.tier_plan(volume, {"paths": paths}, no_progress)
+            assert sorted(step["pack"] for step in plan["steps"]) == want
+            assert plan["backlog_bytes"] == sum(step["bytes"] for step in plan["steps"])
+        with pytest.raises(UsageError, match="no x in the volume"):
+            await tiercommands.tier_plan(volume, {"paths": ["x"]}, no_progress)
+
+
+class OneIsFull(CrashFiles):
+    """The disk `full` has no room, since others fill it."""
+
+    full = ""
+
+    def space(self, path: str) -> Space:
+        is_full = self.full and path.endswith(self.full)
+        return Space(256 * MIB, 12 * MIB if is_full else 200 * MIB, 1 << 20, 1 << 19, read_only=False)
+
+
+async def test_a_recall_looks_at_the_disk_that_a_pack_belongs_to(tmp_path: Path) -> None:
+    files = OneIsFull()
+    home = InMemory(tmp_path, files, disk_count=2)
+    async with home.opened() as volume:
+        attach(volume, MemBucket())
+        await put(volume, new_file(volume, b"f"))
+        (first,) = await all_demoted(volume)
+        away = volume.disks.pop(first[1])
+        await put(volume, new_file(volume, b"g"))
+        volume.disks[first[1]] = away
+        (second,) = {*await all_demoted(volume)} - {first}
+        files.full = away.path
+        with pytest.raises(NoSpace, match=r"19\d.* KiB of 39\d.* KiB came back"):
+            await tiercommands.tier_recall(volume, {"paths": []}, no_progress)
+        assert [objects.is_cold(volume.metadata, *key) for key in (first, second)] == [True, False]
+        files.full = ""
+        assert (await tiercommands.tier_recall(volume, {"paths": []}, no_progress))["came_packs"] == 1
 
 
 async def test_sizes_count_what_is_shared_once_and_what_is_alone_by_itself(tmp_path: Path) -> None:

@@ -342,7 +342,7 @@ async def test_an_unreadable_pack_does_not_end_a_round(tmp_path: Path) -> None:
         for name, found in bucket.objects.items():
             bucket.objects[name] = replace(found, placement=Placement.ARCHIVE)
         assert await rounds._rewrite(volume, [key]) == 0
-        assert key in volume.health.left_alone.packs(Why.UNREADABLE, now_s=trio.current_time())
+        assert key in volume.health.left_alone.packs(Why.NOT_NOW, now_s=trio.current_time())
 
 
 async def test_a_pack_that_is_damaged_on_its_disk_is_looked_at_again_after_a_while(
@@ -356,8 +356,10 @@ async def test_a_pack_that_is_damaged_on_its_disk_is_looked_at_again_after_a_whi
         file.write_bytes(good[:9000] + bytes(100) + good[9100:])
         await rounds.run_round(volume)
         assert volume.health.left_alone.counts(now_s=trio.current_time()) == {Why.DAMAGED: 1}
+        await rounds.run_round(volume)
         shown = await status.status(volume, state="mounted", mount_point=None, pid=1)
-        assert shown["left_alone"] == {"damaged": 1}
+        assert shown["left_alone"] == {"damaged": 1} and not shown["healthy"]
+        assert shown["bucket"]["backlog"]["packs"] == 1 and shown["bucket"]["backlog"]["bytes"] > len(DATA)
         file.write_bytes(good)
         assert not await rounds.run_round(volume)
         mock_clock.jump(AGAIN_S[Why.DAMAGED])
