@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # Debian's own python3 if it is new enough, else the first on PATH
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
-PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-config libfuse3-dev fuse3 strace procps systemd
+PACKAGES := ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkg-config libfuse3-dev fuse3 strace procps systemd curl groff-base
 BENCH_PACKAGES := bindfs e2fsprogs git gocryptfs restic tar
 PREFIX ?= /usr/local
 SBINDIR ?= /usr/sbin
@@ -16,7 +16,7 @@ PYTHONS ?= 3.11 3.12 3.13
 NFS_PACKAGES := libnfs13 mount nfs-ganesha nfs-ganesha-vfs rpcbind util-linux
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages install install-files uninstall test test-pythons test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs apps-packages nfs-packages bench bench-quick bench-corpus bench-packages bench-10m check format demo demo-stop demo-oss oss-server clean
+.PHONY: help setup system-packages install install-files uninstall test test-pythons test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs apps-packages nfs-packages bench bench-quick bench-corpus bench-packages bench-10m check format man demo demo-stop demo-oss oss-server clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -125,6 +125,9 @@ check: setup  ## format, lint, types, fast tests
 
 format: setup  ## format the code
 	@$(PY) -m ruff format rustfsfs tests && $(PY) -m ruff check --fix rustfsfs tests
+
+man: setup  ## make the man pages in rustfsfs/man of the Markdown beside them
+	@$(PY) -m rustfsfs.man
 
 demo: setup  ## format, mount, fill, measure, remount and compare a volume in ./demo
 	@$(PY) -m rustfsfs.demo start demo

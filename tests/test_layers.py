@@ -35,8 +35,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "service": BELOW_MOUNT,
     "fuse": BELOW_MOUNT,
     "mount": BELOW_MOUNT | {"tasks", "service", "fuse"},
-    "cli": BELOW_MOUNT | {"mount", "service", "bench", "__init__"},
+    "cli": BELOW_MOUNT | {"mount", "service", "bench", "man", "__init__"},
     "bench": BELOW_MOUNT | {"fuse", "service", "mount", "__init__"},  # it starts mounts as programs, and measures them
+    "man": set(),
     "demo": LEAVES | {"service"},
     "__main__": {"cli"},
 }

@@ -33,6 +33,7 @@ COMMANDS = {
     "cat": "print a file of an unmounted volume",
     "export": "copy a tree out of an unmounted volume",
     "bench": "measure how fast a directory is",
+    "help": "show a page of the manual",
 }
 
 
