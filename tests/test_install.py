@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rustfsfs.man.pages import TOPICS
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -47,12 +49,16 @@ def test_what_is_installed_runs_and_can_be_uninstalled(tmp_path: Path) -> None:
         "usr/local/lib/systemd/system/rustfsfs@.service",
         "usr/local/lib/systemd/system/rustfsfs.target",
     }
+    pages = {f"share/man/man{file.rpartition('.')[2]}/{file}" for file in TOPICS.values()}
+    assert {name for name in outside if "/share/man/" in name} == {f"usr/local/{page}" for page in pages}
     assert (tmp_path / "etc/rustfsfs").is_dir()
     assert (tmp_path / "usr/local/bin/rustfsfs").resolve() == lib / "bin/rustfsfs"
     assert (lib / "bin/rustfsfs").read_text().splitlines()[0] == "#!/usr/local/lib/rustfsfs/bin/python"
     assert os.readlink(tmp_path / "usr/sbin/mount.rustfsfs") == "/usr/local/lib/rustfsfs/bin/mount.rustfsfs"
     assert (lib / "bin/mount.rustfsfs").is_file()
     assert (lib / "lib/systemd/system/rustfsfs@.service").is_file(), "who installs with pipx finds the units here"
+    assert all((lib / page).is_file() for page in pages), "and pipx the man pages"
+    assert list(lib.glob("lib/python3*/site-packages/rustfsfs/man/rustfsfs-ecs.7.md")), "which `rustfsfs help` shows"
     said = subprocess.run(
         [lib / "bin/python", lib / "bin/rustfsfs", "--version"],
         env=os.environ | {"PYTHONPATH": sysconfig.get_path("purelib")},

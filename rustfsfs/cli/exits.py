@@ -1,4 +1,4 @@
-"""From what went wrong to an exit code and one sentence. The codes are documented in the README."""
+"""From what went wrong to an exit code and one sentence. The codes are documented in man/rustfsfs-exit-codes.7.md."""
 
 import errno
 import os

@@ -54,8 +54,8 @@ def command(
     """
     if restore_metadata + rebuild_index + rebuild_from_bucket + accept_restored > 1:
         raise UsageError(
-            "--rebuild-index, --restore-metadata and --rebuild-from-bucket are three ways, of which README.md says"
-            " which one first; --accept-restored comes after one of them"
+            "--rebuild-index, --restore-metadata and --rebuild-from-bucket are three ways, of which"
+            " `rustfsfs help recovery` says which one first; --accept-restored comes after one of them"
         )
     where = {"url": url, "endpoint": endpoint, "region": region, "credentials": credentials}
     if rebuild_from_bucket:

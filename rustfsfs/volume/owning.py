@@ -27,8 +27,8 @@ from rustfsfs.volume.volume import Volume, log
 
 TERMS_KEPT = 3  # of their objects: only the newest counts, the others are for people who look
 GO_ON = (
-    "nothing is written or deleted there from here any more; use one of the two only: unmount this one, or README.md,"
-    ' "Another host has the bucket", says how it goes on here'
+    "nothing is written or deleted there from here any more; use one of the two only: unmount this one, or"
+    ' `rustfsfs help recovery`, "Another host has the bucket", says how it goes on here'
 )
 T = TypeVar("T")
 

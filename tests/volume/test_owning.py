@@ -175,7 +175,7 @@ async def test_who_is_fenced_reads_and_works_locally_and_says_so(tmp_path: Path)
         assert await contents(first, other) == DATA[::-1]
         assert not watermarks.mover_works(first), "nobody waits for the mover"
         shown = await status(first, state="mounted", mount_point=None, pid=1)
-        assert "another host" in shown["bucket"]["fenced"] and "README" in shown["bucket"]["fenced"]
+        assert "another host" in shown["bucket"]["fenced"] and "help recovery" in shown["bucket"]["fenced"]
         assert not shown["healthy"]
         assert describe_bucket(shown["bucket"], hot_bytes=0)[0][1].startswith("READ ONLY: another host")
         assert "READ ONLY: another host" in describe_status(await tiercommands.tier_status(first, {}, no_progress))
@@ -593,7 +593,7 @@ async def test_what_a_person_decided_outlives_a_life_that_was_cut_off(tmp_path: 
 
 
 async def test_who_was_fenced_goes_on_with_its_own_metadata_if_a_person_says_so(tmp_path: Path) -> None:
-    """As README.md tells him to: the database moved away, and the newest snapshot, which is of the unmount, back."""
+    """As rustfsfs-recovery(7) says: the database moved away, and the newest snapshot, which is of the unmount, back."""
     bucket, path = MemBucket(), tmp_path / "v"
     async with two_hosts(path, bucket) as (first, second):
         await have_published(second)
