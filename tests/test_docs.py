@@ -18,7 +18,7 @@ from rustfsfs.man.text import section, text
 from rustfsfs.mount import KNOWN_OPTIONS
 from rustfsfs.service.metrics import PROCESS, table
 from rustfsfs.service.reloading import ALWAYS
-from rustfsfs.siteconfig import SITE_KEYS
+from rustfsfs.siteconfig import SITE_KEYS, parse_site
 from rustfsfs.store.credentials import FILE_KEYS
 from rustfsfs.volume import bucketfile
 
@@ -58,7 +58,7 @@ def options(command: click.Command) -> set[str]:
 
 
 def part_about(name: str) -> str:
-    """What rustfsfs(1) says of a command, as text."""
+    """What rustfsfs(1) says of a command."""
     part = section(pages.page("rustfsfs.1"), name)
     assert part is not None, f"rustfsfs(1) has no part about {name}"
     return text(part, width=100)
@@ -247,6 +247,14 @@ def test_every_example_is_a_command_that_would_be_taken(line: str) -> None:
     if command.name == "mount":
         for group in context.params["options"]:
             assert set(group.split(",")) <= set(KNOWN_OPTIONS)
+
+
+SITES = [block for source in TEXTS.values() for block in re.findall(r"(?ms)^```(?:toml)?\n(\[.*?)^```$", source)]
+
+
+@pytest.mark.parametrize("text", SITES)
+def test_every_example_of_settings_is_right(text: str) -> None:
+    assert parse_site(text, name="data", where="data.toml").mount.point
 
 
 @pytest.mark.parametrize("file", TEXTS)
