@@ -35,7 +35,7 @@ def free_port() -> int:
 def adapted(script: str, base: Path, endpoint: str) -> str:
     """The same with other places and ports; the server is there already."""
     source = base / "doc"
-    shutil.copytree(ROOT / "rustfsfs", source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "rustfsfs" / "man", source, ignore=shutil.ignore_patterns("__pycache__"))
     changes = {
         SERVER: "",
         ENDS: "",
@@ -53,7 +53,7 @@ def adapted(script: str, base: Path, endpoint: str) -> str:
 
 
 @pytest.mark.fuse
-@pytest.mark.slow  # it mounts three times, and copies the program's own files twice
+@pytest.mark.slow  # it starts twenty programs, and mounts three times
 def test_the_tour_can_be_typed(tmp_path: Path) -> None:
     script = tour()
     assert f"OSS_ACCESS_KEY_ID={KEY[0]} OSS_ACCESS_KEY_SECRET={KEY[1]}" in script
