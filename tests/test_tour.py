@@ -65,7 +65,7 @@ def test_the_tour_can_be_typed(tmp_path: Path) -> None:
                 env=os.environ | {"RUSTFSFS_CONFIG_DIR": str(tmp_path / "etc")},
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=300,
                 check=False,
             )
         finally:
