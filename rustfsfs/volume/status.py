@@ -130,6 +130,7 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
         "name": None if tier.door is None else tier.door.name,
         "trouble": tier.trouble,
         "fenced": tier.fenced,
+        "rules": [{"severity": rule.severity.value, "text": rule.text} for rule in tier.rules],
         "term": tier.term,  # None: this life has written nothing there yet
         "protects": volume.config.protect.enabled,
         "refused": facts is not None and facts.refused,
