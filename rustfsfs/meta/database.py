@@ -195,6 +195,15 @@ class Metadata:
         finally:
             self.in_commit = False
 
+    @contextmanager
+    def changed_past_us(self) -> Iterator[None]:
+        """Around statements of `db` itself, in the open transaction; their errors are as those of `run`."""
+        self.seen.clear()
+        try:
+            yield
+        except apsw.Error as exc:
+            self._failed(exc)
+
     def changed(self) -> int:
         """Rows the last INSERT, UPDATE or DELETE touched."""
         return self.db.changes()
@@ -263,7 +272,7 @@ def open_(path: str, key: bytes, *, vfs: str | None = None) -> Metadata:
 
 def read_running(metadata: Metadata) -> None:
     """Set `running` to what the last COMMIT wrote, in place: others hold the object."""
-    metadata.is_tiered = metadata.rows("PRAGMA user_version")[0][0] >= schema.FORMAT_TIERED
+    metadata.is_tiered = schema.is_tiered(metadata.rows("PRAGMA user_version")[0][0])
     stored = dict(metadata.rows("SELECT name, value FROM state"))
     fresh = Running()
     for item in fields(Running):
