@@ -1,8 +1,8 @@
 """From the tables of older formats to today's: a step for each format that was released and is no longer written.
 
 A format is the number in `user_version`; there are two of each kind of tables: odd without a bucket, and the even one
-behind it with (`schema`). So a step leads from odd to odd, or from even to even. None is here yet: 1 and 2 are all there
-ever were.
+behind it with (`schema`). So a step leads from odd to odd, or from even to even. None is here yet: 1 and 2 are all
+there ever were.
 """
 
 from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from rustfsfs.meta import chunks, migrations
+from rustfsfs.meta import chunks, schema
 from rustfsfs.meta.database import Running
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
@@ -40,7 +40,7 @@ async def status(volume: Volume, *, state: str, mount_point: str | None, pid: in
         },
         **totals(running),
         "metadata_bytes": metadata_bytes(volume),
-        "metadata_format": migrations.format_of(volume.metadata),
+        "metadata_format": schema.FORMAT_TIERED if volume.metadata.is_tiered else schema.FORMAT,
         "metadata_damage": health.damaged_metadata,
         "journal": {
             "bytes": journal.used_bytes,
