@@ -18,6 +18,7 @@ from rustfsfs.meta import dbapi, schema
 
 SHM_TROUBLE = (apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP)  # the -shm file finds no room: a full disk
 PAGE_SIZE = 4096
+SQLITE_VERSION = apsw.sqlite_lib_version()
 BUSY_MS = 10_000  # how long one connection waits for the other
 SHORT_BUSY_MS = 50  # or, with the gate shut, for statements of a few ms
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)  # a page that does not open, or is not what it should be
