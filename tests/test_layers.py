@@ -32,10 +32,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cache": LEAVES | {"world"},
     "volume": BELOW_VOLUME,
     "tasks": BELOW_MOUNT,
-    "service": BELOW_MOUNT,
+    "doctor": PURE | {"tiers"},
+    "service": BELOW_MOUNT | {"doctor"},
     "fuse": BELOW_MOUNT,
     "mount": BELOW_MOUNT | {"tasks", "service", "fuse"},
-    "cli": BELOW_MOUNT | {"mount", "service", "bench", "man", "__init__"},
+    "cli": BELOW_MOUNT | {"mount", "service", "doctor", "bench", "man", "__init__"},
     "bench": BELOW_MOUNT | {"fuse", "service", "mount", "__init__"},  # it starts mounts as programs, and measures them
     "man": set(),
     "demo": LEAVES | {"service"},

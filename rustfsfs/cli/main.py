@@ -20,6 +20,7 @@ COMMANDS = {
     "umount": "unmount, and wait until everything is committed",
     "config": "check, show or reload the settings of a volume that has a name",
     "status": "show what a volume holds and how it is",
+    "doctor": "look for what is wrong with the machine and its volumes, and say what to do",
     "top": "watch what a mount does: rates, latencies, caches, backlog",
     "seal": "seal all hot data into packs now",
     "collect": "free what nothing needs, now",

@@ -18,6 +18,7 @@ from rustfsfs.meta import dbapi, schema
 
 SHM_TROUBLE = (apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP)  # the -shm file finds no room: a full disk
 PAGE_SIZE = 4096
+SQLITE_VERSION = apsw.sqlite_lib_version()
 BUSY_MS = 10_000  # how long one connection waits for the other
 SHORT_BUSY_MS = 50  # or, with the gate shut, for statements of a few ms
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)  # a page that does not open, or is not what it should be
@@ -195,6 +196,15 @@ class Metadata:
         finally:
             self.in_commit = False
 
+    @contextmanager
+    def changed_past_us(self) -> Iterator[None]:
+        """Around statements of `db` itself, in the open transaction; their errors are as those of `run`."""
+        self.seen.clear()
+        try:
+            yield
+        except apsw.Error as exc:
+            self._failed(exc)
+
     def changed(self) -> int:
         """Rows the last INSERT, UPDATE or DELETE touched."""
         return self.db.changes()
@@ -263,7 +273,7 @@ def open_(path: str, key: bytes, *, vfs: str | None = None) -> Metadata:
 
 def read_running(metadata: Metadata) -> None:
     """Set `running` to what the last COMMIT wrote, in place: others hold the object."""
-    metadata.is_tiered = metadata.rows("PRAGMA user_version")[0][0] >= schema.FORMAT_TIERED
+    metadata.is_tiered = schema.is_tiered(metadata.rows("PRAGMA user_version")[0][0])
     stored = dict(metadata.rows("SELECT name, value FROM state"))
     fresh = Running()
     for item in fields(Running):

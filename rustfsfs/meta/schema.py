@@ -4,8 +4,8 @@ not its own name.
 WITHOUT ROWID where the primary key is what is asked for; every index answers a question named beside it.
 """
 
-FORMAT = 1  # as created
-FORMAT_TIERED = 2  # once a bucket is attached: who knows only format 1 would miss the packs that are not on disks
+FORMAT = 1  # as created; odd
+FORMAT_TIERED = FORMAT + 1  # once a bucket is attached: who knows only format 1 would miss packs that are not on disks
 
 TABLES = """
 CREATE TABLE inodes (
@@ -138,3 +138,8 @@ CREATE TABLE IF NOT EXISTS terms (      -- of the bucket's owner, as far as live
     PRIMARY KEY (number, life)
 ) WITHOUT ROWID;
 """
+
+
+def is_tiered(version: int) -> bool:
+    """Has a database of this format, today's or an older one, the tables of a volume with a bucket?"""
+    return version % 2 == 0

@@ -1,4 +1,5 @@
-"""The task that compares the bucket's list of packs with ours: soon after a mount, then once a day.
+"""The task that compares the bucket's list of packs with ours, and looks at its owner's rules: soon after a mount, then
+once a day.
 
 Apart from the mover, which would stand still for as long as the list takes, and may have something to do all day.
 """
@@ -8,7 +9,7 @@ from typing import NoReturn
 import trio
 
 from rustfsfs.errors import CloudRefused, CloudUnavailable
-from rustfsfs.volume import sweeping
+from rustfsfs.volume import ownerrules, sweeping
 from rustfsfs.volume.volume import Volume, log
 
 LOOK_EVERY_S = 10.0
@@ -28,6 +29,7 @@ async def run_sweeper(volume: Volume, *, task_status: trio.TaskStatus[None] = tr
             continue
         try:
             await sweeping.sweep(volume)
+            await ownerrules.look(volume)
             due_s = trio.current_time() + sweeping.SWEEP_EVERY_S
         except (CloudUnavailable, CloudRefused) as exc:
             log.info("the bucket's list of packs could not be compared, it is tried again: %s", exc)

@@ -140,7 +140,7 @@ async def _change(volume: Volume, file: BucketFile, door: Door) -> None:
     await epochs.commit(volume)
     if tier.files is None:
         await connecting.begin_cache(volume)
-    tier.door, tier.trouble = door, None
+    tier.door, tier.trouble, tier.rules = door, None, []  # what is wrong would have been refused
     await connecting.keep_to_settings(volume)  # they may have been reloaded meanwhile
 
 

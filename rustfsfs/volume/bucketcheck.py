@@ -1,7 +1,7 @@
 """Asking a bucket whether it can hold a volume, before anything depends on it. Blocking; the rules are `tiers`'.
 
 What is refused changes nothing, there or here. The last step writes the volume's header into the bucket, so that the
-prefix is this volume's from then on.
+prefix is this volume's from then on. `look` is the part that only asks, for later: its owner may change his mind.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,9 +24,11 @@ from rustfsfs.errors import (
 from rustfsfs.store.address import BucketAddress
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import HEADER, METADATA, PACKS
-from rustfsfs.tiers.bucket_rules import AttachFacts, Severity, judge
+from rustfsfs.store.credentials import CredentialSource
+from rustfsfs.tiers.bucket_rules import AttachFacts, Finding, Severity, judge
 from rustfsfs.volume.copies import header_in
 from rustfsfs.volume.status import dashed
+from rustfsfs.world import real_timing
 
 if TYPE_CHECKING:
     from rustfsfs.store.oss import OssBucket  # it brings much that is for those alone who have a bucket
@@ -55,7 +57,7 @@ def check(
     Raises CloudUnavailable, CloudRefused (it cannot be used, and why), InUse (the prefix is somebody else's, or does
     not have what this volume put into it).
     """
-    facts = _ask(bucket, one, now_s())
+    facts = _ask(bucket, one.address, one.placement, now_s())
     _refuse(bucket, facts)
     is_ours = check_owner(bucket, one)
     if not is_ours:
@@ -68,17 +70,30 @@ def check(
     return [finding.text for finding in judge(facts)]
 
 
-def _ask(bucket: "OssBucket", one: Candidate, now_s: float) -> AttachFacts:
-    prefix = one.address.whole_key("")
+def look(address: BucketAddress, source: CredentialSource, placement: Placement, *, now_s: float) -> list[Finding]:
+    """What is wrong with a bucket as it is now, worst first: three requests, all of which only read.
+
+    now_s   the wall clock
+
+    Raises CloudUnavailable, CloudRefused.
+    """
+    from rustfsfs.store.oss import OssBucket
+
+    source.get()
+    return judge(_ask(OssBucket(address, source, clock_s=real_timing().clock_s), address, placement, now_s))
+
+
+def _ask(bucket: "OssBucket", address: BucketAddress, placement: Placement, now_s: float) -> AttachFacts:
+    prefix = address.whole_key("")
     skew_s = now_s - bucket.server_time_s()
     return AttachFacts(
         bucket=bucket.facts(),
         rules=bucket.lifecycle(),
         volume_prefix=prefix,
         packs_prefix=prefix + PACKS,
-        endpoint=one.address.endpoint,
-        region=one.address.region,
-        placement=one.placement,
+        endpoint=address.endpoint,
+        region=address.region,
+        placement=placement,
         clock_skew_s=skew_s,
     )
 

@@ -29,6 +29,7 @@ from rustfsfs.volume.formatting import CONFIG, DISKS, JOURNAL, METADATA, Secret
 from rustfsfs.volume.header import find_header, listed_disks, unlocked
 from rustfsfs.volume.locking import locked
 from rustfsfs.volume.reconciling import Source, Whereabouts, reconcile
+from rustfsfs.volume.upgrading import open_copy
 from rustfsfs.world import World, publish, real_world
 
 MARKER = "rebuilding"  # in a new VOLUME, from its first file until its header is there
@@ -239,7 +240,7 @@ def _fetch(place: _Place, name: str, manifest: Manifest, salt: bytes) -> Metadat
             if layout.part_mac(data, number, salt=salt, keys=place.keys) != part.mac:
                 raise DamagedData(f"part {number} is damaged")
             file.write(data)
-    metadata = opening.open_metadata(place.world, place.temporary, place.keys)
+    metadata = open_copy(place.world, place.temporary, place.keys)
     if not is_sound(metadata):
         metadata.close()
         raise DamagedVolume("SQLite finds it damaged")

@@ -1,11 +1,10 @@
 """Opening a volume: unlock, lock, recover, and the orderly way back (DESIGN.md §2, Recovery).
 
-Order: lock → header, key → database at its last COMMIT → disks → journal read up to its cut → new segment durable, its
-header naming the cut → replay → COMMIT → checkpoint → only then old segments go. Cut anywhere, the next open does the
-same again (I11).
+Order: lock → header, key → database at its last COMMIT, of today's format (`upgrading`) → disks → journal read up to
+its cut → new segment durable, its header naming the cut → replay → COMMIT → checkpoint → only then old segments go. Cut
+anywhere, the next open does the same again (I11).
 """
 
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +22,6 @@ from rustfsfs.errors import (
     DamagedMetadata,
     DamagedVolume,
     MachineTrouble,
-    NewerFormat,
     NoSpace,
     RustfsfsError,
     StoreError,
@@ -31,7 +29,7 @@ from rustfsfs.errors import (
 from rustfsfs.journal import recovery
 from rustfsfs.journal.barriers import Barriers
 from rustfsfs.journal.journal import Journal
-from rustfsfs.meta import database, disks, inodes, schema
+from rustfsfs.meta import database, disks, inodes
 from rustfsfs.meta.apply import apply
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store.base import PackStore
@@ -59,6 +57,7 @@ from rustfsfs.volume.locking import DiskLocks, locked
 from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.volume.recording import restore, turn_read_only
 from rustfsfs.volume.tier import Tier
+from rustfsfs.volume.upgrading import is_older, open_metadata, upgrade
 from rustfsfs.volume.volume import (
     READ_ONLY_ASKED,
     Activity,
@@ -110,7 +109,8 @@ async def opened_volume(world: World, how: Opening) -> AsyncIterator[Volume]:
         stale = await trio.to_thread.run_sync(partial(sums.stale, adopt=not how.read_only))
         reason = _why_stale(how.path, stale) if stale else None
         asked, how = how, replace(how, read_only=how.read_only or bool(stale))
-        copied = frozen.writable(sums.path, is_frozen=is_frozen or bool(stale), without=stale)
+        in_copy = is_frozen or bool(stale) or (how.read_only and is_older(world, sums.path, keys))
+        copied = frozen.writable(sums.path, is_frozen=in_copy, without=stale)
         database_path = held.enter_context(copied)
         disk_locks = held.enter_context(DiskLocks())
         if not how.read_only:
@@ -151,6 +151,8 @@ async def _open(
         undo.callback(metadata.close)
         try:
             with database.no_space_said():
+                brought_up = partial(upgrade, world, how.path, metadata, keys, keeps_copy=not how.read_only)
+                await trio.to_thread.run_sync(brought_up)
                 volume = await _assemble(world, how, header, keys, metadata, undo, disk_locks, sums)
         except DamagedMetadata as exc:
             raise DamagedVolume(f"{how.path} cannot be opened: {exc}") from exc
@@ -158,20 +160,6 @@ async def _open(
             raise MachineTrouble(f"the disk of {how.path} is full ({exc}); free some space, then try again") from exc
         undo.pop_all()
         return volume
-
-
-def open_metadata(world: World, path: str, keys: Keys) -> Metadata:
-    """The database at its last COMMIT. Raises DamagedVolume, NewerFormat."""
-    if not os.path.exists(path):
-        raise DamagedVolume(f"the metadata {path} is gone; rustfsfs fsck --restore-metadata brings back a snapshot")
-    metadata = database.open_(path, keys.database, vfs=world.sqlite_vfs)
-    version = metadata.rows("PRAGMA user_version")[0][0]
-    if version > schema.FORMAT_TIERED:
-        metadata.close()
-        raise NewerFormat(
-            f"the metadata has format {version}, this rustfsfs knows {schema.FORMAT_TIERED}; install a newer one"
-        )
-    return metadata
 
 
 def find_disks(

@@ -2,6 +2,7 @@
 
 import trio
 
+from rustfsfs.tiers.bucket_rules import Severity
 from rustfsfs.volume.leftalone import DAMAGE
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
 
@@ -26,6 +27,8 @@ def reasons(volume: Volume) -> list[str]:
     found += [f"{name} fails: {error}" for name, error in sorted(health.tasks.items()) if error]
     if (trouble := bucket_trouble(volume)) is not None:
         found.append(f"the bucket needs a look: {trouble}")
+    wrong = [rule.text for rule in volume.tier.rules if rule.severity is Severity.REFUSE]
+    found += [f"the bucket is not as it has to be: {text}" for text in wrong]
     return found
 
 

@@ -15,8 +15,9 @@ from rustfsfs.errors import (
     CloudRefused,
     CloudUnavailable,
     DamagedData,
-    DamagedVolume,
+    DamagedMetadata,
     MachineTrouble,
+    OpeningError,
     StoreError,
     UsageError,
 )
@@ -34,9 +35,10 @@ from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.locking import locked
-from rustfsfs.volume.opening import RESTORED_BEFORE, find_disks, open_metadata
+from rustfsfs.volume.opening import RESTORED_BEFORE, find_disks
 from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.volume.reconciling import Source, packs_in, read_directory, uploaded
+from rustfsfs.volume.upgrading import is_older, open_copy
 from rustfsfs.world import World, real_world
 
 PATHS_LOOKED_UP_MAX = 100
@@ -58,7 +60,8 @@ def rebuild_index(
     header, keys = unlocked(world, path, secret)
     with locked(path, mount_point=None):
         stale = PageSums(world.files, f"{path}/{METADATA}", keys.database).stale(adopt=False)
-        with frozen.writable(f"{path}/{METADATA}", is_frozen=bool(stale), without=stale) as opened:
+        in_copy = bool(stale) or is_older(world, f"{path}/{METADATA}", keys)
+        with frozen.writable(f"{path}/{METADATA}", is_frozen=in_copy, without=stale) as opened:
             place = _Place(world=world, path=path, header=header, keys=keys, reach=bucket, progress=progress)
             return _rebuild_from(place, opened, is_stale=bool(stale))
 
@@ -76,7 +79,7 @@ class _Place:
 def _rebuild_from(place: _Place, opened: str, *, is_stale: bool) -> list[str]:
     """`is_stale`: pages are not to be believed. They may be free ones, which nobody reads but mount's own look."""
     world, path, keys = place.world, place.path, place.keys
-    old = open_metadata(world, opened, keys)
+    old = open_copy(world, opened, keys)
     temporary = f"{path}/{METADATA}.new"
     try:
         stores = _all_disks(world, path, place.header, keys, old)
@@ -191,12 +194,12 @@ def _learn_from_snapshots(world: World, path: str, keys: Keys, new: Metadata) ->
         try:
             database.remove_files(temporary)
             snapshots.copy_out(world.files, candidate, temporary, keys)
-            older = database.open_(temporary, keys.database)
+            older = open_copy(world, temporary, keys)
             try:
                 index.learn(new, older, numbers)
             finally:
                 older.close()
-        except (DamagedVolume, OSError):
+        except (OpeningError, DamagedMetadata, OSError):
             continue
         finally:
             database.remove_files(temporary)

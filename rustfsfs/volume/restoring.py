@@ -21,9 +21,10 @@ from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.header import listed_disks, unlocked
 from rustfsfs.volume.locking import locked
 from rustfsfs.volume.notices import notice
-from rustfsfs.volume.opening import RESTORED_BEFORE, find_disks, open_metadata
+from rustfsfs.volume.opening import RESTORED_BEFORE, find_disks
 from rustfsfs.volume.pagesums import PageSums
 from rustfsfs.volume.reconciling import Source, reconcile
+from rustfsfs.volume.upgrading import open_copy, open_metadata
 from rustfsfs.world import World, real_world
 
 SUFFIXES = ("", "-wal", "-shm")  # the files of one SQLite database
@@ -164,7 +165,7 @@ def _take(place: _Place, candidate: str, temporary: str, newest_epoch: int) -> s
     database.remove_files(temporary)
     try:
         snapshots.copy_out(place.world.files, candidate, temporary, place.keys)
-        metadata = database.open_(temporary, place.keys.database)
+        metadata = open_copy(place.world, temporary, place.keys)
     except DamagedVolume:
         return None
     try:

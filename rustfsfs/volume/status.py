@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from rustfsfs.meta import chunks
+from rustfsfs.meta import chunks, schema
 from rustfsfs.meta.database import Running
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
@@ -40,6 +40,7 @@ async def status(volume: Volume, *, state: str, mount_point: str | None, pid: in
         },
         **totals(running),
         "metadata_bytes": metadata_bytes(volume),
+        "metadata_format": schema.FORMAT_TIERED if volume.metadata.is_tiered else schema.FORMAT,
         "metadata_damage": health.damaged_metadata,
         "journal": {
             "bytes": journal.used_bytes,
@@ -130,6 +131,7 @@ def bucket(volume: Volume) -> dict[str, Any] | None:
         "name": None if tier.door is None else tier.door.name,
         "trouble": tier.trouble,
         "fenced": tier.fenced,
+        "rules": [{"severity": rule.severity.value, "text": rule.text} for rule in tier.rules],
         "term": tier.term,  # None: this life has written nothing there yet
         "protects": volume.config.protect.enabled,
         "refused": facts is not None and facts.refused,

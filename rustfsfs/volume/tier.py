@@ -12,6 +12,7 @@ from rustfsfs.cache.piecefiles import PieceFiles
 from rustfsfs.cache.pieces import Piece, PieceIndex
 from rustfsfs.errors import CloudUnavailable
 from rustfsfs.store.cold import Door
+from rustfsfs.tiers.bucket_rules import Finding
 from rustfsfs.tiers.fetch import GETS_KNOWN, Get
 from rustfsfs.tiers.packs import Busy, PackKey
 from rustfsfs.units import MIB
@@ -88,6 +89,7 @@ class Tier:
 
     door: Door | None = None
     trouble: str | None = None  # why there is no door although the volume has a bucket
+    rules: list[Finding] = field(default_factory=list)  # what was wrong with the bucket's owner's rules, the last time
     fenced: str | None = None  # why nothing is written to the bucket any more: another host goes on with it
     term: int | None = None  # the one this life holds; None: nothing was written there yet
     life: bytes = b""  # the id of this life, drawn when it first wants a term

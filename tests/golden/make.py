@@ -1,6 +1,7 @@
-"""python -m tests.golden.make NAME: a volume of this version, as a kill left it, in tests/golden/NAME.tar.xz.
+"""python -m tests.golden.make NAME [--bucket]: a volume of this version, as a kill left it, in NAME.tar.xz here.
 
-To be run once for each format that is released, as root. Beside it lies what the volume holds, NAME.json.
+To be run once for each format that is released, as root. Beside it lies what the volume holds, NAME.json. With --bucket
+it has had one, the test server's, which nobody finds any more: all is on the disk as well.
 """
 
 import json
@@ -11,13 +12,17 @@ import stat
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from rustfsfs.store.credentials import KEY_ID, KEY_SECRET
 from tests.golden.tree import described
 from tests.mounted import Mounted
+from tests.oss_server import serving
 
 FOLDER = Path(__file__).parent
-LEFT_OUT = {"ballast", "lock", "control.sock", "rustfsfs.log"}
+LEFT_OUT = {"ballast", "lock", "control.sock", "rustfsfs.log", "cold"}
 PASSPHRASE = b"golden\n"
 
 
@@ -59,15 +64,38 @@ def fill(point: Path, seal: "Mounted") -> None:
     (point / "gone").unlink()
 
 
-def main(name: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+@contextmanager
+def behind(mounted: Mounted) -> Iterator[None]:
+    """A bucket, for as long as the block; the daemon inherits the credentials."""
+    with serving(mounted.base / "oss") as oss:
+        os.environ[KEY_ID], os.environ[KEY_SECRET] = oss.key_id, oss.secret
+        place = ("oss://packs/golden", "--endpoint", oss.endpoint, "--region", oss.region)
+        mounted.run("bucket", "attach", mounted.volume, *place, "--key-file", mounted.key)
+        yield
+
+
+def pass_through_bucket(mounted: Mounted) -> None:
+    """Rows in each of the bucket's tables."""
+    mounted.run("tier", "demote", mounted.point)
+    mounted.run("tier", "recall", mounted.point, "--wait")
+    mounted.run("tier", "pin", mounted.point / "folder")
+
+
+def main(name: str, *flags: str) -> None:
+    has_bucket = "--bucket" in flags
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as held:
         mounted = Mounted(Path(folder))
         mounted.format("--chunk-size", "64KiB")
+        if has_bucket:
+            held.enter_context(behind(mounted))
         mounted.mount("-o", "dev,suid")
         secret = mounted.base / "passphrase"
         secret.write_bytes(PASSPHRASE)
         mounted.run("key", "add", mounted.volume, "--key-file", mounted.key, "--new-passphrase-file", secret)
         fill(mounted.point, mounted)
+        if has_bucket:
+            pass_through_bucket(mounted)
+            (mounted.point / "hot later").write_bytes(b"written behind all that")
         found = described(mounted.point)
         mounted.kill()
         (FOLDER / f"{name}.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
@@ -79,4 +107,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

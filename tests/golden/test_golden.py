@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from rustfsfs.meta import database
+from rustfsfs.meta.migrations import format_of
+from rustfsfs.meta.schema import FORMAT_TIERED
+from rustfsfs.volume.header import unlocked
+from rustfsfs.world import real_world
 from tests.golden.make import PASSPHRASE
 from tests.golden.tree import described
 from tests.mounted import Mounted
+from tests.volume.on_disk import Key
 
 FOLDER = Path(__file__).parent
 RELEASES = sorted(path.name.removesuffix(".tar.xz") for path in FOLDER.glob("*.tar.xz"))
@@ -28,6 +34,19 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Mounted]:
 
 def test_there_is_one_for_each_release() -> None:
     assert RELEASES
+
+
+def test_one_has_had_a_bucket(tmp_path: Path) -> None:
+    """Its packs are on the disk too, and its tables have rows."""
+    with tarfile.open(FOLDER / "0.1.0-bucket.tar.xz") as archive:
+        for name in ("header", "metadata.db", "metadata.db-wal"):
+            archive.extract(name, tmp_path)
+    _header, keys = unlocked(real_world(), str(tmp_path), Key())
+    metadata = database.open_(f"{tmp_path}/metadata.db", keys.database)
+    assert format_of(metadata) == FORMAT_TIERED
+    for table in ("objects", "terms", "pinned"):
+        assert metadata.rows(f"SELECT count(*) FROM {table}")[0][0] > 0, table
+    metadata.close()
 
 
 @pytest.mark.slow  # unpacks and opens volumes

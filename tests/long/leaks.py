@@ -22,7 +22,7 @@ from rustfsfs.meta.database import Metadata
 from rustfsfs.store import layout
 from rustfsfs.volume.formatting import METADATA
 from rustfsfs.volume.header import unlocked
-from rustfsfs.volume.opening import open_metadata
+from rustfsfs.volume.upgrading import open_metadata
 from rustfsfs.world import real_world
 from tests.long.kill import Load
 from tests.long.results import Suite, run

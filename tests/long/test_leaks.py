@@ -8,7 +8,7 @@ from rustfsfs.cli.secrets import read_secret
 from rustfsfs.meta.database import Metadata
 from rustfsfs.volume.formatting import METADATA
 from rustfsfs.volume.header import unlocked
-from rustfsfs.volume.opening import open_metadata
+from rustfsfs.volume.upgrading import open_metadata
 from rustfsfs.world import real_world
 from tests.long.leaks import Samples, judge, tables
 from tests.mounted import Mounted

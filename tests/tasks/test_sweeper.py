@@ -21,11 +21,17 @@ from tests.volume.on_disk import format_in
 
 
 @asynccontextmanager
-async def sweeping_over(path: Path, bucket: Bucket) -> AsyncIterator[Volume]:
-    async with opened_with(path, bucket) as volume, trio.open_nursery() as nursery:
+async def sweeping_on(volume: Volume) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
         await nursery.start(run_sweeper, volume)
-        yield volume
+        yield
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def sweeping_over(path: Path, bucket: Bucket) -> AsyncIterator[Volume]:
+    async with opened_with(path, bucket) as volume, sweeping_on(volume):
+        yield volume
 
 
 async def passing(volume: Volume, clock: MockClock, seconds: float) -> None:

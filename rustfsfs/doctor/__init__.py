@@ -1,0 +1,1 @@
+"""What `rustfsfs doctor` makes of what it found: facts in, findings out. Pure; `service` gathers the facts."""
