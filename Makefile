@@ -13,6 +13,7 @@ UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 MAN := $(DESTDIR)$(PREFIX)/share/man
 MAN_PAGES := $(wildcard rustfsfs/man/*.[1-8])
 PYTHONS ?= 3.11 3.12 3.13
+JOBS ?= 3
 NFS_PACKAGES := libnfs13 mount nfs-ganesha nfs-ganesha-vfs rpcbind util-linux
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
@@ -71,7 +72,7 @@ uninstall:  ## undo `make install`; volumes and /etc/rustfsfs stay
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 
 test: setup  ## the tests, mounts and all (as root with /dev/fuse)
-	@$(PY) -m pytest -q $(ARGS)
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 test-pythons: system-packages  ## the fast tests on each Python from 3.11 to 3.13 that is found: PYTHONS= chooses
 	@passed=; for version in $(PYTHONS); do \
