@@ -292,6 +292,12 @@ def drop_pack(metadata: Metadata, pack: int, disk: int, *, seq: int) -> bool:
     return True
 
 
+def first_pack(metadata: Metadata, start: int) -> int | None:
+    """The lowest number from `start` on."""
+    number: int | None = metadata.rows("SELECT min(pack) FROM packs WHERE pack >= ?", (start,))[0][0]
+    return number
+
+
 def live_bytes_between(metadata: Metadata, start: int, end: int) -> dict[int, int]:
     """By disk, of the packs with numbers in [start, end) that lie on disks. 0.4 us a pack."""
     found = metadata.rows(

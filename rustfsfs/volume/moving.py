@@ -28,14 +28,14 @@ from rustfsfs.volume.volume import Volume, log
 
 
 class Source:
-    """A live frame of a pack, and where else the same chunk lies."""
+    """A live frame of a pack, and where else the same chunk lies. What is in the bucket only is on no disk."""
 
     def __init__(self, volume: Volume, chunk: Chunk, place: ops.Place) -> None:
         self.chunk = chunk
         self.place = place
         others = [other for other in chunks.places(volume.metadata, chunk.chunk) if other != place]
-        self.other_disks = frozenset(other.disk for other in others)
         lies = objects.whereabouts(volume.metadata, [place, *others])
+        self.other_disks = frozenset(other.disk for other in lies.local if other != place)
         self.readable = packing.present(volume, lies.local)
         self.in_bucket = lies.in_bucket
 

@@ -183,15 +183,18 @@ def metadata_bytes(volume: Volume) -> int:
 
 async def _stored_by_disk(volume: Volume) -> dict[int, int]:
     """Bytes of living frames, a millisecond of the loop at a time: all packs of a terabyte at once took 50."""
-    found: dict[int, int] = {}
-    for start in range(0, volume.numbers.pack, PACKS_AT_ONCE):
+    found, start = dict[int, int](), 0
+    while True:
         await trio.lowlevel.checkpoint()
         await volume.gate.opened()
         if volume.metadata.lost is not None:
             return {}
-        for disk, size_bytes in chunks.live_bytes_between(volume.metadata, start, start + PACKS_AT_ONCE).items():
+        first = chunks.first_pack(volume.metadata, start)  # numbers have large gaps where metadata was restored
+        if first is None:
+            return found
+        start = first + PACKS_AT_ONCE
+        for disk, size_bytes in chunks.live_bytes_between(volume.metadata, first, start).items():
             found[disk] = found.get(disk, 0) + size_bytes
-    return found
 
 
 def _disk(volume: Volume, number: int, stored_bytes: int) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from rustfsfs.config import Bucket as BucketConfig
 from rustfsfs.config import Config
 from rustfsfs.tiers.demote import DemotePolicy
 from rustfsfs.tiers.prices import DAY_S
-from rustfsfs.volume import collecting, names, rounds, tiering
+from rustfsfs.volume import checking, collecting, names, packing, rounds, tiering
 from rustfsfs.volume.recording import record
 from tests.store.membucket import MemBucket
-from tests.volume.on_bucket import ANY_DISK, NOISE, contents, opened_with, sealed
+from tests.volume.on_bucket import ANY_DISK, NOISE, all_demoted, contents, opened_with, sealed
 from tests.volume.on_disk import format_in, write_file
 
 KEPT = NOISE.randbytes(60_000)
@@ -48,3 +48,21 @@ async def test_the_background_rewrites_a_pack_when_that_pays(
         assert await contents(volume, inode) == KEPT
         await collecting.collect_now(volume, live_share=0.5)  # a person's, or a writer's on a full disk
         assert facts.packs[0].key not in [pack.key for pack in (await tiering.gather(volume)).packs]
+
+
+async def test_a_chunk_that_the_bucket_has_too_is_moved_on_the_only_disk(tmp_path: Path) -> None:
+    """Its place in the bucket is on no disk, whichever it came from."""
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        first = await sealed(volume, b"first", KEPT)
+        await all_demoted(volume)
+        await write_file(volume, b"junk", NOISE.randbytes(400_000))
+        second = await sealed(volume, b"second", KEPT)
+        await packing.close_full(volume, everything=True)
+        gone = names.lookup(volume, 1, b"junk").inode
+        names.unlink(volume, 1, b"junk")
+        record(volume, ops.Release(inodes=[gone]))
+        await collecting.collect_now(volume, live_share=0.9)
+        assert volume.metadata.running.dead_bytes == 0
+        for inode in (first, second):
+            assert await contents(volume, inode) == KEPT
+        assert list(checking.check_metadata(volume.metadata)) == []

@@ -4,8 +4,11 @@ import random
 from pathlib import Path
 from typing import Any
 
-from rustfsfs.volume import collecting, commands
+import trio
+
+from rustfsfs.volume import collecting, commands, packing, status
 from rustfsfs.volume.volume import Volume
+from tests.volume.in_memory import new_file, new_volume, put
 from tests.volume.on_disk import change, format_in, write_file
 
 
@@ -36,3 +39,15 @@ def test_seal_has_no_error_when_all_is_sealed(tmp_path: Path) -> None:
 
     change(format_in(tmp_path / "v"), work)
     assert said == {"sealed_bytes": 1000, "hot_bytes": 0, "error": None}
+
+
+async def test_status_walks_packs_and_no_gaps_between_their_numbers(tmp_path: Path) -> None:
+    """Where metadata was restored numbers go on 2^32 later."""
+    async with new_volume(tmp_path) as volume:
+        await put(volume, new_file(volume, b"f"))
+        await packing.close_full(volume, everything=True)
+        volume.numbers.pack += 1 << 40
+        await put(volume, new_file(volume, b"g"))
+        with trio.fail_after(5):
+            shown = await status.status(volume, state="mounted", mount_point=None, pid=1)
+        assert sum(disk["stored_bytes"] for disk in shown["disks"]) == volume.metadata.running.stored_bytes
