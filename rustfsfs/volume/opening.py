@@ -279,6 +279,7 @@ async def _assemble(
         reason = (
             f"the metadata was rolled back: {'; '.join(newer)};"
             f" rustfsfs fsck {how.path} --restore-metadata brings back the newest snapshot"
+            + (", --rebuild-from-bucket what the bucket has" if metadata.is_tiered else "")
         )
     volume.health.trouble = reason
     metadata.rolled_back = partial(restore, volume)

@@ -33,7 +33,10 @@ ROOM_BYTES = 32 * MIB  # beside that
 def open_metadata(world: World, path: str, keys: Keys) -> Metadata:
     """The database at its last COMMIT, of whatever format we can use. Raises DamagedVolume, NewerFormat."""
     if not os.path.exists(path):
-        raise DamagedVolume(f"the metadata {path} is gone; rustfsfs fsck --restore-metadata brings back a snapshot")
+        raise DamagedVolume(
+            f"the metadata {path} is gone; rustfsfs fsck --rebuild-from-bucket brings it back if the volume has a"
+            " bucket, --restore-metadata a snapshot of it"
+        )
     metadata = database.open_(path, keys.database, vfs=world.sqlite_vfs)
     try:
         migrations.needed(migrations.format_of(metadata))

@@ -150,10 +150,10 @@ class OssServer:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-        self.release()
         for thread in cut:
-            if thread.is_alive():  # else it has not begun, and will find its socket shut
-                thread.join()
+            while thread.is_alive():  # else it has not begun, and will find its socket shut
+                self.release()  # again: it may have begun to hang just now
+                thread.join(0.05)
 
     def _accepting(self) -> threading.Thread:
         thread = threading.Thread(target=self._accept, args=(self._listener,), name="oss accept", daemon=True)
