@@ -81,6 +81,7 @@ def drop_in(printed: str) -> str:
 
 def export(guest: Guest) -> None:
     """What README and the printed comments tell to do."""
+    guest.run("install -d /etc/exports.d")
     guest.run("rustfsfs nfs home --server kernel --clients 127.0.0.1 >/etc/exports.d/home.exports")
     printed = guest.run("cat /etc/exports.d/home.exports")
     guest.put("/etc/systemd/system/nfs-server.service.d/rustfsfs-home.conf", drop_in(printed))
