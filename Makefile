@@ -15,9 +15,10 @@ MAN_PAGES := $(wildcard rustfsfs/man/*.[1-8])
 PYTHONS ?= 3.11 3.12 3.13
 JOBS ?= 3
 NFS_PACKAGES := libnfs13 mount nfs-ganesha nfs-ganesha-vfs rpcbind util-linux
+VM_PACKAGES := debian-archive-keyring e2fsprogs mmdebstrap qemu-system-x86
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages install install-files uninstall test test-pythons test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs apps-packages nfs-packages bench bench-quick bench-corpus bench-packages bench-10m check format man demo demo-stop demo-oss oss-server clean
+.PHONY: help setup system-packages install install-files uninstall test test-pythons test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs test-vm apps-packages nfs-packages vm-packages bench bench-quick bench-corpus bench-packages bench-10m check format man demo demo-stop demo-oss oss-server clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,8 +36,9 @@ $(VENV)/.done: pyproject.toml Makefile
 system-packages: NAMES := $(PACKAGES)
 apps-packages: NAMES := $(APPS_PACKAGES)
 nfs-packages: NAMES := $(NFS_PACKAGES)
+vm-packages: NAMES := $(VM_PACKAGES)
 bench-packages: NAMES := $(BENCH_PACKAGES)
-system-packages apps-packages nfs-packages bench-packages:
+system-packages apps-packages nfs-packages vm-packages bench-packages:
 	@missing=; for name in $(NAMES); do \
 		dpkg-query -W -f='$${db:Status-Abbrev}' $$name 2>/dev/null | grep -q '^ii' || missing="$$missing $$name"; done; \
 	if [ -z "$$missing" ] || ! command -v apt-get >/dev/null; then exit 0; fi; \
@@ -86,7 +88,7 @@ test-pythons: system-packages  ## the fast tests on each Python from 3.11 to 3.1
 	[ -n "$$passed" ] && echo "Passed on Python$$passed"
 
 # The long suites take SEED= and MINUTES=, go on where they were, and add up in .results/
-test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs: test-%: setup
+test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs test-vm: test-%: setup
 	@$(PY) -m tests.long.$*
 
 test-crash:  ## power cuts enumerated: 200 000 states, every mutant caught (30 min)
@@ -100,6 +102,7 @@ test-limits:  ## what fsync and recovery cost, beside the ext4 below (3 min)
 test-cold:  ## the cold tier's acceptance, each figure beside its goal: PARTS= chooses, SCALE=0.1 is quick (40 min)
 test-apps: apps-packages  ## git, SQLite, PostgreSQL, rsync, tar, fio, dbench, stress-ng, gcc on a mount: APPS= chooses (15 min)
 test-nfs: nfs-packages  ## NFS-Ganesha exports a mount, clients of NFSv3 keep files open over 20 restarts: PARTS=, RESTARTS= (4 min)
+test-vm: vm-packages  ## a Debian machine under qemu, emulated: units, the kernel's NFS, a power cut: PARTS=, RESTARTS=, KEEP=1 (30 min)
 test-posix:  ## pjdfstest's assertions on a mount: PJDFSTEST=DIR says where it is (10 min)
 
 # All take DIR=, the disk to measure on; bench and bench-corpus also OUT=; bench also REPEAT=, ONLY= and SYSTEMS= (with commas), QUICK=1, OPTIONS= of mount

@@ -82,9 +82,10 @@ EXPORT {{
 def _preface(export: Export, server: Server) -> str:
     """Comments of at most 120 characters a line, whatever the name."""
     file, unit, mount = FILES[server].format(export.name), UNITS[server], f"rustfsfs@{export.name}.service"
+    plain = f"# {file}\n# Debian has no such folder until you make it: mkdir -p /etc/exports.d"
     include = f'# {file}, named in /etc/ganesha/ganesha.conf by the line: %include "{file}"'
     return f"""\
-{include if server is Server.GANESHA else f"# {file}"}
+{include if server is Server.GANESHA else plain}
 # The rustfsfs volume {export.uuid} over NFS.
 #
 # 1. In /etc/rustfsfs/{export.name}.toml, below [mount]: nfs = "strict"
