@@ -27,7 +27,7 @@ from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers import cold_collect, twice
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, Kept, kept
-from rustfsfs.tiers.packs import Pack, PackKey
+from rustfsfs.tiers.packs import BucketObject, Pack, PackKey
 from rustfsfs.units import ROOT, format_duration, format_size
 from rustfsfs.volume import (
     coldreading,
@@ -211,10 +211,16 @@ def _hot_bytes(volume: Volume, inodes_asked: Sequence[int]) -> int:
 
 
 async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> int:
-    """In groups, so that disk space comes free as it goes; returns the bytes."""
-    total, done, freed = sum(pack.size_bytes for pack in going), 0, 0
-    there: set[PackKey] = {pack.key for pack in going if pack.object is not None}
+    """In groups, so that disk space comes free as it goes; returns the bytes.
+
+    They are looked at again once the mover has ended its round: it has brought some of them to the bucket meanwhile.
+    """
+    if volume.tier.lock.locked():
+        progress(0, 0, "waiting for the mover")
     async with volume.tier.lock:
+        going = await _as_they_are(volume, going)
+        total, done, freed = sum(pack.size_bytes for pack in going), 0, 0
+        there: set[PackKey] = {pack.key for pack in going if pack.object is not None}
         for start in range(0, len(going), DEMOTIONS_AT_ONCE):
             group = going[start : start + DEMOTIONS_AT_ONCE]
             progress(done, total, "moving packs to the bucket")
@@ -225,6 +231,20 @@ async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> 
             freed += await demoting.demote(volume, [pack.key for pack in group])
             done += sum(pack.size_bytes for pack in group)
     return freed
+
+
+async def _as_they_are(volume: Volume, packs: Sequence[Pack]) -> list[Pack]:
+    """Those that are local yet, each with the object that the bucket has of it now."""
+    found = []
+    for pack in packs:
+        await trio.lowlevel.checkpoint()
+        await volume.gate.opened()
+        row = chunks.find_pack(volume.metadata, *pack.key)
+        if row is not None and not row.is_cold:
+            there = objects.find(volume.metadata, *pack.key)
+            known = None if there is None else BucketObject(there.put_s, Placement(there.placement), there.size_bytes)
+            found.append(pack._replace(object=known))
+    return found
 
 
 @dataclass(slots=True)

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from rustfsfs import ops
@@ -12,9 +14,22 @@ from rustfsfs.config import Bucket as BucketConfig
 from rustfsfs.config import Config
 from rustfsfs.errors import NoSpace, NoSuchXattr, NotPermitted, UsageError
 from rustfsfs.meta import objects
+from rustfsfs.store.bucket import ObjectFacts
 from rustfsfs.store.cold import pack_key
 from rustfsfs.units import MIB
-from rustfsfs.volume import collecting, commands, epochs, names, status, tierattrs, tiercommands, tiering, xattrs
+from rustfsfs.volume import (
+    collecting,
+    commands,
+    demoting,
+    epochs,
+    names,
+    rounds,
+    status,
+    tierattrs,
+    tiercommands,
+    tiering,
+    xattrs,
+)
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.commands import Command
 from rustfsfs.volume.recording import record
@@ -253,3 +268,41 @@ async def test_a_path_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
         with pytest.raises(UsageError, match="no d/e in the volume"):
             await tiercommands.tier_demote(volume, {"paths": ["d/e"]}, no_progress)
+
+
+async def test_what_the_mover_brings_there_meanwhile_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, puts = MemBucket(), list[str]()
+    put = bucket.put
+
+    def counted(key: str, body: bytes | memoryview, *, placement: Placement) -> ObjectFacts:
+        puts.append(key)
+        return put(key, body, placement=placement)
+
+    monkeypatch.setattr(bucket, "put", counted)
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        for number in range(3):
+            await sealed(volume, b"f%d" % number, NOISE.randbytes(100_000))
+        packs = (await tiering.gather(volume)).packs
+        gathered = trio.Event()
+
+        def note(_done: int, _total: int, text: str) -> None:
+            if "mover" in text:
+                gathered.set()
+
+        told: dict[str, Any] = {}
+        async with trio.open_nursery() as nursery:
+
+            async def demote() -> None:
+                told.update(await tiercommands.tier_demote(volume, {}, note))
+
+            await volume.tier.lock.acquire()  # as a round of the mover's has it
+            nursery.start_soon(demote)
+            await gathered.wait()
+            await rounds.upload_all(volume, packs[:2])
+            await demoting.demote(volume, [packs[0].key])
+            volume.tier.lock.release()
+        there = [pack_key(*pack.key) for pack in packs]
+        assert sorted(key for key in puts if key in there) == sorted(there)
+        assert (told["packs"], told["failed"]) == (3, [])
