@@ -1,5 +1,6 @@
 """What `rustfsfs tier` asks, and the attributes that say where a file lies."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from rustfsfs.world import Space
 from tests.crash.disk import CrashFiles
 from tests.store.membucket import MemBucket
 from tests.volume.in_memory import InMemory, new_file, put
-from tests.volume.on_bucket import ANY_DISK, NOISE, all_demoted, attach, contents, opened_with, sealed
+from tests.volume.on_bucket import ANY_DISK, NOISE, all_demoted, attach, contents, opened_with, packs_there, sealed
 from tests.volume.on_disk import DIRECTORY, format_in, write_file
 
 ONE, OTHER = NOISE.randbytes(300_000), NOISE.randbytes(400_000)
@@ -306,3 +307,56 @@ async def test_what_the_mover_brings_there_meanwhile_is_not_sent_again(
         there = [pack_key(*pack.key) for pack in packs]
         assert sorted(key for key in puts if key in there) == sorted(there)
         assert (told["packs"], told["failed"]) == (3, [])
+
+
+async def test_a_demotion_ends_where_it_is_cancelled_and_goes_on_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, asked, answers = MemBucket(), trio.Event(), threading.Event()
+    put, token = bucket.put, trio.lowlevel.current_trio_token()
+
+    def slow(key: str, body: bytes | memoryview, *, placement: Placement) -> ObjectFacts:
+        if len(packs_there(bucket)) == 1:
+            token.run_sync_soon(asked.set)
+            answers.wait(20)
+        return put(key, body, placement=placement)
+
+    monkeypatch.setattr(bucket, "put", slow)
+    config = Config(demote=ANY_DISK.demote, bucket=BucketConfig(in_flight_bytes=1))  # one after the other
+    async with opened_with(format_in(tmp_path / "v"), bucket, config=config) as volume:
+        inodes = [await sealed(volume, b"f%d" % number, NOISE.randbytes(100_000)) for number in range(3)]
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tiercommands.tier_demote, volume, {}, no_progress)
+                await asked.wait()
+                nursery.cancel_scope.cancel()
+        assert not volume.tier.lock.locked() and not volume.tier.uploading
+        answers.set()
+        assert (await tiercommands.tier_demote(volume, {}, no_progress))["packs"] == 3
+        assert [await tier(volume, inode) for inode in inodes] == [b"cold"] * 3
+
+
+async def test_a_recall_does_not_wait_for_the_bucket_when_it_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, asked, answers = MemBucket(), trio.Event(), threading.Event()
+    get, token = bucket.get, trio.lowlevel.current_trio_token()
+
+    def slow(key: str, offset: int, size: int) -> bytes:
+        token.run_sync_soon(asked.set)
+        answers.wait(20)
+        return get(key, offset, size)
+
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"f", ONE)
+        await all_demoted(volume)
+        monkeypatch.setattr(bucket, "get", slow)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tiercommands.tier_recall, volume, {}, no_progress)
+                await asked.wait()
+                nursery.cancel_scope.cancel()
+        assert not volume.tier.recalling and await tier(volume, inode) == b"cold"
+        answers.set()
+        assert (await tiercommands.tier_recall(volume, {}, no_progress))["came_packs"] == 1
+        assert await contents(volume, inode) == ONE
