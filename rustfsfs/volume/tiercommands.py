@@ -59,15 +59,20 @@ COOL = "change its class in the bucket to IA"
 
 def find(volume: Volume, path: str) -> int:
     """The inode at a path. Raises UsageError."""
-    inode = int(ROOT)
+    return trail(volume, path)[-1]
+
+
+def trail(volume: Volume, path: str) -> list[int]:
+    """The inodes of a path, the root's first. Raises UsageError."""
+    found = [int(ROOT)]
     for name in path.encode("utf-8", "surrogateescape").split(b"/"):
         if name in (b"", b"."):
             continue
-        row = entries.find_attributes(volume.metadata, inode, name)
+        row = entries.find_attributes(volume.metadata, found[-1], name)
         if row is None:
             raise UsageError(f"there is no {path} in the volume")
-        inode = row.inode
-    return inode
+        found.append(row.inode)
+    return found
 
 
 def _paths(args: dict[str, Any]) -> list[str]:
@@ -361,14 +366,22 @@ def _named_apart(volume: Volume, keys: Sequence[PackKey]) -> list[str]:
 
 async def tier_pin(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Trees stay on disks, and come back to them."""
-    return await _pin(volume, args, pinned=True)
+    return {"pinned": await _pin(volume, args, pinned=True)}
 
 
 async def tier_unpin(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    return await _pin(volume, args, pinned=False)
+    """Trees may move again, but for those in others that are pinned: `{"pinned", "covered"}`, by which each is."""
+    pinned = await _pin(volume, args, pinned=False)
+    trails = await _trails(volume, args)
+    return {"pinned": pinned, "covered": await trio.to_thread.run_sync(_covered_apart, volume, trails)}
 
 
-async def _pin(volume: Volume, args: dict[str, Any], *, pinned: bool) -> dict[str, Any]:
+async def _trails(volume: Volume, args: dict[str, Any]) -> dict[str, list[int]]:
+    await volume.gate.opened()
+    return {path: trail(volume, path) for path in _paths(args)}
+
+
+async def _pin(volume: Volume, args: dict[str, Any], *, pinned: bool) -> list[str]:
     _ensure_bucket(volume)
     ensure_writable(volume)
     for inode in (await _found(volume, args)).values():
@@ -376,12 +389,24 @@ async def _pin(volume: Volume, args: dict[str, Any], *, pinned: bool) -> dict[st
     await barrier(volume)
     volume.wishes.tier.set()
     await epochs.commit(volume)
-    return {"pinned": await trio.to_thread.run_sync(_pinned_apart, volume)}
+    return await trio.to_thread.run_sync(_pinned_apart, volume)
 
 
 def _pinned_apart(volume: Volume) -> list[str]:
     with paths.reading_apart(volume) as metadata:
         return tierstatus.pinned(metadata)
+
+
+def _covered_apart(volume: Volume, trails: dict[str, list[int]]) -> list[dict[str, str]]:
+    """The paths that lie in pinned trees, and the pin next above each."""
+    covered = []
+    with paths.reading_apart(volume) as metadata:
+        pinned = set(objects.pinned(metadata))
+        for path, inodes_above in trails.items():
+            above = next((inode for inode in reversed(inodes_above[:-1]) if inode in pinned), None)
+            if above is not None:
+                covered.append({"path": path, "by": paths.paths_of(metadata, above)[0]})
+    return covered
 
 
 COMMANDS: dict[str, commands.Command] = {

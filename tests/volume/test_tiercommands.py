@@ -88,6 +88,17 @@ async def test_a_pinned_tree_stays_and_says_why(tmp_path: Path) -> None:
         assert (await tiercommands.tier_demote(volume, {"paths": ["f"]}, no_progress))["packs"] == 1
 
 
+async def test_what_a_pin_above_keeps_is_told_with_that_pin(tmp_path: Path) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        folder = names.create(volume, 1, b"d", mode=DIRECTORY, uid=0, gid=0).inode
+        await write_file(volume, b"f", ONE, parent=folder)
+        await tiercommands.tier_pin(volume, {"paths": ["d"]}, no_progress)
+        told = await tiercommands.tier_unpin(volume, {"paths": ["d/f"]}, no_progress)
+        assert told == {"pinned": ["/d"], "covered": [{"path": "d/f", "by": "/d"}]}
+        told = await tiercommands.tier_unpin(volume, {"paths": ["d/f", "d"]}, no_progress)
+        assert told == {"pinned": [], "covered": []}
+
+
 async def test_what_goes_up_and_down_is_told_as_a_rate(tmp_path: Path, mock_clock: MockClock) -> None:
     async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
         inode = await sealed(volume, b"f", ONE)
