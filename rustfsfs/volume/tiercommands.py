@@ -24,16 +24,15 @@ from rustfsfs.errors import (
 )
 from rustfsfs.meta import chunks, entries, inodes, objects
 from rustfsfs.store.cold import pack_key
-from rustfsfs.tiers import cold_collect, twice
+from rustfsfs.tiers import cold_collect
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, Kept, kept
-from rustfsfs.tiers.packs import BucketObject, Pack, PackKey
+from rustfsfs.tiers.packs import Pack, PackKey
 from rustfsfs.units import ROOT, format_duration, format_size
 from rustfsfs.volume import (
     coldreading,
     commands,
     deleting,
-    demoting,
     epochs,
     owning,
     paths,
@@ -52,7 +51,6 @@ from rustfsfs.volume.volume import Volume
 # how long a restore takes at the most; OSS.md, first byte
 RESTORE_S = {Placement.ARCHIVE: 60.0, Placement.COLD_ARCHIVE: 5 * 3600.0, Placement.DEEP: 48 * 3600.0}
 LOOK_EVERY_S = 10.0
-DEMOTIONS_AT_ONCE = 20
 GONE = "its pack is no more, and no metadata that is kept names it"
 COOL = "change its class in the bucket to IA"
 
@@ -173,7 +171,7 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     freed, hot_bytes = 0, await trio.to_thread.run_sync(_hot_bytes, volume, list(found.values()))
     failed: dict[PackKey, str] = {}
     if not dry_run:
-        freed = await _demote(volume, going, progress)
+        freed = await rounds.demote_all(volume, going, progress)
         failed = await _not_demoted(volume, going)
     gone = [pack for pack in going if pack.key not in failed]
     return {
@@ -213,43 +211,6 @@ def _hot_bytes(volume: Volume, inodes_asked: Sequence[int]) -> int:
         if not inodes_asked or ROOT in inodes_asked:
             return metadata.running.hot_bytes
         return int(metadata.rows(sql, (str(list(inodes_asked)),))[0][0])
-
-
-async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> int:
-    """In groups, so that disk space comes free as it goes; returns the bytes.
-
-    They are looked at again once the mover has ended its round: it has brought some of them to the bucket meanwhile.
-    """
-    if volume.tier.lock.locked():
-        progress(0, 0, "waiting for the mover")
-    async with volume.tier.lock:
-        going = await _as_they_are(volume, going)
-        total, done, freed = sum(pack.size_bytes for pack in going), 0, 0
-        there: set[PackKey] = {pack.key for pack in going if pack.object is not None}
-        for start in range(0, len(going), DEMOTIONS_AT_ONCE):
-            group = going[start : start + DEMOTIONS_AT_ONCE]
-            progress(done, total, "moving packs to the bucket")
-            missing = [pack for pack in group if pack.object is None and not twice.is_covered(pack, there)]
-            needed = twice.needed(missing)
-            await rounds.upload_all(volume, needed)
-            there |= {pack.key for pack in needed}
-            freed += await demoting.demote(volume, [pack.key for pack in group])
-            done += sum(pack.size_bytes for pack in group)
-    return freed
-
-
-async def _as_they_are(volume: Volume, packs: Sequence[Pack]) -> list[Pack]:
-    """Those that are local yet, each with the object that the bucket has of it now."""
-    found = []
-    for pack in packs:
-        await trio.lowlevel.checkpoint()
-        await volume.gate.opened()
-        row = chunks.find_pack(volume.metadata, *pack.key)
-        if row is not None and not row.is_cold:
-            there = objects.find(volume.metadata, *pack.key)
-            known = None if there is None else BucketObject(there.put_s, Placement(there.placement), there.size_bytes)
-            found.append(pack._replace(object=known))
-    return found
 
 
 @dataclass(slots=True)
