@@ -17,7 +17,7 @@ from rustfsfs.store.bucket import Bucket
 @click.command("fsck")
 @click.argument("place", type=places.PATH, metavar=places.PLACE)
 @open_options
-@click.option("--data", is_flag=True, help="read and verify every frame too")
+@click.option("--data", is_flag=True, help="read and verify every stored byte too, in the bucket as well")
 @click.option("--rebuild-index", is_flag=True, help="find all chunks again in the packs, when the index is damaged")
 @click.option("--restore-metadata", is_flag=True, help="replace lost metadata by the newest snapshot on the disks")
 @click.option(

@@ -53,6 +53,8 @@ def command(
         exits.echo(line)
     left = done["found"] - done["repaired"]
     exits.echo(f"Verified {format_size(done['verified_bytes'])} of frames and all metadata: {describe(done, left)}")
+    if done["cold_bytes"]:
+        exits.echo(f"{format_size(done['cold_bytes'])} in the bucket were not looked at: fsck --data reads them.")
     return exits.FINDINGS if left else exits.DONE
 
 

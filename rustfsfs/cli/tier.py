@@ -112,7 +112,7 @@ def pin(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
 @command.command("unpin")
 @path_arguments
 def unpin(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
-    """Let PATHs move to the bucket again.   rustfsfs tier unpin /mnt/mail"""
+    """Let PATHs move to the bucket again; exit code 7 if a pin above one keeps it.   rustfsfs tier unpin /mnt/mail"""
     return _pin("tier_unpin", paths, keys, as_json)
 
 
@@ -120,7 +120,9 @@ def _pin(name: str, paths: tuple[str, ...], keys: Keys, as_json: bool) -> int:
     if not paths:
         raise UsageError("name what is to stay on the disks, or no longer has to; a dot is the working directory")
     named = locate(paths)
-    return tell(ask(named, name, {"paths": named.inside}, keys), as_json, describe_pinned)
+    shown = ask(named, name, {"paths": named.inside}, keys)
+    tell(shown, as_json, describe_pinned)
+    return exits.FINDINGS if shown.get("covered") else exits.DONE
 
 
 def locate(paths: Sequence[str]) -> Named:
@@ -232,7 +234,8 @@ def describe_recalled(shown: Shown, *, dry_run: bool) -> str:
 
 
 def describe_pinned(shown: Shown) -> str:
-    return "Pinned: " + (", ".join(shown["pinned"]) or "nothing")
+    covered = [f"/{one['path']} stays on the disks: {one['by']} is pinned" for one in shown.get("covered", [])]
+    return "\n".join([*covered, "Pinned: " + (", ".join(shown["pinned"]) or "nothing")])
 
 
 def _frozen(shown: Shown) -> str:

@@ -1,6 +1,7 @@
 """The control socket of a mounted volume: VOLUME/control.sock, 0600, one JSON object a line (service/protocol.py)."""
 
 import os
+import select
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -18,7 +19,7 @@ from rustfsfs.errors import (
     RustfsfsError,
     UsageError,
 )
-from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, encode, parse_request
+from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, Request, encode, parse_request
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.volume import log
 
@@ -26,6 +27,10 @@ Progress = Callable[[int, int, str], None]
 Call = Callable[[dict[str, Any], Progress], Awaitable[Any]]
 BACKLOG = 16
 DRAIN_COUNT = 100
+LOOK_EVERY_S = 0.5  # whether the client is there, while its call works
+# Cancelled when their client is gone. They may be, at any await: it is as a crash there, of which they keep the orders;
+# what would wait for the next mount then is shielded where it is done.
+ENDS_WITH_CLIENT = frozenset({"seal", "collect", "fsck", "scrub", "tier_demote", "tier_recall"})
 EXIT_BUG = 1
 EXIT_TROUBLE = 6
 EXIT_NETWORK = 8
@@ -115,7 +120,11 @@ async def _serve_client(stream: trio.SocketStream, calls: Mapping[str, Call]) ->
 
 
 async def _answer(stream: trio.SocketStream, line: bytes, calls: Mapping[str, Call]) -> None:
-    """Run one call; progress goes out while it works, the newest only if the client is slow."""
+    """Run one call; progress goes out while it works, the newest only if the client is slow.
+
+    When the client is gone the call is cancelled: those of ENDS_WITH_CLIENT at once, the others with their next
+    progress.
+    """
     send, receive = trio.open_memory_channel[dict[str, Any]](1)
     token = trio.lowlevel.current_trio_token()
 
@@ -134,13 +143,28 @@ async def _answer(stream: trio.SocketStream, line: bytes, calls: Mapping[str, Ca
             put(done, total, text)
 
     async def forward() -> None:
-        async for message in receive:
-            await stream.send_all(encode(message))
+        try:
+            async for message in receive:
+                await stream.send_all(encode(message))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            nursery.cancel_scope.cancel()
 
+    async def watch() -> None:
+        while not ended.is_set():
+            if _is_hung_up(stream):
+                nursery.cancel_scope.cancel()
+            with trio.move_on_after(LOOK_EVERY_S):
+                await ended.wait()
+
+    reply: dict[str, Any] | None = None
+    ended = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(forward)
         try:
-            reply = {"result": await _call(line, calls, progress)}
+            request = parse_request(line)
+            if request.call in ENDS_WITH_CLIENT:
+                nursery.start_soon(watch)
+            reply = {"result": await _call(request, calls, progress)}
         except OpeningError as exc:
             reply = {"error": str(exc), "exit": exc.exit_code}
         except (CloudUnavailable, CloudRefused, ObjectMissing, ObjectExists, ObjectFrozen) as exc:
@@ -150,12 +174,20 @@ async def _answer(stream: trio.SocketStream, line: bytes, calls: Mapping[str, Ca
         except Exception as exc:
             log.exception("a control call failed: a bug of rustfsfs")
             reply = {"error": f"rustfsfs failed ({exc!r}); its log says more", "exit": EXIT_BUG}
+        ended.set()
         await send.aclose()
-    await stream.send_all(encode(reply))
+    if reply is not None:  # else nobody is there
+        await stream.send_all(encode(reply))
 
 
-async def _call(line: bytes, calls: Mapping[str, Call], progress: Progress) -> Any:
-    request = parse_request(line)
+def _is_hung_up(stream: trio.SocketStream) -> bool:
+    """Has the other end closed, or died? One that only says no more may still listen. Nothing is read."""
+    poll = select.poll()
+    poll.register(stream.socket.fileno(), 0)
+    return any(event & select.POLLHUP for _fd, event in poll.poll(0))
+
+
+async def _call(request: Request, calls: Mapping[str, Call], progress: Progress) -> Any:
     call = calls.get(request.call)
     if call is None:
         raise UsageError(f"there is no call {request.call!r}; there are {', '.join(sorted(calls))}")

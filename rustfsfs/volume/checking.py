@@ -12,7 +12,7 @@ from rustfsfs.meta.database import Metadata
 from rustfsfs.ops import Place
 from rustfsfs.store.base import PackStore
 from rustfsfs.units import PackNo
-from rustfsfs.volume import paths
+from rustfsfs.volume import coldchecking, paths
 
 Progress = Callable[[int, int, str], None]
 HOT_PER_STEP = 1000
@@ -27,11 +27,17 @@ def check_all(
     *,
     data: bool,
     step: Progress,
+    way: coldchecking.Way | None = None,
 ) -> list[str]:
-    """All that fsck looks for, with `data` every stored byte. Where the metadata cannot be read, that is a finding."""
+    """All that fsck looks for, with `data` every stored byte. Where the metadata cannot be read, that is a finding.
+
+    way   to what only the bucket has; None: that is not looked at
+    """
     parts = [check_metadata(metadata), check_packs(metadata, disks, step)]
     if data:
         parts.append(check_data(metadata, disks, journal, keys, uuid, step))
+    if data and way is not None and metadata.is_tiered:
+        parts.append(coldchecking.check_cold(metadata, way, keys, uuid, step))
     return [line for part in parts for line in until_damage(part)]
 
 
@@ -106,7 +112,7 @@ def _blame(metadata: Metadata, row: Pack, why: str) -> Iterator[str]:
 def check_data(
     metadata: Metadata, disks: Mapping[int, PackStore], journal: Journal, keys: Keys, uuid: bytes, step: Progress
 ) -> Iterator[str]:
-    """Read and verify every frame, every copy, and every hot piece.
+    """Read and verify every frame, every copy, and every hot piece, as far as it lies on disks.
 
     step   called between any two packs, for progress. On a mounted volume it lets the connection see a newer COMMIT,
            and what is found there is looked at again: it may have been dropped since.

@@ -384,5 +384,10 @@ async def _fetch_quietly(volume: Volume, piece: Piece) -> None:
         await fetch(volume, piece)
     except ObjectFrozen:
         pass  # it was told when its restore was asked for
+    except (CloudUnavailable, CloudRefused) as exc:
+        now_s = trio.current_time()
+        if now_s - volume.tier.told_ahead_s >= TOLD_EVERY_S:
+            volume.tier.told_ahead_s = now_s
+            log.info("fetching ahead: %s", exc)
     except (DamagedData, StoreError) as exc:
         log.info("fetching ahead: %s", exc)

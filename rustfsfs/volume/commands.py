@@ -8,7 +8,19 @@ import trio
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.errors import DamagedData, NoSpace, StoreError, UsageError
-from rustfsfs.volume import attaching, checking, collecting, drives, epochs, packing, paths, scrubbing, sealing, windows
+from rustfsfs.volume import (
+    attaching,
+    checking,
+    coldchecking,
+    collecting,
+    drives,
+    epochs,
+    packing,
+    paths,
+    scrubbing,
+    sealing,
+    windows,
+)
 from rustfsfs.volume.bucketfile import bucket_file_of
 from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.recording import ensure_writable
@@ -99,7 +111,8 @@ def out_of_reach(volume: Volume) -> list[str]:
 async def scrub(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Read and verify everything, and mend it if asked.
 
-    `{"findings", "found", "repaired", "not_now", "verified_bytes"}`; not_now: of what is left, the bucket will give it.
+    `{"findings", "found", "repaired", "not_now", "verified_bytes", "cold_bytes"}`; not_now: of what is left, the bucket
+    will give it; cold_bytes: of packs in the bucket only, which were not looked at.
     """
     repair, rate_bytes_s = args.get("repair", False), args.get("rate_bytes_s", 0)
     if not isinstance(repair, bool) or not isinstance(rate_bytes_s, int) or rate_bytes_s < 0:
@@ -108,18 +121,20 @@ async def scrub(volume: Volume, args: dict[str, Any], progress: Progress) -> dic
         ensure_writable(volume)
     done = await scrubbing.scrub(volume, repair=repair, rate_bytes_s=rate_bytes_s, progress=progress)
     missing = out_of_reach(volume)
+    await volume.gate.opened()
     return {
         "findings": [*missing, *done.lines],
         "found": len(missing) + done.found,
         "repaired": done.repaired,
         "not_now": done.not_now,
         "verified_bytes": done.verified_bytes,
+        "cold_bytes": volume.metadata.running.cold_bytes,
     }
 
 
 def _check(volume: Volume, data: bool, progress: Progress) -> list[str]:
     """Blocking, for hours on a large volume: it looks at a newer COMMIT with every step, and ends when cancelled."""
-    stores = dict(volume.disks)
+    stores, way = dict(volume.disks), coldchecking.way_of(volume)
     with paths.reading_apart(volume) as metadata:
 
         def step(done: int, total: int, text: str) -> None:
@@ -129,7 +144,7 @@ def _check(volume: Volume, data: bool, progress: Progress) -> list[str]:
             progress(done, total, text)
 
         return checking.check_all(
-            metadata, stores, volume.journal, volume.keys, volume.header.uuid, data=data, step=step
+            metadata, stores, volume.journal, volume.keys, volume.header.uuid, data=data, step=step, way=way
         )
 
 

@@ -63,14 +63,15 @@ async def _demote_held(volume: Volume, door: Door, there: list[objects.Object]) 
     there = [found for found in there if await is_there(volume, door, found)]
     if not there:
         return 0
-    await barrier(volume)
-    await volume.gate.opened()
-    record(volume, ops.Demote(packs=[(found.pack, found.disk) for found in there]))
-    await barrier(volume)
-    await volume.gate.opened()
-    gone = [(one.pack, one.disk) for one in there if objects.is_cold(volume.metadata, one.pack, one.disk)]
-    freed = await trio.to_thread.run_sync(delete_files, dict(volume.disks), gone, limiter=volume.sealers)
-    _note_demoted(volume, gone)
+    with trio.CancelScope(shield=True):  # or files would be left that only the next mount looks for
+        await barrier(volume)
+        await volume.gate.opened()
+        record(volume, ops.Demote(packs=[(found.pack, found.disk) for found in there]))
+        await barrier(volume)
+        await volume.gate.opened()
+        gone = [(one.pack, one.disk) for one in there if objects.is_cold(volume.metadata, one.pack, one.disk)]
+        freed = await trio.to_thread.run_sync(delete_files, dict(volume.disks), gone, limiter=volume.sealers)
+        _note_demoted(volume, gone)
     return freed
 
 

@@ -17,7 +17,7 @@ from rustfsfs.meta import entries, inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.siteconfig import Site, config_for
 from rustfsfs.units import MIB, ROOT
-from rustfsfs.volume import checking, commands, drives, epochs, reading, tiercommands
+from rustfsfs.volume import checking, coldchecking, commands, drives, epochs, reading, tiercommands
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.exporting import export_tree
 from rustfsfs.volume.formatting import CONFIG, Secret
@@ -80,8 +80,9 @@ def fsck(path: str, secret: Secret, *, data: bool, progress: Progress = no_progr
         metadata = volume.metadata  # the replayed transaction, not the last COMMIT
         findings = [] if volume.health.trouble is None else [volume.health.trouble]
         findings += commands.out_of_reach(volume)
+        disks, uuid, way = volume.disks, volume.header.uuid, coldchecking.way_of(volume)
         findings += checking.check_all(
-            metadata, volume.disks, volume.journal, volume.keys, volume.header.uuid, data=data, step=progress
+            metadata, disks, volume.journal, volume.keys, uuid, data=data, step=progress, way=way
         )
         return findings
 

@@ -118,12 +118,13 @@ async def close_full(volume: Volume, *, everything: bool = False) -> None:
 async def close(volume: Volume, disk: int, writer: PackAppender) -> None:
     """Its directory written, synced, recorded. The caller holds `pack_lock`."""
     del volume.writers[disk]
-    try:
-        size_bytes = await trio.to_thread.run_sync(writer.close, limiter=volume.sealers)
-    except (StoreError, NoSpace, OSError) as exc:
-        log.warning("pack %d on disk %d could not be closed, the next mount does it: %s", writer.pack, disk, exc)
-        return
-    await volume.gate.opened()
+    with trio.CancelScope(shield=True):  # or only the next mount would close it
+        try:
+            size_bytes = await trio.to_thread.run_sync(writer.close, limiter=volume.sealers)
+        except (StoreError, NoSpace, OSError) as exc:
+            log.warning("pack %d on disk %d could not be closed, the next mount does it: %s", writer.pack, disk, exc)
+            return
+        await volume.gate.opened()
     if chunks.find_pack(volume.metadata, writer.pack, disk) is not None:
         record(volume, ops.ClosePack(pack=writer.pack, disk=disk, size_bytes=size_bytes))
         volume.wishes.tier.set()

@@ -1,11 +1,12 @@
 """Cold packs come back to their disks. Order: all of the object, proved → file durable → Recall op."""
 
+from functools import partial
+
 import trio
 
 from rustfsfs import ops
 from rustfsfs.errors import DamagedData
 from rustfsfs.meta import objects
-from rustfsfs.store.base import PackStore
 from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.cold import pack_key
 from rustfsfs.store.crc64 import crc64
@@ -38,11 +39,15 @@ async def recall(volume: Volume, key: PackKey) -> bool:
     tier.recalling[key] = found.size_bytes
     try:
         part_bytes = recall_part_bytes(volume.config.bucket.download_bytes_s)
-        await trio.to_thread.run_sync(_recall, door.reads, store, found, part_bytes, limiter=tier.recallers)
+        fetch = partial(_fetched, door.reads, found, part_bytes)
+        parts = await trio.to_thread.run_sync(fetch, limiter=tier.recallers, abandon_on_cancel=True)
+        with trio.CancelScope(shield=True):  # or a file would be left that only the next mount looks for
+            adopt = partial(store.adopt_pack, PackNo(found.pack), parts)
+            await trio.to_thread.run_sync(adopt, limiter=tier.recallers)
+            await volume.gate.opened()
+            record(volume, ops.Recall(packs=[key]))
     finally:
         del tier.recalling[key]
-    await volume.gate.opened()
-    record(volume, ops.Recall(packs=[key]))
     tier.traffic.recalled_packs += 1
     tier.note_down(found.size_bytes)
     tier.reads_s[key] = int(wall_s(volume))
@@ -58,8 +63,8 @@ def recall_part_bytes(rate_bytes_s: int) -> int:
     return min(GET_SIZE, max(GET_SIZE_MIN, rate_bytes_s)) if rate_bytes_s else GET_SIZE
 
 
-def _recall(bucket: Bucket, store: PackStore, found: objects.Object, part_bytes: int) -> None:
-    """Blocking."""
+def _fetched(bucket: Bucket, found: objects.Object, part_bytes: int) -> list[bytes]:
+    """All of an object, proved. Blocking; given up in the middle, nothing comes of it."""
     name = pack_key(found.pack, found.disk)
     parts = [
         bucket.get(name, start, min(part_bytes, found.size_bytes - start))
@@ -70,4 +75,4 @@ def _recall(bucket: Bucket, store: PackStore, found: objects.Object, part_bytes:
         crc = crc64(part, crc)
     if crc != int.from_bytes(found.crc64):
         raise DamagedData(f"{bucket.name}: {name} is not what was put there (CRC-64)")
-    store.adopt_pack(PackNo(found.pack), parts)
+    return parts

@@ -16,15 +16,17 @@ from rustfsfs.errors import (
     StoreError,
     without_frames,
 )
-from rustfsfs.tiers import cold_collect
+from rustfsfs.meta import chunks, objects
+from rustfsfs.tiers import cold_collect, twice
 from rustfsfs.tiers.cold_collect import ColdCollectPolicy, Collection, plan_cold_collection
 from rustfsfs.tiers.demote import Action, Demotion, plan_demotion
-from rustfsfs.tiers.packs import Pack, PackKey
+from rustfsfs.tiers.packs import BucketObject, Pack, PackKey
 from rustfsfs.tiers.placing import plan_cooling
 from rustfsfs.tiers.protect import UploadPlan, plan_uploads
 from rustfsfs.tiers.recall import Recall, plan_recall
 from rustfsfs.units import MIB
 from rustfsfs.volume import deleting, demoting, owning, proving, rehoming, tiering, uploading
+from rustfsfs.volume.collecting import Progress
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.tiering import Facts
 from rustfsfs.volume.volume import Volume, log
@@ -182,6 +184,43 @@ async def upload_all(volume: Volume, packs: Sequence[Pack]) -> int:
         lambda key: uploading.upload(volume, by_key[key]),
         at_once=lambda: volume.config.bucket.in_flight_bytes,
     )
+
+
+async def demote_all(volume: Volume, going: Sequence[Pack], progress: Progress) -> int:
+    """In groups, so that disk space comes free as it goes; returns the bytes.
+
+    They are looked at again once the mover has ended its round: it has brought some of them to the bucket meanwhile.
+    """
+    if volume.tier.lock.locked():
+        progress(0, 0, "waiting for the mover")
+    async with volume.tier.lock:
+        going = await _as_they_are(volume, going)
+        total, done, freed = sum(pack.size_bytes for pack in going), 0, 0
+        there: set[PackKey] = {pack.key for pack in going if pack.object is not None}
+        for start in range(0, len(going), DEMOTIONS_AT_ONCE):
+            group = going[start : start + DEMOTIONS_AT_ONCE]
+            progress(done, total, "moving packs to the bucket")
+            missing = [pack for pack in group if pack.object is None and not twice.is_covered(pack, there)]
+            needed = twice.needed(missing)
+            await upload_all(volume, needed)
+            there |= {pack.key for pack in needed}
+            freed += await demoting.demote(volume, [pack.key for pack in group])
+            done += sum(pack.size_bytes for pack in group)
+    return freed
+
+
+async def _as_they_are(volume: Volume, packs: Sequence[Pack]) -> list[Pack]:
+    """Those that are local yet, each with the object that the bucket has of it now."""
+    found = []
+    for pack in packs:
+        await trio.lowlevel.checkpoint()
+        await volume.gate.opened()
+        row = chunks.find_pack(volume.metadata, *pack.key)
+        if row is not None and not row.is_cold:
+            there = objects.find(volume.metadata, *pack.key)
+            known = None if there is None else BucketObject(there.put_s, Placement(there.placement), there.size_bytes)
+            found.append(pack._replace(object=known))
+    return found
 
 
 async def _recall(volume: Volume, recalls: Sequence[Recall]) -> int:

@@ -116,6 +116,7 @@ class Tier:
     round_no: int = 0  # of the mover's last look at everything
     idle_round_no: int = 0  # of the last one that found nothing to do
     told_s: float = -1e9  # when the log was last told that readers cannot reach the bucket
+    told_ahead_s: float = -1e9  # ... nor what fetches ahead of them
     fetchers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(FETCHERS))
     uploaders: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(UPLOADERS))
     recallers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(RECALLERS))

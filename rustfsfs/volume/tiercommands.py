@@ -24,7 +24,7 @@ from rustfsfs.errors import (
 )
 from rustfsfs.meta import chunks, entries, inodes, objects
 from rustfsfs.store.cold import pack_key
-from rustfsfs.tiers import cold_collect, twice
+from rustfsfs.tiers import cold_collect
 from rustfsfs.tiers.busy import BUSY
 from rustfsfs.tiers.demote import Action, Kept, kept
 from rustfsfs.tiers.packs import Pack, PackKey
@@ -33,7 +33,6 @@ from rustfsfs.volume import (
     coldreading,
     commands,
     deleting,
-    demoting,
     epochs,
     owning,
     paths,
@@ -52,22 +51,26 @@ from rustfsfs.volume.volume import Volume
 # how long a restore takes at the most; OSS.md, first byte
 RESTORE_S = {Placement.ARCHIVE: 60.0, Placement.COLD_ARCHIVE: 5 * 3600.0, Placement.DEEP: 48 * 3600.0}
 LOOK_EVERY_S = 10.0
-DEMOTIONS_AT_ONCE = 20
 GONE = "its pack is no more, and no metadata that is kept names it"
 COOL = "change its class in the bucket to IA"
 
 
 def find(volume: Volume, path: str) -> int:
     """The inode at a path. Raises UsageError."""
-    inode = int(ROOT)
+    return trail(volume, path)[-1]
+
+
+def trail(volume: Volume, path: str) -> list[int]:
+    """The inodes of a path, the root's first. Raises UsageError."""
+    found = [int(ROOT)]
     for name in path.encode("utf-8", "surrogateescape").split(b"/"):
         if name in (b"", b"."):
             continue
-        row = entries.find_attributes(volume.metadata, inode, name)
+        row = entries.find_attributes(volume.metadata, found[-1], name)
         if row is None:
             raise UsageError(f"there is no {path} in the volume")
-        inode = row.inode
-    return inode
+        found.append(row.inode)
+    return found
 
 
 def _paths(args: dict[str, Any]) -> list[str]:
@@ -168,7 +171,7 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     freed, hot_bytes = 0, await trio.to_thread.run_sync(_hot_bytes, volume, list(found.values()))
     failed: dict[PackKey, str] = {}
     if not dry_run:
-        freed = await _demote(volume, going, progress)
+        freed = await rounds.demote_all(volume, going, progress)
         failed = await _not_demoted(volume, going)
     gone = [pack for pack in going if pack.key not in failed]
     return {
@@ -208,23 +211,6 @@ def _hot_bytes(volume: Volume, inodes_asked: Sequence[int]) -> int:
         if not inodes_asked or ROOT in inodes_asked:
             return metadata.running.hot_bytes
         return int(metadata.rows(sql, (str(list(inodes_asked)),))[0][0])
-
-
-async def _demote(volume: Volume, going: Sequence[Pack], progress: Progress) -> int:
-    """In groups, so that disk space comes free as it goes; returns the bytes."""
-    total, done, freed = sum(pack.size_bytes for pack in going), 0, 0
-    there: set[PackKey] = {pack.key for pack in going if pack.object is not None}
-    async with volume.tier.lock:
-        for start in range(0, len(going), DEMOTIONS_AT_ONCE):
-            group = going[start : start + DEMOTIONS_AT_ONCE]
-            progress(done, total, "moving packs to the bucket")
-            missing = [pack for pack in group if pack.object is None and not twice.is_covered(pack, there)]
-            needed = twice.needed(missing)
-            await rounds.upload_all(volume, needed)
-            there |= {pack.key for pack in needed}
-            freed += await demoting.demote(volume, [pack.key for pack in group])
-            done += sum(pack.size_bytes for pack in group)
-    return freed
 
 
 @dataclass(slots=True)
@@ -341,14 +327,22 @@ def _named_apart(volume: Volume, keys: Sequence[PackKey]) -> list[str]:
 
 async def tier_pin(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Trees stay on disks, and come back to them."""
-    return await _pin(volume, args, pinned=True)
+    return {"pinned": await _pin(volume, args, pinned=True)}
 
 
 async def tier_unpin(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    return await _pin(volume, args, pinned=False)
+    """Trees may move again, but for those in others that are pinned: `{"pinned", "covered"}`, by which each is."""
+    pinned = await _pin(volume, args, pinned=False)
+    trails = await _trails(volume, args)
+    return {"pinned": pinned, "covered": await trio.to_thread.run_sync(_covered_apart, volume, trails)}
 
 
-async def _pin(volume: Volume, args: dict[str, Any], *, pinned: bool) -> dict[str, Any]:
+async def _trails(volume: Volume, args: dict[str, Any]) -> dict[str, list[int]]:
+    await volume.gate.opened()
+    return {path: trail(volume, path) for path in _paths(args)}
+
+
+async def _pin(volume: Volume, args: dict[str, Any], *, pinned: bool) -> list[str]:
     _ensure_bucket(volume)
     ensure_writable(volume)
     for inode in (await _found(volume, args)).values():
@@ -356,12 +350,24 @@ async def _pin(volume: Volume, args: dict[str, Any], *, pinned: bool) -> dict[st
     await barrier(volume)
     volume.wishes.tier.set()
     await epochs.commit(volume)
-    return {"pinned": await trio.to_thread.run_sync(_pinned_apart, volume)}
+    return await trio.to_thread.run_sync(_pinned_apart, volume)
 
 
 def _pinned_apart(volume: Volume) -> list[str]:
     with paths.reading_apart(volume) as metadata:
         return tierstatus.pinned(metadata)
+
+
+def _covered_apart(volume: Volume, trails: dict[str, list[int]]) -> list[dict[str, str]]:
+    """The paths that lie in pinned trees, and the pin next above each."""
+    covered = []
+    with paths.reading_apart(volume) as metadata:
+        pinned = set(objects.pinned(metadata))
+        for path, inodes_above in trails.items():
+            above = next((inode for inode in reversed(inodes_above[:-1]) if inode in pinned), None)
+            if above is not None:
+                covered.append({"path": path, "by": paths.paths_of(metadata, above)[0]})
+    return covered
 
 
 COMMANDS: dict[str, commands.Command] = {

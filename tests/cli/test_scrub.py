@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import trio
 
+from rustfsfs.cli.main import run
 from rustfsfs.config import Config, Scrub, parse_config
 from rustfsfs.tasks import scrubber
 from rustfsfs.units import MIB
 from tests.mounted import Mounted
 from tests.volume.in_memory import InMemory, new_file, put
+from tests.volume.on_disk import Key, format_in
 
 DATA = random.Random(3).randbytes(400_000)
 
@@ -120,3 +122,13 @@ def test_a_new_volume_is_due_an_interval_later_and_never_when_told_so(tmp_path: 
     due, since_ns = trio.run(main, "", "default")
     assert (due, since_ns) == (False, 0), "status shows that it never was scrubbed"
     assert trio.run(main, '[scrub]\ninterval = "never"\n', "never") == (False, 0)
+
+
+def test_what_is_in_the_bucket_only_is_said_not_to_be_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = {"findings": [], "found": 0, "repaired": 0, "not_now": 0, "verified_bytes": 0, "cold_bytes": 3 << 30}
+    monkeypatch.setattr("rustfsfs.volume.offline.scrub", lambda *_args, **_named: done)
+    monkeypatch.setattr("rustfsfs.cli.scrub.read_secret", lambda *_args, **_named: Key())
+    assert run(["scrub", str(format_in(tmp_path / "v"))]) == 0
+    assert "3.0 GiB in the bucket were not looked at: fsck --data reads them." in capsys.readouterr().out

@@ -159,7 +159,13 @@ def answering(monkeypatch: pytest.MonkeyPatch, name: str, answer: dict[str, Any]
         ),
         pytest.param(["pin", "a"], "tier_pin", {"pinned": ["/a"]}, {"paths": ["a"]}, True, ["Pinned: /a"], id="pin"),
         pytest.param(
-            ["unpin", "a"], "tier_unpin", {"pinned": []}, {"paths": ["a"]}, True, ["Pinned: nothing"], id="unpin"
+            ["unpin", "a"],
+            "tier_unpin",
+            {"pinned": [], "covered": []},
+            {"paths": ["a"]},
+            True,
+            ["Pinned: nothing"],
+            id="unpin",
         ),
     ],
 )
@@ -203,6 +209,12 @@ def test_a_volume_that_is_not_mounted_is_opened_and_asked(
             | {"failed": [{"pack": 1, "why": "frame 3 is damaged"}]},
             "pack 1 stays: frame 3 is damaged\n0 packs (0 B) in the bucket only now",
             id="could not go",
+        ),
+        pytest.param(
+            "unpin",
+            {"pinned": ["/a"], "covered": [{"path": "a/b", "by": "/a"}]},
+            "/a/b stays on the disks: /a is pinned",
+            id="pinned above",
         ),
     ],
 )

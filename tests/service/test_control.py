@@ -13,7 +13,7 @@ import trio
 
 from rustfsfs.errors import CloudUnavailable, InUse, MachineTrouble, UsageError
 from rustfsfs.service.client import CallFailed, call
-from rustfsfs.service.control import Progress, bind, run_control
+from rustfsfs.service.control import LOOK_EVERY_S, Progress, bind, run_control
 from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, parse_request
 
 
@@ -152,6 +152,42 @@ async def test_a_client_that_is_interrupted_ends_its_call_and_is_no_error(
         await trio.sleep(0.1)
         nursery.cancel_scope.cancel()
     assert caplog.records == []
+
+
+async def test_a_client_that_hangs_up_ends_a_call_that_has_nothing_to_say(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, ended = trio.Event(), trio.Event()
+
+    async def silent(args: dict[str, Any], progress: Progress) -> Any:
+        begun.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run_control, str(tmp_path), {"tier_demote": silent})
+        stream = await trio.open_unix_socket(f"{tmp_path}/{NAME}")
+        await stream.send_all(b'{"v":1,"call":"tier_demote","args":{}}\n')
+        await begun.wait()
+        await stream.aclose()
+        with trio.fail_after(10):
+            await ended.wait()
+        nursery.cancel_scope.cancel()
+    assert caplog.records == []
+
+
+async def test_a_client_that_only_says_no_more_is_answered(tmp_path: Path) -> None:
+    async def slow(args: dict[str, Any], progress: Progress) -> Any:
+        await trio.sleep(2 * LOOK_EVERY_S)
+        return "done"
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run_control, str(tmp_path), {"seal": slow})
+        answer = await trio.to_thread.run_sync(raw, str(tmp_path), b'{"v":1,"call":"seal","args":{}}\n')
+        nursery.cancel_scope.cancel()
+    assert answer == [{"result": "done"}]
 
 
 def test_a_mount_that_ends_before_it_answers_is_named(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """What `rustfsfs tier` asks, and the attributes that say where a file lies."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from rustfsfs import ops
@@ -12,9 +15,22 @@ from rustfsfs.config import Bucket as BucketConfig
 from rustfsfs.config import Config
 from rustfsfs.errors import NoSpace, NoSuchXattr, NotPermitted, UsageError
 from rustfsfs.meta import objects
+from rustfsfs.store.bucket import ObjectFacts
 from rustfsfs.store.cold import pack_key
 from rustfsfs.units import MIB
-from rustfsfs.volume import collecting, commands, epochs, names, status, tierattrs, tiercommands, tiering, xattrs
+from rustfsfs.volume import (
+    collecting,
+    commands,
+    demoting,
+    epochs,
+    names,
+    rounds,
+    status,
+    tierattrs,
+    tiercommands,
+    tiering,
+    xattrs,
+)
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.commands import Command
 from rustfsfs.volume.recording import record
@@ -23,7 +39,7 @@ from rustfsfs.world import Space
 from tests.crash.disk import CrashFiles
 from tests.store.membucket import MemBucket
 from tests.volume.in_memory import InMemory, new_file, put
-from tests.volume.on_bucket import ANY_DISK, NOISE, all_demoted, attach, contents, opened_with, sealed
+from tests.volume.on_bucket import ANY_DISK, NOISE, all_demoted, attach, contents, opened_with, packs_there, sealed
 from tests.volume.on_disk import DIRECTORY, format_in, write_file
 
 ONE, OTHER = NOISE.randbytes(300_000), NOISE.randbytes(400_000)
@@ -70,6 +86,17 @@ async def test_a_pinned_tree_stays_and_says_why(tmp_path: Path) -> None:
         assert await tier(volume, inode) == b"local"
         assert (await tiercommands.tier_unpin(volume, {"paths": ["f"]}, no_progress))["pinned"] == []
         assert (await tiercommands.tier_demote(volume, {"paths": ["f"]}, no_progress))["packs"] == 1
+
+
+async def test_what_a_pin_above_keeps_is_told_with_that_pin(tmp_path: Path) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        folder = names.create(volume, 1, b"d", mode=DIRECTORY, uid=0, gid=0).inode
+        await write_file(volume, b"f", ONE, parent=folder)
+        await tiercommands.tier_pin(volume, {"paths": ["d"]}, no_progress)
+        told = await tiercommands.tier_unpin(volume, {"paths": ["d/f"]}, no_progress)
+        assert told == {"pinned": ["/d"], "covered": [{"path": "d/f", "by": "/d"}]}
+        told = await tiercommands.tier_unpin(volume, {"paths": ["d/f", "d"]}, no_progress)
+        assert told == {"pinned": [], "covered": []}
 
 
 async def test_what_goes_up_and_down_is_told_as_a_rate(tmp_path: Path, mock_clock: MockClock) -> None:
@@ -253,3 +280,94 @@ async def test_a_path_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
         with pytest.raises(UsageError, match="no d/e in the volume"):
             await tiercommands.tier_demote(volume, {"paths": ["d/e"]}, no_progress)
+
+
+async def test_what_the_mover_brings_there_meanwhile_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, puts = MemBucket(), list[str]()
+    put = bucket.put
+
+    def counted(key: str, body: bytes | memoryview, *, placement: Placement) -> ObjectFacts:
+        puts.append(key)
+        return put(key, body, placement=placement)
+
+    monkeypatch.setattr(bucket, "put", counted)
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        for number in range(3):
+            await sealed(volume, b"f%d" % number, NOISE.randbytes(100_000))
+        packs = (await tiering.gather(volume)).packs
+        gathered = trio.Event()
+
+        def note(_done: int, _total: int, text: str) -> None:
+            if "mover" in text:
+                gathered.set()
+
+        told: dict[str, Any] = {}
+        async with trio.open_nursery() as nursery:
+
+            async def demote() -> None:
+                told.update(await tiercommands.tier_demote(volume, {}, note))
+
+            await volume.tier.lock.acquire()  # as a round of the mover's has it
+            nursery.start_soon(demote)
+            await gathered.wait()
+            await rounds.upload_all(volume, packs[:2])
+            await demoting.demote(volume, [packs[0].key])
+            volume.tier.lock.release()
+        there = [pack_key(*pack.key) for pack in packs]
+        assert sorted(key for key in puts if key in there) == sorted(there)
+        assert (told["packs"], told["failed"]) == (3, [])
+
+
+async def test_a_demotion_ends_where_it_is_cancelled_and_goes_on_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, asked, answers = MemBucket(), trio.Event(), threading.Event()
+    put, token = bucket.put, trio.lowlevel.current_trio_token()
+
+    def slow(key: str, body: bytes | memoryview, *, placement: Placement) -> ObjectFacts:
+        if len(packs_there(bucket)) == 1:
+            token.run_sync_soon(asked.set)
+            answers.wait(20)
+        return put(key, body, placement=placement)
+
+    monkeypatch.setattr(bucket, "put", slow)
+    config = Config(demote=ANY_DISK.demote, bucket=BucketConfig(in_flight_bytes=1))  # one after the other
+    async with opened_with(format_in(tmp_path / "v"), bucket, config=config) as volume:
+        inodes = [await sealed(volume, b"f%d" % number, NOISE.randbytes(100_000)) for number in range(3)]
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tiercommands.tier_demote, volume, {}, no_progress)
+                await asked.wait()
+                nursery.cancel_scope.cancel()
+        assert not volume.tier.lock.locked() and not volume.tier.uploading
+        answers.set()
+        assert (await tiercommands.tier_demote(volume, {}, no_progress))["packs"] == 3
+        assert [await tier(volume, inode) for inode in inodes] == [b"cold"] * 3
+
+
+async def test_a_recall_does_not_wait_for_the_bucket_when_it_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, asked, answers = MemBucket(), trio.Event(), threading.Event()
+    get, token = bucket.get, trio.lowlevel.current_trio_token()
+
+    def slow(key: str, offset: int, size: int) -> bytes:
+        token.run_sync_soon(asked.set)
+        answers.wait(20)
+        return get(key, offset, size)
+
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"f", ONE)
+        await all_demoted(volume)
+        monkeypatch.setattr(bucket, "get", slow)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tiercommands.tier_recall, volume, {}, no_progress)
+                await asked.wait()
+                nursery.cancel_scope.cancel()
+        assert not volume.tier.recalling and await tier(volume, inode) == b"cold"
+        answers.set()
+        assert (await tiercommands.tier_recall(volume, {}, no_progress))["came_packs"] == 1
+        assert await contents(volume, inode) == ONE

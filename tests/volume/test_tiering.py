@@ -25,6 +25,7 @@ from rustfsfs.tiers.packs import PackKey
 from rustfsfs.units import KIB, MIB
 from rustfsfs.volume import (
     checking,
+    coldreading,
     collecting,
     deleting,
     demoting,
@@ -111,6 +112,27 @@ async def test_an_outage_does_not_fill_the_log(tmp_path: Path, caplog: pytest.Lo
             with pytest.raises(CloudUnavailable):
                 await contents(volume, inode)
     assert sum("pack" in line and "chunk" in line for line in caplog.text.splitlines()) == 1
+
+
+async def test_nor_do_those_who_fetch_ahead(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mock_clock: MockClock
+) -> None:
+    caplog.set_level("INFO")
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        await sealed(volume, b"f", DATA)
+        (key,) = await all_demoted(volume)
+        places = [place for _chunk, place in chunks.live_in(volume.metadata, *key)]
+        volume.tier.door = None
+
+        def told() -> int:
+            return sum("fetching ahead" in record.message for record in caplog.records)
+
+        for _ in range(5):
+            await coldreading.fetch_ahead(volume, places)
+        assert told() == 1
+        mock_clock.jump(61.0)
+        await coldreading.fetch_ahead(volume, places)
+        assert told() == 2
 
 
 async def test_a_recalled_pack_lies_on_its_disk_as_it_did(tmp_path: Path) -> None:
