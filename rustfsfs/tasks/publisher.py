@@ -1,5 +1,9 @@
-"""The task that brings the metadata to the bucket: at once when that has none, then as often as the settings say."""
+"""The task that brings the metadata to the bucket: at once when that has none, then as often as the settings say.
 
+The header, which says what keys open it, goes as soon as it is another.
+"""
+
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 import trio
@@ -18,7 +22,7 @@ async def run_publisher(volume: Volume, *, task_status: trio.TaskStatus[None] = 
     """Errors: logged once for each kind, shown in status, tried again. Without a bucket it only waits."""
     task_status.started()
     since_s: float | None = None
-    failed = False
+    failed, header_again_s = False, 0.0
     while True:
         asked = await wait_for_wish(volume.wishes, "publish", LOOK_EVERY_S)
         if volume.tier.door is None or volume.health.read_only_reason is not None:
@@ -27,8 +31,10 @@ async def run_publisher(volume: Volume, *, task_status: trio.TaskStatus[None] = 
             since_s = await _published_s(volume)
         pause_s = AGAIN_S if failed else volume.config.bucket.metadata_interval_s
         if asked or trio.current_time() >= since_s + pause_s:
-            failed = not await _publish(volume)
+            failed = not await _told(volume, publishing.publish)
             since_s = trio.current_time()
+        elif trio.current_time() >= header_again_s and not await _told(volume, publishing.publish_header):
+            header_again_s = trio.current_time() + AGAIN_S
 
 
 async def _published_s(volume: Volume) -> float:
@@ -41,16 +47,18 @@ async def _published_s(volume: Volume) -> float:
     return trio.current_time() - max(0.0, age_s)
 
 
-async def _publish(volume: Volume) -> bool:
-    """Could it be done?"""
+async def _told(volume: Volume, work: Callable[[Volume], Awaitable[object]]) -> bool:
+    """Could it be done? If not, the log and status say why."""
     try:
-        await publishing.publish(volume)
+        await work(volume)
     except (RustfsfsError, OSError) as exc:
         published, kind = volume.tier.published, type(exc).__name__  # its text differs each time: ids of requests
         if published.trouble_kind != kind:
             log.error("the bucket has not got the newest metadata, it is tried again every minute: %s", exc)
         published.trouble, published.trouble_kind = str(exc), kind
+        published.header_is_late = work is publishing.publish_header
         without_frames(exc)  # they hold a part of the copy
         return False
-    volume.tier.published.trouble = volume.tier.published.trouble_kind = ""
+    if work is publishing.publish or volume.tier.published.header_is_late:
+        volume.tier.published.trouble = volume.tier.published.trouble_kind = ""
     return True

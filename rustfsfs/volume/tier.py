@@ -81,6 +81,7 @@ class Published:
     local_bytes: int = 0
     trouble: str = ""  # why it is late
     trouble_kind: str = ""  # of what the log has been told
+    header_is_late: bool = False  # the trouble is of the header only
 
 
 @dataclass(slots=True)
@@ -126,6 +127,7 @@ class Tier:
     down: Throughput = field(default_factory=Throughput)
     backlog: Backlog = field(default_factory=Backlog)
     published: Published = field(default_factory=Published)
+    header: bytes | None = None  # of the volume, as the bucket is known to have it; None: nobody has looked yet
     publish_lock: trio.Lock = field(default_factory=trio.Lock)  # one copy of the metadata at a time
 
     def note_up(self, size_bytes: int) -> None:
