@@ -1,4 +1,5 @@
-"""The task that brings the metadata to the bucket: at once when that has none, then as often as the settings say.
+"""The task that brings the metadata to the bucket: at once when that has none, then as often as the settings say, and
+soon once packs went cold.
 
 The header, which says what keys open it, goes as soon as it is another.
 """
@@ -10,6 +11,7 @@ import trio
 
 from rustfsfs.errors import RustfsfsError, without_frames
 from rustfsfs.tasks.waiting import wait_for_wish
+from rustfsfs.tiers import publish
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
 from rustfsfs.volume.volume import Volume, log
@@ -29,7 +31,8 @@ async def run_publisher(volume: Volume, *, task_status: trio.TaskStatus[None] = 
             continue
         if since_s is None:
             since_s = await _published_s(volume)
-        pause_s = AGAIN_S if failed else volume.config.bucket.metadata_interval_s
+        since_s = max(since_s, volume.tier.published_s)
+        pause_s = AGAIN_S if failed else _pause_s(volume)
         if asked or trio.current_time() >= since_s + pause_s:
             failed = not await _told(volume, publishing.publish)
             since_s = trio.current_time()
@@ -37,8 +40,20 @@ async def run_publisher(volume: Volume, *, task_status: trio.TaskStatus[None] = 
             header_again_s = trio.current_time() + AGAIN_S
 
 
+def _pause_s(volume: Volume) -> float:
+    return publish.pause_s(
+        interval_s=volume.config.bucket.metadata_interval_s,
+        went_cold=volume.tier.went_cold,
+        took_s=volume.tier.publishing_took_s,
+    )
+
+
 async def _published_s(volume: Volume) -> float:
-    """When it was last, by trio's clock: mounts that are shorter than the interval have their turn too."""
+    """When it was last, by trio's clock: mounts that are shorter than the interval have their turn too.
+
+    What went cold before the mount is not known: something may have, if anything changed and there are cold packs.
+    """
+    volume.tier.went_cold |= publishing.is_due(volume) and volume.metadata.running.cold_bytes > 0
     try:
         await publishing.look(volume)
     except (RustfsfsError, OSError) as exc:

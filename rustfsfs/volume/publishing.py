@@ -70,6 +70,8 @@ async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
         if volume.health.read_only_reason is not None or not is_due(volume):
             return False
         await owning.ensure_newest(volume)
+        tier, began_s = volume.tier, trio.current_time()
+        went_cold, tier.went_cold, is_whole = tier.went_cold, False, False
         try:
             made = await _copy(volume)
             whole = await _upload(volume, door, made, part_bytes)
@@ -77,10 +79,14 @@ async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
             named = [*(one for one in kept(volume) if one[0] != whole.epoch), (whole.epoch, whole.seq)]
             record(volume, ops.Publish(copies=named))
             await barrier(volume)
+            is_whole = True
         finally:
+            tier.went_cold |= went_cold and not is_whole
             volume.pins.published_seq = 1 << 62
             await trio.to_thread.run_sync(database.remove_files, _spool(volume))
         _note(volume, whole)
+        tier.published_s = trio.current_time()
+        tier.publishing_took_s = tier.published_s - began_s
         log.info("the bucket has the metadata of epoch %d: %d bytes", whole.epoch, whole.size_bytes)
         await _delete_others(volume, door, {epoch for epoch, _seq in named[-KEPT:]})
         if len(named) > KEPT:

@@ -128,6 +128,9 @@ class Tier:
     backlog: Backlog = field(default_factory=Backlog)
     published: Published = field(default_factory=Published)
     header: bytes | None = None  # of the volume, as the bucket is known to have it; None: nobody has looked yet
+    went_cold: bool = False  # packs did that the newest copy of the metadata does not know as such
+    published_s: float = -1e9  # when this life made the newest copy, trio's clock
+    publishing_took_s: float = 0.0
     publish_lock: trio.Lock = field(default_factory=trio.Lock)  # one copy of the metadata at a time
 
     def note_up(self, size_bytes: int) -> None:

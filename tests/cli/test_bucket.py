@@ -363,6 +363,16 @@ SHOWN: dict[str, Any] = {
         ),
         pytest.param({}, "Uploaded", "3.0 GiB, of that 1.0 GiB there only", id="what is there"),
         pytest.param({}, "At risk", "100 B not sealed and about 2.0 MiB not uploaded", id="what would be lost"),
+        pytest.param({}, "At risk", "not uploaded: lost", id="all names are there"),
+        pytest.param(
+            {"metadata": SHOWN["metadata"] | {"is_due": True}},
+            "At risk",
+            "not uploaded, and everything that changed since 2001-",
+            id="names that would be lost",
+        ),
+        pytest.param(
+            {"metadata": SHOWN["metadata"] | {"copies": 0}}, "At risk", ", and all names: lost", id="no names"
+        ),
         pytest.param({}, "Backlog", "nothing waits", id="no backlog"),
         pytest.param(
             {"backlog": {"packs": 2, "bytes": 1 << 25, "since_ns": 10**18}},

@@ -14,12 +14,14 @@ from rustfsfs.store import manifest as layout
 from rustfsfs.store.cold import HEADER
 from rustfsfs.tasks.publisher import AGAIN_S, LOOK_EVERY_S, run_publisher
 from rustfsfs.tiers.demote import DemotePolicy
+from rustfsfs.tiers.publish import SOON_S
+from rustfsfs.volume import publishing
 from rustfsfs.volume.keys import add_slot, remove_slot
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
 from tests.store.faultbuckets import FailsFirst
 from tests.store.membucket import MemBucket
-from tests.volume.on_bucket import opened_with
+from tests.volume.on_bucket import all_demoted, opened_with, sealed
 from tests.volume.on_disk import Key, format_in, write_file
 from tests.volume.test_publishing import through
 
@@ -146,3 +148,32 @@ async def test_a_header_that_is_there_costs_no_request(tmp_path: Path, mock_cloc
         through(volume, FailsFirst(bucket, CloudUnavailable("a request")))
         await passing(volume, mock_clock, 3 * LOOK_EVERY_S)
         assert volume.tier.published.trouble == ""
+
+
+async def test_soon_after_packs_went_cold_the_bucket_has_their_names(tmp_path: Path, mock_clock: MockClock) -> None:
+    bucket = MemBucket()
+    async with running(format_in(tmp_path / "v"), bucket) as volume:
+        await passing(volume, mock_clock, LOOK_EVERY_S)
+        await sealed(volume, b"f", b"f" * 10_000)
+        await all_demoted(volume)
+        before = count(bucket)
+        await passing(volume, mock_clock, SOON_S - LOOK_EVERY_S)
+        assert count(bucket) == before, "the last one is not a minute old"
+        await passing(volume, mock_clock, 2 * LOOK_EVERY_S)
+        assert count(bucket) == before + 1
+        await write_file(volume, b"g", b"x")
+        await passing(volume, mock_clock, EVERY_S / 2)
+        assert count(bucket) == before + 1, "nothing went cold since"
+
+
+async def test_a_mount_that_finds_cold_packs_and_changes_does_not_wait(tmp_path: Path, mock_clock: MockClock) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket, config=CONFIG) as volume:
+        await publishing.publish(volume)
+        await sealed(volume, b"f", b"f" * 10_000)
+        await all_demoted(volume)
+        volume.health.read_only_reason = "the process was killed"
+    before = count(bucket)
+    async with running(path, bucket) as volume:
+        await passing(volume, mock_clock, SOON_S + 2 * LOOK_EVERY_S)
+        assert count(bucket) == before + 1

@@ -10,11 +10,22 @@ from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.config import Bucket as BucketConfig
 from rustfsfs.config import Config
-from rustfsfs.errors import NoSpace, NoSuchXattr, NotPermitted, UsageError
+from rustfsfs.errors import CloudUnavailable, NoSpace, NoSuchXattr, NotPermitted, UsageError
 from rustfsfs.meta import objects
 from rustfsfs.store.cold import pack_key
 from rustfsfs.units import MIB
-from rustfsfs.volume import collecting, commands, epochs, names, status, tierattrs, tiercommands, tiering, xattrs
+from rustfsfs.volume import (
+    collecting,
+    commands,
+    epochs,
+    names,
+    publishing,
+    status,
+    tierattrs,
+    tiercommands,
+    tiering,
+    xattrs,
+)
 from rustfsfs.volume.collecting import no_progress
 from rustfsfs.volume.commands import Command
 from rustfsfs.volume.recording import record
@@ -253,3 +264,21 @@ async def test_a_path_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
         with pytest.raises(UsageError, match="no d/e in the volume"):
             await tiercommands.tier_demote(volume, {"paths": ["d/e"]}, no_progress)
+
+
+async def test_what_was_demoted_has_its_names_in_the_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", ONE)
+        done = await tiercommands.tier_demote(volume, {"paths": [""]}, no_progress)
+        assert done["unpublished"] is None
+        assert not publishing.is_due(volume) and not volume.tier.went_cold
+        await sealed(volume, b"g", OTHER)
+
+        async def refuses(_volume: Volume) -> bool:
+            raise CloudUnavailable("no network")
+
+        monkeypatch.setattr(publishing, "publish", refuses)
+        done = await tiercommands.tier_demote(volume, {"paths": [""]}, no_progress)
+        assert (done["packs"], done["unpublished"]) == (1, "no network")
+        assert volume.tier.went_cold
