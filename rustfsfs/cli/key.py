@@ -10,6 +10,7 @@ from rustfsfs.cli.secrets import Secret, open_options, read_secret
 from rustfsfs.content.slots import RECOVERY_SIZE, SlotKind, format_recovery_key
 from rustfsfs.errors import UsageError
 from rustfsfs.volume import keys
+from rustfsfs.volume.bucketfile import NAME
 from rustfsfs.world import real_world
 
 
@@ -58,7 +59,7 @@ def add(
         else read_secret(new_passphrase_file, new_key_file, None, new=True, what="New passphrase")
     )
     number = keys.add_slot(real_world(), found.volume, opened_with=opened_with, new=new)
-    exits.echo(f"Key slot {number} was added.")
+    exits.echo(f"Key slot {number} was added.{_of_bucket(found)}")
     if new_recovery_key:
         exits.echo(f"Recovery key, shown only now:\n\n    {format_recovery_key(new.value)}\n")
     return exits.DONE
@@ -75,5 +76,12 @@ def remove(
     found = places.find(volume)
     opened_with = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
     keys.remove_slot(real_world(), found.volume, opened_with=opened_with, number=number)
-    exits.echo(f"Key slot {number} was removed.")
+    exits.echo(f"Key slot {number} was removed.{_of_bucket(found)}")
     return exits.DONE
+
+
+def _of_bucket(found: places.Place) -> str:
+    """A mount brings the header to the bucket within seconds; without one nobody does."""
+    if found.is_mounted or not os.path.exists(f"{found.volume}/{NAME}"):
+        return ""
+    return " The bucket learns of it at the next mount; until then the keys as they were open what it has."

@@ -120,7 +120,7 @@ def describe_bucket(bucket: dict[str, Any] | None, *, hot_bytes: int) -> list[tu
         ("Published", _metadata(bucket["metadata"])),
     ]
     at_risk = f"{format_size(hot_bytes)} not sealed and about {format_size(bucket['unsent_bytes'])} not uploaded"
-    rows.append(("At risk", f"{at_risk}: lost if this machine is"))
+    rows.append(("At risk", f"{at_risk}{_names_at_risk(bucket['metadata'])}: lost if this machine is"))
     if backlog is not None:
         rows.append(("Backlog", _backlog(backlog)))
     if traffic["up_bytes"] or traffic["down_bytes"]:
@@ -162,6 +162,15 @@ def _metadata(copy: dict[str, Any]) -> str:
     only_here = copy["hot_bytes"] + copy["local_bytes"]
     missing = f", {format_size(only_here)} of its data were on this host only" if only_here else ""
     return f"the metadata{when} is in the bucket{missing}"
+
+
+def _names_at_risk(copy: dict[str, Any]) -> str:
+    if not copy["copies"]:
+        return ", and all names"
+    if not copy["is_due"]:
+        return ""
+    since = "the newest copy" if copy["committed_ns"] is None else _when(copy["committed_ns"])
+    return f", and everything that changed since {since}, names too"
 
 
 def _backlog(backlog: dict[str, Any]) -> str:

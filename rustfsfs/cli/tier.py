@@ -72,8 +72,8 @@ def plan(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
 @path_arguments
 @dry_run_option
 def demote(paths: tuple[str, ...], as_json: bool, dry_run: bool, **keys: str | None) -> int:
-    """Move what PATHs need to the bucket now: sealed, uploaded, proved, then off the disks; exit code 7 if some of it
-    could not be.
+    """Move what PATHs need to the bucket now: sealed, uploaded, proved, then off the disks, and the metadata too; exit
+    code 7 if some of it could not be.
 
     \b
     rustfsfs tier demote /mnt/photos/2019
@@ -82,7 +82,7 @@ def demote(paths: tuple[str, ...], as_json: bool, dry_run: bool, **keys: str | N
     args = {"paths": named.inside, "dry_run": dry_run}
     shown = ask(named, "tier_demote", args, keys)
     tell(shown, as_json, lambda found: describe_demoted(found, dry_run=dry_run))
-    return exits.FINDINGS if shown["failed"] else exits.DONE
+    return exits.FINDINGS if shown["failed"] or shown["unpublished"] is not None else exits.DONE
 
 
 @command.command("recall")
@@ -216,9 +216,12 @@ def describe_demoted(shown: Shown, *, dry_run: bool) -> str:
             else ""
         )
         return "\n".join([*lines, f"{what} would go to the bucket.{hot}"])
-    return "\n".join(
-        [*lines, f"{what} in the bucket only now; {format_size(shown['freed_bytes'])} freed on the disks."]
-    )
+    lines.append(f"{what} in the bucket only now; {format_size(shown['freed_bytes'])} freed on the disks.")
+    if shown["unpublished"] is not None:
+        lines.append(
+            f"The newest names are on this host only until the next copy of the metadata: {shown['unpublished']}"
+        )
+    return "\n".join(lines)
 
 
 def describe_recalled(shown: Shown, *, dry_run: bool) -> str:

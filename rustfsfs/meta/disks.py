@@ -47,6 +47,11 @@ def change(metadata: Metadata, disk: int, *, epoch: int, draining: bool, path: s
     )
 
 
+def set_back(metadata: Metadata, disk: int, *, epoch: int) -> None:
+    """To what the disk's header says, where that is older than its row."""
+    metadata.run("UPDATE disks SET epoch = ? WHERE disk = ?", (epoch, disk))
+
+
 def snapshots(metadata: Metadata) -> list[Snapshot]:
     rows = metadata.rows("SELECT epoch, seq, segments FROM snapshots ORDER BY epoch")
     return [Snapshot(epoch, seq, msgspec.msgpack.decode(bytes(raw), type=list[int])) for epoch, seq, raw in rows]

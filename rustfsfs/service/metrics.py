@@ -227,7 +227,8 @@ METRICS = (
     Metric(
         "rustfsfs_bucket_unsent_bytes",
         GAUGE,
-        "Bytes of packs that are on this host only, about: with the hot bytes, what a fire would take.",
+        "Bytes of packs that are on this host only, about. With the hot bytes, and names and all that changed since"
+        " rustfsfs_published_timestamp_seconds, what a fire would take.",
         _at("bucket.unsent_bytes"),
     ),
     Metric("rustfsfs_backlog_packs", GAUGE, "Packs that wait for their upload.", _at("bucket.backlog.packs")),

@@ -78,6 +78,7 @@ async def _demote_held(volume: Volume, door: Door, there: list[objects.Object]) 
 def _note_demoted(volume: Volume, keys: Iterable[PackKey]) -> None:
     volume.room.looked_s = -1e9
     for key in keys:
+        volume.tier.went_cold = True
         volume.tier.traffic.demoted_packs += 1
         volume.tier.first_seen_s.pop(key, None)
         volume.tier.busy.pop(key, None)

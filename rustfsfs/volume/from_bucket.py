@@ -19,10 +19,10 @@ from rustfsfs.meta.database import Metadata
 from rustfsfs.meta.soundness import is_sound
 from rustfsfs.store import manifest as layout
 from rustfsfs.store.bucket import Bucket
-from rustfsfs.store.headers import DiskHeader, write_disk_header, write_volume_header
+from rustfsfs.store.headers import write_volume_header
 from rustfsfs.store.manifest import Manifest
 from rustfsfs.units import format_size
-from rustfsfs.volume import copies, directories, opening, paths, publishing, restoring, snapshots
+from rustfsfs.volume import copies, directories, opening, paths, publishing, restoring, snapshots, taking
 from rustfsfs.volume.bucketfile import BucketFile, write_bucket_file
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import CONFIG, DISKS, JOURNAL, METADATA, Secret
@@ -167,14 +167,15 @@ def _rebuild(place: _Place, settings: BucketFile | None) -> Rebuilt:
 def _adapt(place: _Place, metadata: Metadata, manifest: Manifest, epochs: Set[int]) -> tuple[list[str], list[str]]:
     """Change a copy to what is there now; returns what is to be said, and what is lost."""
     metadata.run("BEGIN IMMEDIATE")
-    notes = _take_disks(place, metadata) if place.is_new else []
+    here = taking.Here(world=place.world, path=place.path, header=place.header, keys=place.keys)
+    notes = taking.take_new(here, metadata) if place.is_new else taking.take_again(here, metadata)
+    older = taking.accept_older(here, metadata)
     stores, missing, _newer = opening.find_disks(place.world, place.path, place.header, place.keys, metadata)
     folders = [place.path, *(store.path for store in stores.values())]
-    notes += [f"a disk is missing: {why}" for why in missing.values()]
     if (newer := _newer_snapshot(place, folders, manifest)) is not None:
         notes.append(f"{newer} has newer metadata than the bucket, which was not looked at: VOLUME was not there")
     source = Source(bucket=place.bucket, keys=place.keys, uuid=place.header.uuid)
-    found = reconcile(metadata, stores, source, place.progress)
+    found = reconcile(metadata, stores, source, place.progress, unsure=older)
     kept = [one for one in objects.published(metadata) if one[0] in epochs and one[0] < manifest.epoch]
     objects.publish(metadata, [*kept, (manifest.epoch, manifest.seq)][-publishing.KEPT :])
     metadata.run("COMMIT")
@@ -186,7 +187,8 @@ def _adapt(place: _Place, metadata: Metadata, manifest: Manifest, epochs: Set[in
             f"what the bucket has of newer metadata (epoch {max(epochs)}) is kept, and nothing is written there until"
             " fsck --accept-restored gives it up"
         )
-    return [*notes, *_summary(found)], [*_lost_packs(metadata, found.lost), *_lost_hot(metadata, place)]
+    lost = [f"a disk is missing: {why}; bring it back, or mount with --degraded" for why in missing.values()]
+    return [*notes, *_summary(found)], [*lost, *_lost_packs(metadata, found.lost), *_lost_hot(metadata, place)]
 
 
 def _refuse_foreign(place: _Place) -> None:
@@ -247,29 +249,6 @@ def _fetch(place: _Place, name: str, manifest: Manifest, salt: bytes) -> Metadat
     return metadata
 
 
-def _take_disks(place: _Place, metadata: Metadata) -> list[str]:
-    """In a new directory: VOLUME takes the place of a disk that is gone; the others that are gone are forgotten."""
-    world, path = place.world, place.path
-    world.files.mkdir(f"{path}/{JOURNAL}")
-    _stores, missing, _newer = opening.find_disks(world, path, place.header, place.keys, metadata)
-    gone = [row for row in disks.all_(metadata) if row.disk in missing]
-    if not gone:
-        return []
-    own = next((row for row in gone if row.path == disks.OWN), gone[0])
-    disks.change(metadata, own.disk, epoch=own.epoch, draining=False, path=disks.OWN)
-    world.files.mkdir(f"{path}/packs")
-    header = DiskHeader(volume_uuid=place.header.uuid, disk_uuid=own.uuid, number=own.disk, epoch=own.epoch)
-    write_disk_header(world, path, header, keys=place.keys)
-    notes = [] if own.path == disks.OWN else [f"{path} is disk {own.disk} now, in place of {own.path}"]
-    for row in gone:
-        if row.disk != own.disk:
-            doomed = [(pack, disk) for pack, disk, _seq in chunks.doomed(metadata) if disk == row.disk]
-            chunks.forget_doomed(metadata, doomed)
-            disks.remove(metadata, row.disk)
-            notes.append(f"disk {row.disk} ({row.path}) is gone, and no disk of the volume any more")
-    return notes
-
-
 def _write_files(place: _Place, manifest: Manifest, listed: Sequence[str], settings: BucketFile | None) -> None:
     files, path = place.world.files, place.path
     if place.is_new:
@@ -313,6 +292,8 @@ def _summary(found: Whereabouts) -> list[str]:
         lines.append(f"{len(found.found)} packs were put into the bucket after the copy was made: found by their names")
     if found.healed:
         lines.append(f"{found.healed} chunks were found in packs that only newer metadata names")
+    if found.others:
+        lines.append(f"{found.others} packs on disks are others than the metadata names by their numbers: not used")
     if found.newer:
         size_bytes = sum(facts.size_bytes for facts in found.newer.values())
         lines.append(

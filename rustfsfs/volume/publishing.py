@@ -64,16 +64,14 @@ async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
     """
     async with volume.tier.publish_lock:
         door = door_of(volume)
-        header = await in_worker(partial(_changed_header, volume, door), volume)
+        volume.tier.header = None  # somebody may have taken it away since
+        await _bring_header(volume, door)
         await volume.gate.opened()
-        if volume.health.read_only_reason is not None or (header is None and not is_due(volume)):
+        if volume.health.read_only_reason is not None or not is_due(volume):
             return False
         await owning.ensure_newest(volume)
-        if header is not None:
-            await in_worker(partial(door.writes.replace, HEADER, header), volume)
-        await volume.gate.opened()
-        if not is_due(volume):
-            return False
+        tier, began_s = volume.tier, trio.current_time()
+        went_cold, tier.went_cold, is_whole = tier.went_cold, False, False
         try:
             made = await _copy(volume)
             whole = await _upload(volume, door, made, part_bytes)
@@ -81,10 +79,14 @@ async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
             named = [*(one for one in kept(volume) if one[0] != whole.epoch), (whole.epoch, whole.seq)]
             record(volume, ops.Publish(copies=named))
             await barrier(volume)
+            is_whole = True
         finally:
+            tier.went_cold |= went_cold and not is_whole
             volume.pins.published_seq = 1 << 62
             await trio.to_thread.run_sync(database.remove_files, _spool(volume))
         _note(volume, whole)
+        tier.published_s = trio.current_time()
+        tier.publishing_took_s = tier.published_s - began_s
         log.info("the bucket has the metadata of epoch %d: %d bytes", whole.epoch, whole.size_bytes)
         await _delete_others(volume, door, {epoch for epoch, _seq in named[-KEPT:]})
         if len(named) > KEPT:
@@ -93,13 +95,27 @@ async def publish(volume: Volume, *, part_bytes: int = PART_SIZE) -> bool:
         return True
 
 
-def _changed_header(volume: Volume, door: Door) -> bytes | None:
-    """The header as it is now, key slots and all, if the bucket has another. Blocking. Raises CloudRefused."""
-    data = read_volume_header(volume.world.files, volume.path)
-    there = copies.our_header_in(door.reads, volume.header.uuid)
-    if there == data or any(isinstance(slot, DamagedSlot) for slot in decode_header(data).slots):
-        return None
-    return data
+async def publish_header(volume: Volume) -> None:
+    """Which keys open what is in the bucket does not wait for metadata to change. Raises as `publish`.
+
+    No request as long as the bucket is known to have it; nothing if some slot is damaged: the bucket's may be whole.
+    """
+    async with volume.tier.publish_lock:
+        await _bring_header(volume, door_of(volume))
+
+
+async def _bring_header(volume: Volume, door: Door) -> None:
+    data = await trio.to_thread.run_sync(read_volume_header, volume.world.files, volume.path)
+    if data == volume.tier.header:
+        return
+    there = await in_worker(partial(copies.our_header_in, door.reads, volume.header.uuid), volume)
+    await volume.gate.opened()
+    if there != data and not any(isinstance(slot, DamagedSlot) for slot in decode_header(data).slots):
+        if volume.health.read_only_reason is not None:
+            return
+        await owning.ensure_newest(volume)
+        await in_worker(partial(door.writes.replace, HEADER, data), volume)
+    volume.tier.header = data
 
 
 async def _copy(volume: Volume) -> Manifest:
@@ -212,14 +228,22 @@ async def _delete_others(volume: Volume, door: Door, kept_epochs: Set[int]) -> N
 
 
 async def publish_last(volume: Volume) -> None:
-    """At unmount: if it is due and will be quick. Never raises for the bucket's sake, nor waits longer than LAST_S."""
-    door, size_bytes = volume.tier.door, volume.world.files.size(volume.metadata.path)
-    if door is None or size_bytes > LAST_SIZE_MAX or not is_due(volume):
+    """At unmount: the header, and the metadata if it is due and will be quick.
+
+    Never raises for the bucket's sake, nor waits longer than LAST_S.
+    """
+    if volume.tier.door is None:
         return
+    is_quick = volume.world.files.size(volume.metadata.path) <= LAST_SIZE_MAX
     with trio.move_on_after(LAST_S) as scope:
         try:
-            await publish(volume)
+            if is_quick and is_due(volume):
+                await publish(volume)
+            else:
+                await publish_header(volume)
         except (RustfsfsError, OSError) as exc:
-            log.warning("the bucket has not got the metadata of this unmount: %s", exc)
+            log.warning("the bucket has not got the metadata of this unmount, or the keys: %s", exc)
     if scope.cancelled_caught:
-        log.warning("the bucket has not got the metadata of this unmount: it took longer than %g s", LAST_S)
+        log.warning(
+            "the bucket has not got the metadata of this unmount, or the keys: it took longer than %g s", LAST_S
+        )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from rustfsfs import ops
 from rustfsfs.content.keys import Keys
-from rustfsfs.errors import DamagedData, ObjectFrozen, ObjectMissing
+from rustfsfs.errors import DamagedData, ObjectFrozen, ObjectMissing, StoreError
 from rustfsfs.meta import chunks, objects
 from rustfsfs.meta.database import Metadata
 from rustfsfs.store import layout
@@ -32,6 +32,7 @@ class Whereabouts:
     newer: dict[PackKey, ObjectFacts] = field(default_factory=dict)  # in the bucket, and the copy does not name them
     lost: list[chunks.Chunk] = field(default_factory=list)
     healed: int = 0  # chunks that lie in a newer pack
+    others: int = 0  # packs on disks that have only the numbers of those that the copy names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +44,32 @@ class Source:
     uuid: bytes
 
 
-def reconcile(metadata: Metadata, stores: Mapping[int, PackStore], source: Source, progress: Progress) -> Whereabouts:
+def reconcile(
+    metadata: Metadata,
+    stores: Mapping[int, PackStore],
+    source: Source,
+    progress: Progress,
+    *,
+    unsure: Set[int] = frozenset(),
+) -> Whereabouts:
     """In a transaction of the caller's. Blocking. Raises CloudUnavailable, CloudRefused.
 
-    Keeps: no pack number is given out that the bucket has an object of.
+    unsure   disks whose packs may be others than those that the metadata means: their directories are looked at
+
+    Keeps: no pack number is given out that the bucket has an object of, or a disk a file.
     """
     progress(0, 1, "listing packs")
     there = packs_in(source.bucket)
     running, found = metadata.running, Whereabouts()
-    running.next_pack = max([running.next_pack, *(pack + 1 for pack, _disk in there)])
     local = {(int(pack), disk) for disk, store in stores.items() for pack in store.packs()}
+    running.next_pack = max([running.next_pack, *(pack + 1 for pack, _disk in (*there, *local))])
     rows = chunks.packs(metadata)
+    others = {
+        (row.pack, row.disk)
+        for row in rows
+        if row.disk in unsure and (row.pack, row.disk) in local and not _holds(metadata, stores[row.disk], row)
+    }
+    local, found.others = local - others, len(others)
     for done, row in enumerate(rows):
         key, facts = (row.pack, row.disk), there.pop((row.pack, row.disk), None)
         if not row.live_bytes and not row.is_cold:
@@ -82,6 +98,21 @@ def reconcile(metadata: Metadata, stores: Mapping[int, PackStore], source: Sourc
 def packs_in(bucket: Bucket) -> dict[PackKey, ObjectFacts]:
     """All packs there, by one LIST."""
     return {key: facts for facts in bucket.list(PACKS) if (key := parse_pack_key(facts.key)) is not None}
+
+
+def _holds(metadata: Metadata, store: PackStore, row: chunks.Pack) -> bool:
+    """Has a pack on a disk each chunk where the copy says that it lies?"""
+    wanted = metadata.rows(
+        "SELECT p.offset, p.stored_bytes, c.chunk_id FROM places p JOIN chunks c USING (chunk)"
+        " WHERE p.pack = ? AND p.disk = ?",
+        (row.pack, row.disk),
+    )
+    try:
+        entries = store.read_directory(row.pack) if row.is_closed else store.scan_frames(row.pack)
+    except (DamagedData, StoreError):
+        return False
+    there = {(entry.offset, entry.stored_bytes, entry.chunk_id) for entry in entries}
+    return all((offset, stored_bytes, bytes(chunk_id)) in there for offset, stored_bytes, chunk_id in wanted)
 
 
 def _is_it(metadata: Metadata, facts: ObjectFacts, key: PackKey, source: Source, found: Whereabouts) -> bool:

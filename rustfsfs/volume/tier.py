@@ -81,6 +81,7 @@ class Published:
     local_bytes: int = 0
     trouble: str = ""  # why it is late
     trouble_kind: str = ""  # of what the log has been told
+    header_is_late: bool = False  # the trouble is of the header only
 
 
 @dataclass(slots=True)
@@ -127,6 +128,10 @@ class Tier:
     down: Throughput = field(default_factory=Throughput)
     backlog: Backlog = field(default_factory=Backlog)
     published: Published = field(default_factory=Published)
+    header: bytes | None = None  # of the volume, as the bucket is known to have it; None: nobody has looked yet
+    went_cold: bool = False  # packs did that the newest copy of the metadata does not know as such
+    published_s: float = -1e9  # when this life made the newest copy, trio's clock
+    publishing_took_s: float = 0.0
     publish_lock: trio.Lock = field(default_factory=trio.Lock)  # one copy of the metadata at a time
 
     def note_up(self, size_bytes: int) -> None:

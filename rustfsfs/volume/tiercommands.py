@@ -18,6 +18,7 @@ from rustfsfs.errors import (
     NoSpace,
     ObjectFrozen,
     ObjectMissing,
+    RustfsfsError,
     StoreError,
     StoreUnavailable,
     UsageError,
@@ -36,6 +37,7 @@ from rustfsfs.volume import (
     epochs,
     owning,
     paths,
+    publishing,
     rehoming,
     rounds,
     tiering,
@@ -169,10 +171,11 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
     stay = {pack.key: why for pack in packs if (why := kept(pack, now_s=now_s, busy_policy=BUSY, is_asked=True))}
     going = [pack for pack in packs if pack.key not in stay]
     freed, hot_bytes = 0, await trio.to_thread.run_sync(_hot_bytes, volume, list(found.values()))
-    failed: dict[PackKey, str] = {}
+    failed, unpublished = dict[PackKey, str](), None
     if not dry_run:
         freed = await rounds.demote_all(volume, going, progress)
         failed = await _not_demoted(volume, going)
+        unpublished = await _published(volume, progress)
     gone = [pack for pack in going if pack.key not in failed]
     return {
         "packs": len(gone),
@@ -181,7 +184,18 @@ async def tier_demote(volume: Volume, args: dict[str, Any], progress: Progress) 
         "hot_bytes": hot_bytes,
         "kept": [{"pack": key[0], "why": why.value} for key, why in stay.items()],
         "failed": [{"pack": key[0], "why": why} for key, why in failed.items()],
+        "unpublished": unpublished,
     }
+
+
+async def _published(volume: Volume, progress: Progress) -> str | None:
+    """What is in the bucket only has its names there too; why not, if not: the publisher tries it again."""
+    progress(0, 1, "the metadata goes to the bucket")
+    try:
+        await publishing.publish(volume)
+    except (RustfsfsError, OSError) as exc:
+        return str(exc)
+    return None
 
 
 async def _not_demoted(volume: Volume, going: Sequence[Pack]) -> dict[PackKey, str]:

@@ -363,6 +363,16 @@ SHOWN: dict[str, Any] = {
         ),
         pytest.param({}, "Uploaded", "3.0 GiB, of that 1.0 GiB there only", id="what is there"),
         pytest.param({}, "At risk", "100 B not sealed and about 2.0 MiB not uploaded", id="what would be lost"),
+        pytest.param({}, "At risk", "not uploaded: lost", id="all names are there"),
+        pytest.param(
+            {"metadata": SHOWN["metadata"] | {"is_due": True}},
+            "At risk",
+            "not uploaded, and everything that changed since 2001-",
+            id="names that would be lost",
+        ),
+        pytest.param(
+            {"metadata": SHOWN["metadata"] | {"copies": 0}}, "At risk", ", and all names: lost", id="no names"
+        ),
         pytest.param({}, "Backlog", "nothing waits", id="no backlog"),
         pytest.param(
             {"backlog": {"packs": 2, "bytes": 1 << 25, "since_ns": 10**18}},
@@ -470,3 +480,17 @@ def test_a_mounted_volume_gets_a_bucket_and_lives_in_it(
         assert not log.exists() or oss.secret not in log.read_text()
     finally:
         mounted.clean_up()
+
+
+def test_key_says_that_the_bucket_learns_of_it_at_the_next_mount(home: Home, tmp_path: Path) -> None:
+    def add(name: str, byte: bytes) -> str:
+        new = tmp_path / name
+        new.write_bytes(byte * 32)
+        new.chmod(0o600)
+        return home.run("key", "add", home.volume, "--key-file", home.key, "--new-key-file", new).out
+
+    assert "bucket" not in add("first", b"1")
+    home.attach()
+    assert "The bucket learns of it at the next mount" in add("second", b"2")
+    removed = home.run("key", "remove", home.volume, "2", "--key-file", home.key)
+    assert removed.code == 0 and "The bucket learns of it at the next mount" in removed.out

@@ -121,6 +121,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, name: str, answer: dict[str, Any]
                 "hot_bytes": 100,
                 "kept": [{"pack": 3, "why": "a pinned tree needs it"}],
                 "failed": [],
+                "unpublished": None,
             },
             {"paths": [""], "dry_run": True},
             True,
@@ -133,7 +134,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, name: str, answer: dict[str, Any]
         pytest.param(
             ["demote", "a"],
             "tier_demote",
-            {"packs": 2, "bytes": 1 << 20, "freed_bytes": 1 << 19, "hot_bytes": 0, "kept": [], "failed": []},
+            {"packs": 2, "bytes": 1 << 20, "freed_bytes": 1 << 19, "hot_bytes": 0, "kept": [], "failed": []}
+            | {"unpublished": None},
             {"paths": ["a"], "dry_run": False},
             True,
             ["2 packs (1.0 MiB) in the bucket only now; 512.0 KiB freed"],
@@ -206,7 +208,7 @@ def test_a_volume_that_is_not_mounted_is_opened_and_asked(
         pytest.param(
             "demote",
             {"packs": 0, "bytes": 0, "freed_bytes": 0, "hot_bytes": 0, "kept": []}
-            | {"failed": [{"pack": 1, "why": "frame 3 is damaged"}]},
+            | {"failed": [{"pack": 1, "why": "frame 3 is damaged"}], "unpublished": None},
             "pack 1 stays: frame 3 is damaged\n0 packs (0 B) in the bucket only now",
             id="could not go",
         ),
@@ -215,6 +217,13 @@ def test_a_volume_that_is_not_mounted_is_opened_and_asked(
             {"pinned": ["/a"], "covered": [{"path": "a/b", "by": "/a"}]},
             "/a/b stays on the disks: /a is pinned",
             id="pinned above",
+        ),
+        pytest.param(
+            "demote",
+            {"packs": 2, "bytes": 1 << 20, "freed_bytes": 1 << 19, "hot_bytes": 0, "kept": [], "failed": []}
+            | {"unpublished": "no network"},
+            "freed on the disks.\nThe newest names are on this host only until the next copy of the metadata: no net",
+            id="its names could not go",
         ),
     ],
 )

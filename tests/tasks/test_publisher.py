@@ -11,13 +11,18 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from rustfsfs.config import Bucket, Config
 from rustfsfs.errors import CloudUnavailable
 from rustfsfs.store import manifest as layout
+from rustfsfs.store.cold import HEADER
 from rustfsfs.tasks.publisher import AGAIN_S, LOOK_EVERY_S, run_publisher
 from rustfsfs.tiers.demote import DemotePolicy
+from rustfsfs.tiers.publish import SOON_S
+from rustfsfs.volume import publishing
+from rustfsfs.volume.keys import add_slot, remove_slot
 from rustfsfs.volume.volume import Volume
+from rustfsfs.world import real_world
 from tests.store.faultbuckets import FailsFirst
 from tests.store.membucket import MemBucket
-from tests.volume.on_bucket import opened_with
-from tests.volume.on_disk import format_in, write_file
+from tests.volume.on_bucket import all_demoted, opened_with, sealed
+from tests.volume.on_disk import Key, format_in, write_file
 from tests.volume.test_publishing import through
 
 EVERY_S = 1000.0
@@ -113,3 +118,62 @@ async def test_a_shorter_interval_counts_from_the_last_copy(tmp_path: Path, mock
         volume.settings.config = Config(bucket=Bucket(metadata_interval_s=100), demote=CONFIG.demote)
         await passing(volume, mock_clock, LOOK_EVERY_S)
         assert count(bucket) == 2
+
+
+async def test_the_header_goes_soon_after_the_mount_and_after_each_change(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket, config=CONFIG):
+        pass
+    add_slot(real_world(), str(path), opened_with=Key(), new=Key(value=b"another" * 8))
+    before = count(bucket)
+    async with running(path, bucket) as volume:
+        await passing(volume, mock_clock, 2 * LOOK_EVERY_S)
+        assert bucket.objects[HEADER].body == (path / "header").read_bytes()
+        through(volume, FailsFirst(bucket, CloudUnavailable("no network")))
+        remove_slot(real_world(), str(path), opened_with=Key(), number=2)
+        await passing(volume, mock_clock, LOOK_EVERY_S)
+        assert volume.tier.published.trouble == "no network"
+        await passing(volume, mock_clock, AGAIN_S + LOOK_EVERY_S)
+        assert bucket.objects[HEADER].body == (path / "header").read_bytes()
+        assert volume.tier.published.trouble == ""
+        assert count(bucket) == before, "the metadata has its own time"
+
+
+async def test_a_header_that_is_there_costs_no_request(tmp_path: Path, mock_clock: MockClock) -> None:
+    bucket = MemBucket()
+    async with running(format_in(tmp_path / "v"), bucket) as volume:
+        await passing(volume, mock_clock, LOOK_EVERY_S)
+        through(volume, FailsFirst(bucket, CloudUnavailable("a request")))
+        await passing(volume, mock_clock, 3 * LOOK_EVERY_S)
+        assert volume.tier.published.trouble == ""
+
+
+async def test_soon_after_packs_went_cold_the_bucket_has_their_names(tmp_path: Path, mock_clock: MockClock) -> None:
+    bucket = MemBucket()
+    async with running(format_in(tmp_path / "v"), bucket) as volume:
+        await passing(volume, mock_clock, LOOK_EVERY_S)
+        await sealed(volume, b"f", b"f" * 10_000)
+        await all_demoted(volume)
+        before = count(bucket)
+        await passing(volume, mock_clock, SOON_S - LOOK_EVERY_S)
+        assert count(bucket) == before, "the last one is not a minute old"
+        await passing(volume, mock_clock, 2 * LOOK_EVERY_S)
+        assert count(bucket) == before + 1
+        await write_file(volume, b"g", b"x")
+        await passing(volume, mock_clock, EVERY_S / 2)
+        assert count(bucket) == before + 1, "nothing went cold since"
+
+
+async def test_a_mount_that_finds_cold_packs_and_changes_does_not_wait(tmp_path: Path, mock_clock: MockClock) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket, config=CONFIG) as volume:
+        await publishing.publish(volume)
+        await sealed(volume, b"f", b"f" * 10_000)
+        await all_demoted(volume)
+        volume.health.read_only_reason = "the process was killed"
+    before = count(bucket)
+    async with running(path, bucket) as volume:
+        await passing(volume, mock_clock, SOON_S + 2 * LOOK_EVERY_S)
+        assert count(bucket) == before + 1

@@ -439,3 +439,70 @@ def test_a_newer_copy_that_is_not_whole_is_kept_until_a_person_gives_it_up(volum
     accept_restored(str(volume), KEY)
     killed_with(volume, bucket, publish)
     assert part not in bucket.objects
+
+
+def goes_on(path: Path, bucket: MemBucket, name: bytes) -> None:
+    """The volume, wherever it is now: new data in the bucket only, and snapshots that its disks know of."""
+
+    async def work(volume: Volume) -> None:
+        for _ in range(3):
+            await write_file(volume, name + b"%d" % volume.metadata.running.epoch, b"x")
+            await snapshots.take(volume)
+        await sealed(volume, name, name * 20_000)
+        await all_demoted(volume)
+        await publishing.publish(volume)
+
+    with_bucket(path, bucket, work)
+
+
+def look_at(path: Path, bucket: MemBucket, name: bytes) -> None:
+    async def look(volume: Volume) -> None:
+        assert await contents(volume, find(volume, name.decode()).inode) == name * 20_000
+        await write_file(volume, b"written here", b"x")
+        assert volume.health.read_only_reason is None
+
+    killed_with(path, bucket, look)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one disk", "several"])
+def test_a_volume_that_went_on_elsewhere_comes_back_a_second_time(
+    tmp_path: Path, bucket: MemBucket, several: bool
+) -> None:
+    path, second = format_in(tmp_path / "v", *[tmp_path / "d1"] * several), tmp_path / "n2"
+    with_bucket(path, bucket, filled)
+    if several:
+        (tmp_path / "d1").rename(tmp_path / "elsewhere")
+    rebuilt(second, bucket)
+    if several:
+        (tmp_path / "elsewhere").rename(tmp_path / "d1")
+    goes_on(path, bucket, b"newer")
+    if several:
+        shutil.rmtree(tmp_path / "d1")
+    done = rebuilt(second, bucket)
+    assert done.lost == [], done
+    look_at(second, bucket, b"newer")
+    assert tree(second, bucket) == WHOLE
+    goes_on(second, bucket, b"here")
+
+
+def test_packs_of_another_life_are_not_taken_for_those_of_the_same_number(tmp_path: Path, bucket: MemBucket) -> None:
+    path, first, second = format_in(tmp_path / "v"), tmp_path / "n1", tmp_path / "n2"
+    with_bucket(path, bucket, filled)
+    rebuilt(first, bucket)
+    rebuilt(second, bucket)
+    killed_with(second, bucket, lambda volume: sealed(volume, b"gone", NOISE.randbytes(140_000)))
+    goes_on(first, bucket, b"newer")
+    done = rebuilt(second, bucket)
+    assert done.lost == [] and any("1 packs on disks are others" in note for note in done.notes), done
+    look_at(second, bucket, b"newer")
+    assert tree(second, bucket) == WHOLE
+
+
+def test_a_disk_that_is_missing_is_a_finding(tmp_path: Path, bucket: MemBucket) -> None:
+    path = format_in(tmp_path / "v", tmp_path / "d1")
+    with_bucket(path, bucket, filled)
+    lose_database(path)
+    shutil.rmtree(tmp_path / "d1" / "snapshots", ignore_errors=True)
+    (tmp_path / "d1").rename(tmp_path / "away")
+    (line,) = rebuilt(path, bucket).lost
+    assert line.startswith("a disk is missing") and "d1" in line

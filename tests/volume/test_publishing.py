@@ -232,6 +232,31 @@ async def test_the_header_follows_its_key_slots(tmp_path: Path) -> None:
         assert bucket.objects[HEADER].body == (path / "header").read_bytes()
 
 
+async def test_at_unmount_the_bucket_gets_the_header_though_no_metadata_changed(tmp_path: Path) -> None:
+    bucket, path = MemBucket(), format_in(tmp_path / "v")
+    async with opened_with(path, bucket) as volume:
+        await publishing.publish(volume)
+    before = whole_copies(bucket)
+    async with opened_with(path, bucket):
+        add_slot(real_world(), str(path), opened_with=Key(), new=Key(value=b"another" * 8))
+    assert bucket.objects[HEADER].body == (path / "header").read_bytes()
+    assert whole_copies(bucket) == before
+
+
+async def test_a_copy_that_fails_leaves_what_went_cold_to_the_next(tmp_path: Path) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", DATA)
+        await all_demoted(volume)
+        through(volume, DiesAt(bucket, 6, arrives=False))
+        with pytest.raises(CloudUnavailable):
+            await publishing.publish(volume)
+        assert volume.tier.went_cold
+        through(volume, bucket)
+        await publishing.publish(volume)
+        assert not volume.tier.went_cold
+
+
 async def test_another_volumes_bucket_is_not_written_to(tmp_path: Path) -> None:
     bucket = MemBucket()
     async with opened_with(format_in(tmp_path / "a"), bucket) as volume:

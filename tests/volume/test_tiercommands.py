@@ -13,7 +13,7 @@ from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.config import Bucket as BucketConfig
 from rustfsfs.config import Config
-from rustfsfs.errors import NoSpace, NoSuchXattr, NotPermitted, UsageError
+from rustfsfs.errors import CloudUnavailable, NoSpace, NoSuchXattr, NotPermitted, UsageError
 from rustfsfs.meta import objects
 from rustfsfs.store.bucket import ObjectFacts
 from rustfsfs.store.cold import pack_key
@@ -24,6 +24,7 @@ from rustfsfs.volume import (
     demoting,
     epochs,
     names,
+    publishing,
     rounds,
     status,
     tierattrs,
@@ -371,3 +372,21 @@ async def test_a_recall_does_not_wait_for_the_bucket_when_it_is_cancelled(
         answers.set()
         assert (await tiercommands.tier_recall(volume, {}, no_progress))["came_packs"] == 1
         assert await contents(volume, inode) == ONE
+
+
+async def test_what_was_demoted_has_its_names_in_the_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        await sealed(volume, b"f", ONE)
+        done = await tiercommands.tier_demote(volume, {"paths": [""]}, no_progress)
+        assert done["unpublished"] is None
+        assert not publishing.is_due(volume) and not volume.tier.went_cold
+        await sealed(volume, b"g", OTHER)
+
+        async def refuses(_volume: Volume) -> bool:
+            raise CloudUnavailable("no network")
+
+        monkeypatch.setattr(publishing, "publish", refuses)
+        done = await tiercommands.tier_demote(volume, {"paths": [""]}, no_progress)
+        assert (done["packs"], done["unpublished"]) == (1, "no network")
+        assert volume.tier.went_cold
