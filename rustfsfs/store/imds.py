@@ -52,13 +52,14 @@ class RamRoleSource:
         self._held: Credentials | None = None
         self._failure: CloudRefused | CloudUnavailable | None = None  # of the last look
         self._next_look_s = 0.0
+        self._is_refused = False  # what is held
 
     def __repr__(self) -> str:
         return f"RamRoleSource({self._service!r})"
 
     def get(self) -> Credentials:
         held, looks, now_s = self._held, self._looks, self._now_s()
-        if held is not None and usable(held, now_s=now_s):
+        if held is not None and usable(held, now_s=now_s) and not self._is_refused:
             if now_s < self._next_look_s or not self._looking.acquire(blocking=False):
                 return held  # they are good, or somebody looks for newer ones already
         else:
@@ -71,7 +72,7 @@ class RamRoleSource:
             self._looking.release()
 
     def refresh(self) -> None:
-        self._next_look_s = 0.0
+        self._is_refused = True  # who asks meanwhile waits: the ones that are held would be refused again
 
     def _look(self) -> None:
         now_s = self._now_s()
@@ -80,6 +81,7 @@ class RamRoleSource:
         except (CloudRefused, CloudUnavailable) as exc:
             self._failure = exc
         self._looks += 1
+        self._is_refused = False
         self._next_look_s = next_look_s(self._held, now_s=now_s, failed=self._failure is not None)
 
     def _found(self) -> Credentials:

@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from rustfsfs.errors import CloudRefused, CloudUnavailable
+from rustfsfs.store import imds
+from rustfsfs.store.credentials import Credentials
 from rustfsfs.store.imds import PAUSE_S, REFRESH_BEFORE_S, UNUSED_BEFORE_S, RamRoleSource
 from tests.store.faultbuckets import FakeTime
 
@@ -164,6 +166,36 @@ def test_refused_ones_are_looked_for_again(source: RamRoleSource, service: Metad
     assert source.get().access_key_id == "STS.1"
     source.refresh()
     assert source.get().access_key_id == "STS.2"
+
+
+def test_who_was_refused_waits_for_newer_ones_that_another_looks_for(
+    source: RamRoleSource, service: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.get()
+    service.renew()
+    begun, answers, ask = threading.Event(), threading.Event(), imds.fetch
+
+    def slow(where: str, role: str | None) -> Credentials:
+        begun.set()
+        assert answers.wait(10)
+        return ask(where, role)
+
+    monkeypatch.setattr(imds, "fetch", slow)
+    found: list[str] = []
+
+    def again() -> None:
+        source.refresh()
+        found.append(source.get().access_key_id)
+
+    threads = [threading.Thread(target=again) for _ in range(2)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    threads[1].join(0.2)
+    answers.set()
+    for thread in threads:
+        thread.join()
+    assert found == ["STS.2", "STS.2"]
 
 
 def test_without_a_role(source: RamRoleSource, service: Metadata) -> None:
