@@ -63,7 +63,6 @@ def served(guest: Guest) -> None:
     )
     health = guest.run(f'python3 -c "{HEALTH}"')
     assert json.loads(health)["healthy"], health
-    guest.run("systemctl is-active rustfsfs.target")
 
 
 def hardened(guest: Guest) -> None:
