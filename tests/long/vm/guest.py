@@ -48,6 +48,7 @@ class Guest:
             ports += ["-chardev", f"file,id={name},path={self.folder / name},append=on"]
             ports += ["-device", f"virtserialport,chardev={name},name={name}"]
         return [
+            *("setpriv", "--pdeathsig", "KILL"),  # it does not outlive the suite, however that ends
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MIB)),
             *("-kernel", str(self._image.kernel), "-initrd", str(self._image.initrd), "-append", KERNEL_LINE),
