@@ -282,14 +282,18 @@ async def ask_for_restore(volume: Volume, door: Door, key: PackKey, exc: ObjectF
     restores.pop(key, None)  # the one asked for last stays longest
     restores[key] = now_s
     remember(restores)
-    state = await trio.to_thread.run_sync(
-        lambda: door.front.restore(pack_key(*key), days=RESTORE_DAYS),
-        limiter=volume.tier.fetchers,
-        abandon_on_cancel=True,
-    )
-    if state is Restore.READY:
-        restores.pop(key, None)
-    await _learn_class(volume, door, key)
+    try:
+        state = await trio.to_thread.run_sync(
+            lambda: door.front.restore(pack_key(*key), days=RESTORE_DAYS),
+            limiter=volume.tier.fetchers,
+            abandon_on_cancel=True,
+        )
+        if state is Restore.READY:
+            restores.pop(key, None)
+        await _learn_class(volume, door, key)
+    except BaseException:  # who asked was given up, perhaps: the next one asks again
+        restores[key] = now_s - RESTORE_ASKED_EVERY_S
+        raise
 
 
 async def _learn_class(volume: Volume, door: Door, key: PackKey) -> None:
