@@ -263,8 +263,9 @@ async def _load_cold(volume: Volume, row: chunks.Chunk, found: Located) -> bytes
     if not row.good:
         await volume.gate.opened()
         if volume.health.read_only_reason is None and chunks.places(volume.metadata, found.number) == found.places:
-            record(volume, ops.MarkChunks(chunks=[found.number], good=True))
-            volume.health.damaged_chunks.pop(found.number, None)
+            with suppress(RustfsfsError):  # logged; no room to note it is no reason to fail who reads
+                record(volume, ops.MarkChunks(chunks=[found.number], good=True))
+                volume.health.damaged_chunks.pop(found.number, None)
     return plain
 
 
