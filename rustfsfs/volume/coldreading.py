@@ -283,6 +283,7 @@ async def ask_for_restore(volume: Volume, door: Door, key: PackKey, exc: ObjectF
     restores[key] = now_s
     remember(restores)
     try:
+        await _learn_class(volume, door, key)  # first: a restore is asked for once, whoever is given up
         state = await trio.to_thread.run_sync(
             lambda: door.front.restore(pack_key(*key), days=RESTORE_DAYS),
             limiter=volume.tier.fetchers,
@@ -290,7 +291,6 @@ async def ask_for_restore(volume: Volume, door: Door, key: PackKey, exc: ObjectF
         )
         if state is Restore.READY:
             restores.pop(key, None)
-        await _learn_class(volume, door, key)
     except BaseException:  # who asked was given up, perhaps: the next one asks again
         restores[key] = now_s - RESTORE_ASKED_EVERY_S
         raise
