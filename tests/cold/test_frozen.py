@@ -127,7 +127,7 @@ def test_recall_waits_for_the_restore_and_says_how_long_it_takes(tmp_path: Path,
         assert worker.is_alive() and restores(oss) == 2
         oss.clock.advance(hours=5, seconds=1)
         worker.join(30.0)
-        assert [(one["packs"], one["frozen"], one["missing"]) for one in results] == [(2, 0, [])]
+        assert [(one["came_packs"], one["frozen"], one["missing"], one["stays"]) for one in results] == [(2, 0, [], [])]
         assert home.volume.call("tier_status", paths=[])["frozen_packs"] == 0
         assert len(home.volume.packs()) == 2
         oss.counts.clear()
