@@ -19,6 +19,7 @@ from rustfsfs.errors import (
     RustfsfsError,
     UsageError,
 )
+from rustfsfs.service.privatesocket import listen_privately
 from rustfsfs.service.protocol import LINE_SIZE_MAX, NAME, Request, encode, parse_request
 from rustfsfs.volume.grouping import ungrouped
 from rustfsfs.volume.volume import log
@@ -54,17 +55,7 @@ def bind(volume_path: str) -> socket.socket:
 def _bind(path: str) -> socket.socket:
     if os.path.lexists(path):
         os.unlink(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(path)
-        listener.listen(BACKLOG)
-        return listener
-    except BaseException:
-        listener.close()
-        raise
-    finally:
-        os.umask(before)
+    return listen_privately(path, backlog=BACKLOG)
 
 
 async def run_control(

@@ -19,6 +19,7 @@ from rustfsfs.errors import MachineTrouble
 from rustfsfs.listening import Listen, Loopback, UnixSocket
 from rustfsfs.service.exposition import CONTENT_TYPE, Exposition
 from rustfsfs.service.http import Pages, Reply, serve_http
+from rustfsfs.service.privatesocket import listen_privately
 from rustfsfs.volume.figures import Figures, figures_and_space
 from rustfsfs.volume.reasons import reasons
 from rustfsfs.volume.volume import Volume, log
@@ -92,17 +93,7 @@ def _bind_loopback(listen: Loopback) -> socket.socket:
 
 def _bind_unix(path: str) -> socket.socket:
     _remove_dead(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listening.bind(path)
-        listening.listen(BACKLOG)
-        return listening
-    except BaseException:
-        listening.close()
-        raise
-    finally:
-        os.umask(before)
+    return listen_privately(path, backlog=BACKLOG)
 
 
 def _remove_dead(path: str) -> None:
