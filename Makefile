@@ -74,7 +74,7 @@ uninstall:  ## undo `make install`; volumes and /etc/rustfsfs stay
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 
 test: setup  ## the tests, mounts and all (as root with /dev/fuse)
-	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0 $(ARGS)
 
 test-pythons: system-packages  ## the fast tests on each Python from 3.11 to 3.13 that is found: PYTHONS= chooses
 	@passed=; for version in $(PYTHONS); do \
