@@ -186,13 +186,19 @@ def describe_status(shown: Shown) -> str:
         ("Traffic", describe_rates(shown)),
         ("Packs", f"{shown['packs']:,}"),
         *([("Bucket", f"READ ONLY: {shown['fenced']}")] if shown.get("fenced") else []),
-        ("Pinned", ", ".join(shown["pinned"]) or "nothing"),
+        ("Pinned", _pinned(shown)),
     ]
     lines = [f"{name:<8} {text}" for name, text in rows]
     for one in shown["paths"]:
         sizes = f"{format_size(one['stored_bytes'])} stored, {format_size(one['cold_bytes'])} in the bucket only"
         lines.append(f"{one['tier']:<8} /{one['path'].lstrip('/')}: {sizes}")
     return "\n".join(lines)
+
+
+def _pinned(shown: Shown) -> str:
+    left = shown["pinned_cold_bytes"]
+    waiting = f" ({format_size(left)} of that in the bucket only, until the disks have room)" if left else ""
+    return (", ".join(shown["pinned"]) or "nothing") + waiting
 
 
 def describe_plan(shown: Shown) -> str:

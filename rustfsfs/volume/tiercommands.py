@@ -53,6 +53,7 @@ from rustfsfs.volume.volume import Volume
 # how long a restore takes at the most; OSS.md, first byte
 RESTORE_S = {Placement.ARCHIVE: 60.0, Placement.COLD_ARCHIVE: 5 * 3600.0, Placement.DEEP: 48 * 3600.0}
 LOOK_EVERY_S = 10.0
+RECALL_PAUSES_S = (1.0, 5.0, 15.0)  # between attempts at one pack, each of which has its own retries
 GONE = "its pack is no more, and no metadata that is kept names it"
 COOL = "change its class in the bucket to IA"
 
@@ -290,7 +291,7 @@ async def _recall(volume: Volume, packs: Sequence[Pack], done: Recalled, progres
             is_full = True
             continue
         try:
-            await rehoming.bring_back(volume, pack.key, is_asked=True)
+            await _bring_back(volume, pack)
             await _note_recalled(volume, pack, done)
         except ObjectFrozen as exc:
             done.frozen.append(pack)
@@ -305,6 +306,17 @@ async def _recall(volume: Volume, packs: Sequence[Pack], done: Recalled, progres
             f"the disks would pass demote.high: {format_size(came_bytes)} of {format_size(total)} came back,"
             " the rest stays in the bucket"
         )
+
+
+async def _bring_back(volume: Volume, pack: Pack) -> None:
+    """As `rehoming.bring_back`; one connection that breaks does not end the recall of a tree."""
+    for pause_s in RECALL_PAUSES_S:
+        try:
+            await rehoming.bring_back(volume, pack.key, is_asked=True)
+            return
+        except CloudUnavailable:
+            await trio.sleep(pause_s)
+    await rehoming.bring_back(volume, pack.key, is_asked=True)
 
 
 async def _note_recalled(volume: Volume, pack: Pack, done: Recalled) -> None:

@@ -89,6 +89,20 @@ async def test_a_pinned_tree_stays_and_says_why(tmp_path: Path) -> None:
         assert (await tiercommands.tier_demote(volume, {"paths": ["f"]}, no_progress))["packs"] == 1
 
 
+async def test_what_is_pinned_and_cold_yet_is_told_and_counts_once(tmp_path: Path) -> None:
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        folder = names.create(volume, 1, b"d", mode=DIRECTORY, uid=0, gid=0).inode
+        await sealed(volume, b"other", OTHER)
+        await write_file(volume, b"f", ONE, parent=folder)
+        await tiercommands.tier_demote(volume, {}, no_progress)
+        assert (await tiercommands.tier_status(volume, {}, no_progress))["pinned_cold_bytes"] == 0
+        await tiercommands.tier_pin(volume, {"paths": ["d", "d/f"]}, no_progress)
+        left_bytes = (await tiercommands.tier_status(volume, {}, no_progress))["pinned_cold_bytes"]
+        assert len(ONE) <= left_bytes < len(ONE) + 100_000
+        await tiercommands.tier_recall(volume, {"paths": ["d"]}, no_progress)
+        assert (await tiercommands.tier_status(volume, {}, no_progress))["pinned_cold_bytes"] == 0
+
+
 async def test_what_a_pin_above_keeps_is_told_with_that_pin(tmp_path: Path) -> None:
     async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
         folder = names.create(volume, 1, b"d", mode=DIRECTORY, uid=0, gid=0).inode
@@ -372,6 +386,33 @@ async def test_a_recall_does_not_wait_for_the_bucket_when_it_is_cancelled(
         answers.set()
         assert (await tiercommands.tier_recall(volume, {}, no_progress))["came_packs"] == 1
         assert await contents(volume, inode) == ONE
+
+
+@pytest.mark.parametrize(("breaks", "comes"), [(2, True), (100, False)])
+async def test_a_connection_that_breaks_ends_no_recall_and_an_outage_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: int, comes: bool
+) -> None:
+    bucket, asked = MemBucket(), list[str]()
+    get = bucket.get
+
+    def breaking(key: str, offset: int, size: int) -> bytes:
+        asked.append(key)
+        if len(asked) <= breaks:
+            raise CloudUnavailable("the connection broke")
+        return get(key, offset, size)
+
+    monkeypatch.setattr(tiercommands, "RECALL_PAUSES_S", (0.01, 0.01, 0.01))
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await sealed(volume, b"f", ONE)
+        await all_demoted(volume)
+        monkeypatch.setattr(bucket, "get", breaking)
+        if comes:
+            assert (await tiercommands.tier_recall(volume, {}, no_progress))["came_packs"] == 1
+            assert await tier(volume, inode) == b"local"
+        else:
+            with pytest.raises(CloudUnavailable, match="broke"):
+                await tiercommands.tier_recall(volume, {}, no_progress)
+            assert (len(asked), await tier(volume, inode)) == (4, b"cold")
 
 
 async def test_what_was_demoted_has_its_names_in_the_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
