@@ -34,6 +34,7 @@ from rustfsfs.tasks.mover import run_mover
 from rustfsfs.tasks.publisher import run_publisher
 from rustfsfs.tasks.readahead import run_readahead
 from rustfsfs.tasks.reaper import run_reaper
+from rustfsfs.tasks.restorer import run_restorer
 from rustfsfs.tasks.scrubber import run_scrubber
 from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.tasks.segments import run_segments
@@ -78,7 +79,12 @@ TASKS: dict[str, Task] = {
     "sweeper": run_sweeper,
     "publisher": run_publisher,
 }
-READING_TASKS: dict[str, Task] = {"damage": run_damage, "readahead": run_readahead, "warmth": run_warmth}
+READING_TASKS: dict[str, Task] = {
+    "damage": run_damage,
+    "readahead": run_readahead,
+    "restorer": run_restorer,
+    "warmth": run_warmth,
+}
 
 
 Ready = Callable[[str | None], None]  # called with what is wrong with the volume, if it is served all the same

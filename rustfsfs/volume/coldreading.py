@@ -91,7 +91,7 @@ async def _load_from_any(volume: Volume, row: chunks.Chunk, places: Sequence[ops
 def _tell(volume: Volume, row: chunks.Chunk, place: ops.Place, exc: Exception) -> None:
     """What is wrong with the bucket as a whole meets every reader, in an outage thousands a second: now and then.
 
-    That a pack is frozen, `ask_for_restore` has told.
+    That a pack is frozen, `want_restore` has told.
     """
     if isinstance(exc, ObjectFrozen):
         return
@@ -263,7 +263,7 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
         volume.tier.gets.append(Get(begin_s, trio.current_time(), 0))
         raise _too_late(volume) from None
     except ObjectFrozen as exc:
-        await ask_for_restore(volume, door, (piece.pack, piece.disk), exc)
+        want_restore(volume, (piece.pack, piece.disk), exc)
         raise
     if len(data) >= POLICY.small_bytes:  # a shorter one tells of the round trip, not of the line
         volume.tier.gets.append(Get(begin_s, trio.current_time(), len(data)))
@@ -271,29 +271,47 @@ async def _get(volume: Volume, piece: Piece) -> bytes:
     return data
 
 
-async def ask_for_restore(volume: Volume, door: Door, key: PackKey, exc: ObjectFrozen) -> None:
-    """Once a minute at the most, whoever reads it; told when it is asked for first. Its class is recorded."""
-    restores, now_s = volume.tier.restores, trio.current_time()
-    asked_s = restores.get(key)
-    if asked_s is not None and now_s - asked_s < RESTORE_ASKED_EVERY_S:
+def want_restore(volume: Volume, key: PackKey, exc: ObjectFrozen) -> None:
+    """Have a frozen pack's restore asked for, once a minute at the most, whoever reads it; told at the first time.
+
+    By a task of its own: a reader who is given up does not take it along.
+    """
+    tier, now_s = volume.tier, trio.current_time()
+    wanted_s = tier.restores.get(key)
+    if wanted_s is not None and now_s - wanted_s < RESTORE_ASKED_EVERY_S:
         return
-    if asked_s is None:
+    if wanted_s is None:
         log.warning("%s; its restore is asked for", exc)
-    restores.pop(key, None)  # the one asked for last stays longest
-    restores[key] = now_s
-    remember(restores)
-    try:
-        await _learn_class(volume, door, key)  # first: a restore is asked for once, whoever is given up
-        state = await trio.to_thread.run_sync(
-            lambda: door.front.restore(pack_key(*key), days=RESTORE_DAYS),
-            limiter=volume.tier.fetchers,
-            abandon_on_cancel=True,
-        )
-        if state is Restore.READY:
-            restores.pop(key, None)
-    except BaseException:  # who asked was given up, perhaps: the next one asks again
-        restores[key] = now_s - RESTORE_ASKED_EVERY_S
-        raise
+    tier.restores.pop(key, None)  # the one wanted last stays longest
+    tier.restores[key] = now_s
+    remember(tier.restores)
+    tier.to_restore.append(key)
+    volume.wishes.restore.set()
+
+
+async def ask_for_restores(volume: Volume) -> None:
+    """Of all that are wanted; their classes are recorded. What cannot be asked for is wanted again when it is read."""
+    tier = volume.tier
+    while tier.to_restore:
+        key, door = tier.to_restore.popleft(), tier.door
+        try:
+            if door is not None:
+                await _ask_for_restore(volume, door, key)
+        except (StoreError, DamagedData) as exc:
+            if key in tier.restores:
+                tier.restores[key] = trio.current_time() - RESTORE_ASKED_EVERY_S
+            log.warning("the restore of %s could not be asked for: %s", pack_key(*key), exc)
+
+
+async def _ask_for_restore(volume: Volume, door: Door, key: PackKey) -> None:
+    state = await trio.to_thread.run_sync(
+        lambda: door.front.restore(pack_key(*key), days=RESTORE_DAYS),
+        limiter=volume.tier.fetchers,
+        abandon_on_cancel=True,
+    )
+    if state is Restore.READY:
+        volume.tier.restores.pop(key, None)
+    await _learn_class(volume, door, key)
 
 
 async def _learn_class(volume: Volume, door: Door, key: PackKey) -> None:

@@ -107,6 +107,7 @@ class Tier:
     restores: OrderedDict[PackKey, float] = field(
         default_factory=OrderedDict
     )  # asked for and frozen yet -> when, trio's
+    to_restore: deque[PackKey] = field(default_factory=deque)  # of those, what is to be asked for now
     first_seen_s: dict[PackKey, float] = field(default_factory=dict)  # packs the bucket has not -> when, wall clock
     others: dict[PackKey, Known] = field(default_factory=dict)  # local packs that may lie in the bucket by others
     uploading: dict[PackKey, int] = field(default_factory=dict)  # bytes in flight

@@ -295,7 +295,8 @@ async def _recall(volume: Volume, packs: Sequence[Pack], done: Recalled, progres
             await _note_recalled(volume, pack, done)
         except ObjectFrozen as exc:
             done.frozen.append(pack)
-            await coldreading.ask_for_restore(volume, owning.door_of(volume), pack.key, exc)
+            coldreading.want_restore(volume, pack.key, exc)
+            await coldreading.ask_for_restores(volume)  # its class tells how long it takes
         except (CloudUnavailable, CloudRefused, StoreUnavailable):
             raise
         except (ObjectMissing, DamagedData, StoreError):

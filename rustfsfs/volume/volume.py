@@ -150,6 +150,7 @@ class Wishes:
     ahead: trio.Event = field(default_factory=trio.Event)  # something is to be read ahead
     damage: trio.Event = field(default_factory=trio.Event)  # a damaged chunk's paths are to be logged
     tier: trio.Event = field(default_factory=trio.Event)  # the mover has something to do
+    restore: trio.Event = field(default_factory=trio.Event)  # a frozen pack's restore is to be asked for
     publish: trio.Event = field(default_factory=trio.Event)  # the bucket is to have the metadata now
     snapshot: trio.Event = field(default_factory=trio.Event)  # the journal is full of what only an old one names
 

@@ -13,8 +13,10 @@ import trio.testing
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.cache.pieces import Piece, PieceIndex
 from rustfsfs.config import Bucket, Cold, Config, WhenFrozen
-from rustfsfs.errors import CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing
+from rustfsfs.errors import CloudRefused, CloudUnavailable, DamagedData, ObjectFrozen, ObjectMissing, StoreError
+from rustfsfs.store.bucket import Restore
 from rustfsfs.store.cold import PACKS
+from rustfsfs.tasks.restorer import run_restorer
 from rustfsfs.tiers.fetch import Get
 from rustfsfs.units import MIB
 from rustfsfs.volume import coldreading, commands, names, publishing, reading, recalling, rounds, tier, tiering, writing
@@ -136,10 +138,9 @@ def freeze(bucket: MemBucket) -> None:
         bucket.objects[key] = replace(found, placement=Placement.ARCHIVE)
 
 
-async def asked(bucket: MemBucket) -> None:
-    """The restore of some object has begun."""
-    while not any(found.ready_s for found in bucket.objects.values()):
-        await trio.sleep(0.001)
+def asked(bucket: MemBucket) -> bool:
+    """Whether the restore of some object has begun."""
+    return any(found.ready_s for found in bucket.objects.values())
 
 
 async def test_a_frozen_pack_is_asked_for_told_once_and_the_read_fails_at_once(
@@ -152,11 +153,12 @@ async def test_a_frozen_pack_is_asked_for_told_once_and_the_read_fails_at_once(
         freeze(bucket)
         with pytest.raises(ObjectFrozen):
             await contents(volume, inode)
-        await asked(bucket)
-        while volume.metadata.rows("SELECT placement FROM objects") != [("Archive",)]:
-            with pytest.raises(ObjectFrozen):  # who asked may have been given up before the class was learned
-                await contents(volume, inode)
-            await trio.sleep(0.001)
+        assert not asked(bucket)  # no reader waits for that
+        await coldreading.ask_for_restores(volume)
+        assert asked(bucket) and volume.metadata.rows("SELECT placement FROM objects") == [("Archive",)]
+        with pytest.raises(ObjectFrozen):
+            await contents(volume, inode)
+        assert not volume.tier.to_restore
         assert [record.levelname for record in caplog.records if "frozen" in record.message] == ["WARNING"]
         now_s[0] += 61
         assert await contents(volume, inode) == DATA
@@ -174,10 +176,37 @@ async def test_or_it_waits_if_it_is_to(tmp_path: Path, monkeypatch: pytest.Monke
 
             @nursery.start_soon
             async def thaw() -> None:
-                await asked(bucket)
+                while not asked(bucket):
+                    await trio.sleep(0.001)
                 now_s[0] += 61
 
+            await nursery.start(run_restorer, volume)
             assert await contents(volume, inode) == DATA
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("trouble", [CloudUnavailable("no network"), CloudRefused("RestoreObject is not allowed")])
+async def test_what_cannot_be_asked_for_is_told_and_asked_for_again_when_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: StoreError
+) -> None:
+    bucket = MemBucket()
+    async with opened_with(format_in(tmp_path / "v"), bucket) as volume:
+        inode = await cold_file(volume)
+        freeze(bucket)
+
+        def refuses(key: str, *, days: int) -> Restore:
+            raise trouble
+
+        with monkeypatch.context() as patch:
+            patch.setattr(bucket, "restore", refuses)
+            with pytest.raises(ObjectFrozen):
+                await contents(volume, inode)
+            await coldreading.ask_for_restores(volume)
+        assert f"could not be asked for: {trouble}" in caplog.text and not asked(bucket)
+        with pytest.raises(ObjectFrozen):
+            await contents(volume, inode)
+        await coldreading.ask_for_restores(volume)
+        assert asked(bucket)
 
 
 WAITS = settings(when_frozen=WhenFrozen.WAIT, frozen_wait_s=3600.0)
@@ -225,8 +254,8 @@ async def test_what_was_asked_for_is_forgotten_when_it_is_read(tmp_path: Path) -
         freeze(bucket)
         with pytest.raises(ObjectFrozen):
             await contents(volume, inode)
-        assert len(volume.tier.restores) == 1
-        await asked(bucket)
+        await coldreading.ask_for_restores(volume)
+        assert asked(bucket) and len(volume.tier.restores) == 1
         now_s[0] += 61
         assert await contents(volume, inode) == DATA
         assert not volume.tier.restores
@@ -247,6 +276,8 @@ async def test_nothing_that_moves_stands_before_a_reader(tmp_path: Path) -> None
             freeze(bucket)
             with pytest.raises(ObjectFrozen):
                 await contents(volume, inode)
+            await coldreading.ask_for_restores(volume)
+            assert asked(bucket)
 
 
 async def test_nor_before_one_another(tmp_path: Path) -> None:
@@ -425,8 +456,11 @@ async def test_one_that_waits_for_a_restore_keeps_to_new_settings(
 
             @nursery.start_soon
             async def lose_patience() -> None:
-                await asked(bucket)
+                while not asked(bucket):
+                    await trio.sleep(0.001)
                 volume.settings.config = settings(when_frozen=WhenFrozen.WAIT, frozen_wait_s=0.0)
 
+            await nursery.start(run_restorer, volume)
             with trio.fail_after(20), pytest.raises(ObjectFrozen):
                 await contents(volume, inode)
+            nursery.cancel_scope.cancel()
