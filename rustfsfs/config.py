@@ -347,6 +347,10 @@ def _flat(found: dict[str, Any], where: str, tables: Sequence[str]) -> dict[str,
     flat: dict[str, Any] = {}
     for table, content in found.items():
         if not isinstance(content, dict):
+            if table in tables:
+                raise UsageError(
+                    f"{where}: {table} is a table; write [{table}] on a line of its own, its keys below it"
+                )
             flat[table] = content
             continue
         if table not in tables:

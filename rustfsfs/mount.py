@@ -172,7 +172,7 @@ def check_machine(world: World, options: MountOptions) -> None:
         raise MachineTrouble(f"/dev/fuse cannot be opened ({exc.strerror}); {hint}") from exc
     if os.geteuid() != 0 and shutil.which("fusermount3") is None:
         raise MachineTrouble("fusermount3 is missing; install the package fuse3")
-    _check_mount_point(world, options)
+    check_mount_point(world, options.volume, options.mount_point)
     metrics_of(options)
 
 
@@ -184,8 +184,8 @@ def metrics_of(options: MountOptions) -> Listen | None:
     return listen
 
 
-def _check_mount_point(world: World, options: MountOptions) -> None:
-    point = options.mount_point
+def check_mount_point(world: World, volume: str, point: str) -> None:
+    """Raises MachineTrouble, InUse, UsageError."""
     try:
         mode = os.stat(point).st_mode
     except FileNotFoundError as exc:
@@ -201,7 +201,7 @@ def _check_mount_point(world: World, options: MountOptions) -> None:
         raise InUse(f"{point} is a mount point already (of {there.source}, {there.fstype}); unmount it first")
     if os.listdir(point):
         raise InUse(f"the mount point {point} is not empty")
-    for folder in [options.volume, *listed_disks(world, options.volume)]:
+    for folder in [volume, *listed_disks(world, volume)]:
         if mounts.is_inside(point, os.path.realpath(folder)) or mounts.is_inside(os.path.realpath(folder), point):
             raise UsageError(f"the mount point {point} lies inside or around {folder}, which holds the volume")
 

@@ -77,6 +77,8 @@ def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
         pytest.param("[bucket]\nkey = 'x'", "unknown key bucket.key", id="no secrets here"),
         pytest.param("[cold]\nfrozen = 'thaw'", 'write "fail" or "wait"', id="no choice"),
         pytest.param("[cold]\nread_deadline = 30", "needs a unit", id="a deadline without a unit"),
+        pytest.param("cache = '192MiB'", "write [cache] on a line of its own", id="a table as a key"),
+        pytest.param("[[cache]]\nram = '192MiB'", "write [cache] on a line of its own", id="a list of tables"),
         pytest.param("[log]\nlevel = 'loud'", "write debug, info", id="no level"),
         pytest.param("[cache\n", "is not TOML", id="not TOML"),
     ],

@@ -51,6 +51,18 @@ def test_the_unit_is_hardened_as_far_as_it_can_be(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_disabling_one_volume_leaves_the_others_to_start_with_the_machine(tmp_path: Path) -> None:
+    installed, made = tmp_path / "usr/lib/systemd/system", tmp_path / "etc/systemd/system"
+    installed.mkdir(parents=True)
+    made.mkdir(parents=True)
+    for unit in (SERVICE, TARGET):
+        shutil.copy(unit, installed)
+    for words in (["enable", "rustfsfs@a", "rustfsfs@b"], ["disable", "rustfsfs@a"]):
+        subprocess.run(["systemctl", "--quiet", f"--root={tmp_path}", *words], check=True, timeout=60)
+    links = {str(path.relative_to(made)) for path in made.rglob("*") if path.is_symlink()}
+    assert links == {"multi-user.target.wants/rustfsfs@b.service", "rustfsfs.target.wants/rustfsfs@b.service"}
+
+
 def test_no_option_hides_the_mount_from_the_host() -> None:
     options = [line for line in SERVICE.read_text().splitlines() if not line.startswith("#")]
     assert [line for line in options if HIDING.match(line)] == []

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -10,8 +10,9 @@ import click
 from rustfsfs.cli import exits, places
 from rustfsfs.config import Setting
 from rustfsfs.errors import OpeningError, UsageError
+from rustfsfs.listening import UnixSocket, parse_listen
 from rustfsfs.mount import KNOWN_OPTIONS
-from rustfsfs.service import reloading, sites
+from rustfsfs.service import mounts, reloading, sites
 from rustfsfs.service.client import call
 from rustfsfs.service.reloading import Sources
 from rustfsfs.siteconfig import Site
@@ -64,7 +65,21 @@ def check_site(site: Site) -> None:
     for option in site.mount.options:
         if option not in KNOWN_OPTIONS:
             raise UsageError(f"{site.path}: unknown mount option {option}{nearest(option, KNOWN_OPTIONS)}")
+    for sentence in _contradictions(site):
+        raise UsageError(f"{site.path}: {sentence}")
     reloading.read(sources_of(site))
+
+
+def _contradictions(site: Site) -> Iterator[str]:
+    """What a mount would refuse, as far as the paths themselves say it: nothing is asked, as it may hang."""
+    if not site.mount.point:
+        return
+    volume, point = os.path.normpath(site.mount.volume), os.path.normpath(site.mount.point)
+    listen = parse_listen(site.metrics.listen)
+    if mounts.is_inside(point, volume) or mounts.is_inside(volume, point):
+        yield f"mount.point {point} lies inside or around mount.volume {volume}; name another directory"
+    if isinstance(listen, UnixSocket) and mounts.is_inside(os.path.normpath(listen.path), point):
+        yield f"metrics.listen {listen} lies inside mount.point {point}; name another path"
 
 
 def sources_of(site: Site) -> Sources:

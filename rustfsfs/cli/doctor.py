@@ -16,6 +16,7 @@ from rustfsfs.doctor import machine, volume
 from rustfsfs.doctor.finding import Finding, Level, problem
 from rustfsfs.doctor.finding import stuck as it_hangs
 from rustfsfs.errors import NotAVolume, OpeningError
+from rustfsfs.mount import check_mount_point
 from rustfsfs.service import machinefacts, mounts, sites, volumefacts
 from rustfsfs.service.patience import Patience
 from rustfsfs.siteconfig import Site
@@ -96,7 +97,8 @@ def examine(path: str, site: Site | None) -> Report:
     patience = Patience(PATIENCE_S)
     found = volumefacts.gather(real_world(), path, site, patience, os.environ)
     if site is not None and found.header_format is not None:
-        found = replace(_with_key(found, site, patience), stuck=tuple(patience.stuck))
+        found = _with_point(_with_key(found, site, patience), site, patience)
+        found = replace(found, stuck=tuple(patience.stuck))
         found = replace(found, settings_trouble=tuple(dict.fromkeys([*found.settings_trouble, *_of_site(site)])))
     return Report(path if site is None else site.name, volume.findings(found))
 
@@ -109,8 +111,9 @@ def _of_site(site: Site) -> Iterator[str]:
 
 
 def _with_key(found: volume.Volume, site: Site, patience: Patience) -> volume.Volume:
-    """Does the key that the settings name open it? One that cannot be read is a finding already."""
-    if not (site.mount.key_file or site.mount.passphrase_file) or any(one.trouble for one in found.secrets):
+    """Does the key that the settings name open it? One that cannot be read, or by others too, is a finding already."""
+    refused = any(one.trouble or (one.mode & volume.OTHERS and not one.may_be_read) for one in found.secrets)
+    if not (site.mount.key_file or site.mount.passphrase_file) or refused:
         return found
     secret = partial(read_secret, None, None, None, site=site)
     try:
@@ -118,6 +121,18 @@ def _with_key(found: volume.Volume, site: Site, patience: Patience) -> volume.Vo
     except OpeningError as exc:
         return replace(found, key_trouble=str(exc))
     return replace(found, key_opens=opens)
+
+
+def _with_point(found: volume.Volume, site: Site, patience: Patience) -> volume.Volume:
+    """Could it be mounted where its settings say?"""
+    if found.is_locked or found.mount_point is not None or not site.mount.point:
+        return found
+    work = partial(check_mount_point, real_world(), os.path.realpath(found.path), mounts.resolve(site.mount.point))
+    try:
+        patience.ask(f"mount point {site.mount.point}", work, None)
+    except OpeningError as exc:
+        return replace(found, point_trouble=str(exc))
+    return found
 
 
 def count(reports: Sequence[Report], level: Level) -> int:

@@ -77,6 +77,8 @@ def parse(words: list[str]) -> Asked:
     if any(flag == "-N" for flag, _value in flags):
         raise UsageError("mount.rustfsfs mounts in its own namespace only; use nsenter -t PID -m")
     options = [option for flag, value in flags if flag == "-o" for option in value.split(",") if option]
+    if "remount" in options:  # else whoever wants it read-only is told that it is mounted, and all is well
+        raise UsageError("mount.rustfsfs: nothing of a mount can be changed by remount; umount it, then mount it anew")
     spec, point = meant(rest[0]), rest[1]
     is_fake = any(flag == "-f" for flag, _value in flags)
     return Asked(spec, point, tuple(arguments_of(options)), is_fake)

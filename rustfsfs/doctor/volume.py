@@ -83,6 +83,10 @@ class Volume:
     secrets: tuple[SecretFile, ...] = ()
     key_trouble: str | None = None  # why the key that its NAME.toml names does not open it
     key_opens: bool = False  # it was tried
+    names_no_key: bool = False  # its NAME.toml
+    missing_credentials: tuple[str, ...] = ()  # the places where none is that its NAME.toml names
+    names_no_point: bool = False
+    point_trouble: str | None = None  # why it could not be mounted on what its NAME.toml names
     mount_point: str | None = None
     is_dead: bool = False  # a mount whose daemon is gone
     is_locked: bool = False
@@ -105,6 +109,7 @@ def findings(volume: Volume) -> list[Finding]:
         *(finding for disk in volume.disks for finding in _disk(disk, volume)),
         *(_secret(secret, volume) for secret in volume.secrets),
         *_key(volume),
+        *_point(volume),
         *_state(volume),
         *_bucket(volume),
         *_unit(volume),
@@ -209,6 +214,20 @@ def _key(volume: Volume) -> Iterator[Finding]:
         yield problem("key", volume.key_trouble, f"name the right one in the settings of {volume.name or volume.path}")
     elif volume.key_opens:
         yield well("key", "the key that its settings name opens it")
+    elif volume.names_no_key:
+        text = "its settings name no key: mounting it asks for a passphrase, which no unit and no fstab can"
+        yield note("key", text, "name one with key_file, passphrase_file or credential")
+    elif volume.missing_credentials:
+        text = f"its settings name a credential, and none is in {' or '.join(volume.missing_credentials)}"
+        yield warning("key", text, "put it there, unless a LoadCredential= of its unit names another place")
+
+
+def _point(volume: Volume) -> Iterator[Finding]:
+    if volume.names_no_point:
+        text = "its settings name no mount.point, so that its unit cannot mount it"
+        yield note("mount point", text, "write one there; rustfsfs mount takes one behind NAME, too")
+    elif volume.point_trouble is not None:
+        yield problem("mount point", volume.point_trouble, "make it an empty directory, or name another mount.point")
 
 
 def _state(volume: Volume) -> Iterator[Finding]:

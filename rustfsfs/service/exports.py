@@ -8,11 +8,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import ip_network
 from uuid import UUID
 
 from rustfsfs.errors import UsageError
 
 _CLIENT = re.compile(r"@?[A-Za-z0-9:*?][A-Za-z0-9.:*?_/-]*")
+_ADDRESS = re.compile(r"[0-9.]+|.*[/:].*")  # or a network; no wildcard, no name
 _UNPRINTED = re.compile(r"[^!-~]|[\"\\#]")  # of a path in exports(5)
 _UNQUOTED = re.compile(r"[\x00-\x1f\"\\]")  # what Ganesha's strings cannot hold
 EXPORT_IDS = 65535  # Ganesha's are 1 to 65535; 0 is the root of the pseudo file system
@@ -37,11 +39,24 @@ FILES = {Server.KERNEL: "/etc/exports.d/{}.exports", Server.GANESHA: "/etc/ganes
 
 def configuration(export: Export, server: Server) -> str:
     """One file for the server, with what else has to be done as comments. Raises UsageError for what it cannot say."""
+    if not export.clients:  # a line of exports(5) without any exports to everybody
+        raise UsageError("no client is named; name an address, a network (10.0.0.0/24), a host or @netgroup")
     for client in export.clients:
-        if not _CLIENT.fullmatch(client):
+        if not _CLIENT.fullmatch(client) or not _is_possible(client):
             raise UsageError(f"{client!r} is no client: name an address, a network (10.0.0.0/24), a host or @netgroup")
     body = _kernel(export) if server is Server.KERNEL else _ganesha(export)
     return f"{_preface(export, server)}\n{body}"
+
+
+def _is_possible(client: str) -> bool:
+    """What looks like an address or a network has to be one."""
+    if client.startswith("@") or not _ADDRESS.fullmatch(client):
+        return True
+    try:
+        ip_network(client, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _kernel(export: Export) -> str:

@@ -28,7 +28,9 @@ from rustfsfs.volume.mountinfo import covering, is_inside
 from rustfsfs.volume.upgrading import KEPT
 from rustfsfs.world import World
 
-CREDENTIAL_STORES = ("/etc/credstore", "/etc/credstore.encrypted")  # systemd.exec(5), LoadCredential=
+# systemd.exec(5), LoadCredential=
+CREDENTIAL_STORES = ("/etc/credstore", "/etc/credstore.encrypted", "/run/credstore", "/run/credstore.encrypted")
+UNITS_CREDENTIAL = "key"  # the one that the unit loads from there
 DAMAGED = f"{METADATA}.damaged"
 
 
@@ -74,6 +76,14 @@ def gather(world: World, path: str, site: Site | None, patience: Patience, env: 
         pid=seen.pid,
     )
     volume = _mounted(volume, site, patience)
+    if site is not None and volume.mount_point is None:
+        mount = site.mount
+        volume = replace(
+            volume,
+            names_no_key=not (mount.key_file or mount.passphrase_file or mount.credential),
+            missing_credentials=_missing_credentials(site),
+            names_no_point=not mount.point,
+        )
     if bucket_file is not None:
         volume = replace(volume, bucket=_bucket(world, bucket_file, config, site, patience, env))
     unit = None if site is None else servers.unit_of(site.name, patience.seconds)
@@ -144,6 +154,17 @@ def env_file_of(site: Site) -> str:
     return f"{os.path.dirname(site.path)}/{site.name}.env"
 
 
+def credential_paths(site: Site) -> list[str]:
+    """Where the unit looks for the credential that NAME.toml names."""
+    return [f"{store}/rustfsfs-{site.name}" for store in CREDENTIAL_STORES] if site.mount.credential else []
+
+
+def _missing_credentials(site: Site) -> tuple[str, ...]:
+    """All places where the unit would find it, if it is in none."""
+    paths = credential_paths(site) if site.mount.credential == UNITS_CREDENTIAL else []
+    return () if any(os.path.lexists(path) for path in paths) else tuple(paths)
+
+
 def _secrets(site: Site | None, bucket: BucketFile | None, folders: list[str]) -> tuple[SecretFile, ...]:
     return tuple(_named_secrets(site, bucket, folders))
 
@@ -154,8 +175,8 @@ def _named_secrets(site: Site | None, bucket: BucketFile | None, folders: list[s
             yield _secret("key file", site.mount.key_file, folders)
         if site.mount.passphrase_file:
             yield _secret("passphrase file", site.mount.passphrase_file, folders, may_be_read=True)
-        for store in CREDENTIAL_STORES if site.mount.credential else ():
-            if os.path.lexists(path := f"{store}/rustfsfs-{site.name}"):
+        for path in credential_paths(site):
+            if os.path.lexists(path):
                 yield _secret("credential", path, folders, may_be_read=True)
         if os.path.lexists(path := env_file_of(site)):
             yield _secret("environment", path, folders, may_be_read=True)

@@ -21,7 +21,6 @@ from rustfsfs.service.exposition import CONTENT_TYPE, Exposition
 from rustfsfs.service.http import Pages, Reply, serve_http
 from rustfsfs.service.privatesocket import listen_privately
 from rustfsfs.volume.figures import Figures, figures_and_space
-from rustfsfs.volume.reasons import reasons
 from rustfsfs.volume.volume import Volume, log
 from rustfsfs.world import real_timing
 
@@ -55,7 +54,7 @@ def pages(volume: Volume) -> Pages:
         return Reply(HTTPStatus.OK, CONTENT_TYPE, body)
 
     async def health() -> Reply:
-        why = reasons(volume)
+        why = (await figures_and_space(volume))["reasons"]
         body = json.dumps({"healthy": not why, "reasons": why}).encode() + b"\n"
         return Reply(HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK, "application/json", body)
 

@@ -34,10 +34,13 @@ async def run_scrubber(volume: Volume, *, task_status: trio.TaskStatus[None] = t
 
 
 def is_due(volume: Volume) -> bool:
-    """The first pass of a volume is due an interval after it was made."""
+    """The first pass of a volume is due an interval after it was made.
+
+    Also when the last lies that far in the future: the clock was wrong then, and has been set back.
+    """
     running, interval_s = volume.metadata.running, volume.config.scrub.interval_s
     if not interval_s:
         return False
     if running.scrub_begun_ns:
         return True
-    return now(volume) - (running.scrub_ended_ns or volume.header.created_ns) >= interval_s * SECOND_NS
+    return abs(now(volume) - (running.scrub_ended_ns or volume.header.created_ns)) >= interval_s * SECOND_NS

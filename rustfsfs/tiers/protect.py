@@ -71,7 +71,7 @@ def _sorted_out(
         if not pack.is_local or pack.object is not None or not pack.live_bytes or pack.key in under_way:
             continue
         if not pack.closed:
-            if policy.enabled and now_s - pack.sealed_s >= policy.within_s:
+            if policy.enabled and abs(now_s - pack.sealed_s) >= policy.within_s:  # the clock may have been set back
                 close.append(pack)
         elif pack.has_holes:
             if policy.enabled and not pack.is_elsewhere:

@@ -6,8 +6,9 @@ from rustfsfs.errors import NoSpace
 from rustfsfs.meta import disks
 from rustfsfs.tiers import backpressure
 from rustfsfs.tiers.place import usable_bytes
-from rustfsfs.units import MIB
+from rustfsfs.units import MIB, WRITE_SIZE_MAX
 from rustfsfs.volume import watermarks
+from rustfsfs.volume.diskspace import space_of
 from rustfsfs.volume.volume import Volume
 
 UNSYNCED_MAX = 64 * MIB  # DESIGN.md §2, Barriers
@@ -49,9 +50,9 @@ def look(volume: Volume) -> None:
     draining = {row.disk for row in disks.all_(volume.metadata) if row.draining}
     free: list[int] = []  # for contents
     whole: list[int] = []  # for metadata: half of the reserve; the rest is what COMMITs need
-    for number, disk in volume.disks.items():
+    for number in volume.disks:
         if number not in draining:
-            space = disk.space()
+            space = space_of(volume, number)
             reserve_bytes = min(RESERVE_MAX, int(space.total_bytes * RESERVE_SHARE))
             free.append(max(0, space.free_bytes - reserve_bytes))
             whole.append(max(0, space.free_bytes - reserve_bytes // 2))
@@ -60,6 +61,8 @@ def look(volume: Volume) -> None:
     volume.room.reserve_bytes = usable_bytes(whole, copies=copies) - volume.room.free_bytes
     volume.room.is_above_high = volume.tier.door is not None and watermarks.is_above(volume, 0, with_margin=True)
     volume.room.looked_s = trio.current_time()
+    if fits(volume, WRITE_SIZE_MAX):
+        volume.room.refused_s = -1e9
 
 
 async def admit(volume: Volume, size_bytes: int) -> None:
@@ -173,4 +176,5 @@ async def _make_room(volume: Volume, size_bytes: int) -> None:
     await volume.gate.opened()
     look(volume)
     if not fits(volume, size_bytes):
+        volume.room.refused_s = trio.current_time()
         raise NoSpace("the disks are full")

@@ -5,7 +5,7 @@ asked on the loop: it costs 0.1 ms whatever the volume holds, and works while a 
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,10 +14,11 @@ import trio
 from rustfsfs.errors import StoreError
 from rustfsfs.store.base import PackStore
 from rustfsfs.units import SECOND_NS
+from rustfsfs.volume.diskspace import lost, note
 from rustfsfs.volume.reasons import reasons
 from rustfsfs.volume.status import dashed, totals, unsent_bytes
 from rustfsfs.volume.volume import Volume
-from rustfsfs.world import Files
+from rustfsfs.world import Files, Space
 
 Figures = dict[str, Any]
 FORMAT = 1
@@ -36,7 +37,7 @@ def figures(volume: Volume) -> Figures:
         "reasons": why,
         "read_only": health.read_only_reason is not None,
         "tasks": dict(health.tasks),  # name -> what went wrong the last time, "" while well
-        "missing_disks": len(health.missing_disks),
+        "missing_disks": len(health.missing_disks) + len(lost(volume)),
         "left_alone": {why.name.lower(): count for why, count in health.left_alone.known.items()},  # packs
         "operations": operations(volume),
         "cache": {
@@ -131,33 +132,43 @@ def _bucket(volume: Volume) -> dict[str, Any] | None:
 
 
 async def figures_and_space(volume: Volume) -> Figures:
-    """As `figures`, with `disks` and `metadata_bytes`; where a disk hangs, without."""
-    space: Figures = {"disks": [], "metadata_bytes": None}
+    """As `figures`, with `disks` and `metadata_bytes`; where a disk hangs, without.
+
+    A disk that says that it is gone is left out, and is a reason.
+    """
+    disks = {number: volume.disks[number] for number in sorted(volume.disks)}
+    answers: dict[int, Space | StoreError] = {}
+    metadata_bytes: int | None = None
     with trio.move_on_after(DISKS_S_MAX):
-        space = await trio.to_thread.run_sync(
+        answers, metadata_bytes = await trio.to_thread.run_sync(
             _space,
-            [volume.disks[number] for number in sorted(volume.disks)],
+            disks,
             volume.world.files,
             volume.metadata.path,
             limiter=volume.counters.asking,
             abandon_on_cancel=True,
         )
-    return figures(volume) | space
+    note(volume, answers)
+    shown = [
+        {"path": disks[number].path, "total_bytes": space.total_bytes, "free_bytes": space.free_bytes}
+        for number, space in answers.items()
+        if not isinstance(space, StoreError)
+    ]
+    return figures(volume) | {"disks": shown, "metadata_bytes": metadata_bytes}
 
 
-def _space(disks: Sequence[PackStore], files: Files, metadata_path: str) -> Figures:
-    """Blocking. A disk that does not answer is left out: `tasks` and `reasons` tell what comes of that."""
-    found: list[Figures] = []
-    metadata_bytes: int | None
-    for disk in disks:
+def _space(
+    disks: Mapping[int, PackStore], files: Files, metadata_path: str
+) -> tuple[dict[int, Space | StoreError], int | None]:
+    """Blocking. What each disk says, or why it does not; and the size of the database."""
+    answers: dict[int, Space | StoreError] = {}
+    for number, disk in disks.items():
         try:
-            space = disk.space()
-        except StoreError:
-            continue
-        found.append({"path": disk.path, "total_bytes": space.total_bytes, "free_bytes": space.free_bytes})
+            answers[number] = disk.space()
+        except StoreError as exc:
+            answers[number] = exc
     try:
         names = (metadata_path, metadata_path + "-wal")
-        metadata_bytes = sum(files.size(name) for name in names if files.exists(name))
+        return answers, sum(files.size(name) for name in names if files.exists(name))
     except OSError:
-        metadata_bytes = None
-    return {"disks": found, "metadata_bytes": metadata_bytes}
+        return answers, None

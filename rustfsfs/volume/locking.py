@@ -181,4 +181,7 @@ def _who(path: str, found: dict[str, object]) -> str:
         return f"{path} is in use by {process}; wait until that has ended"
     if any(mount.point == point and mount.source == path for mount in mountinfo.mounts()):
         return f"{path} is already mounted on {point} by {process}; unmount it there first"
-    return f"{path} is still in use after a lazy unmount of {point}; {process} ends when the last program lets go of it"
+    return (
+        f"{path} is in use by {process}, which mounts it on {point} just now, or ends there: after a lazy unmount when"
+        " the last program lets go of it"
+    )

@@ -3,8 +3,11 @@
 import trio
 
 from rustfsfs.tiers.bucket_rules import Severity
+from rustfsfs.volume.diskspace import lost
 from rustfsfs.volume.leftalone import DAMAGE
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
+
+REFUSED_S = 300.0  # so long it is told of, unless somebody has seen room since: only who writes looks for some
 
 
 def reasons(volume: Volume) -> list[str]:
@@ -15,6 +18,9 @@ def reasons(volume: Volume) -> list[str]:
     if (trouble := health.trouble if asked else health.read_only_reason) is not None:
         found.append(f"read-only: {trouble}")
     found += [f"a disk is missing: {why}" for why in health.missing_disks.values()]
+    found += [f"a disk does not answer: {why}" for why in lost(volume).values()]
+    if trio.current_time() - volume.room.refused_s < REFUSED_S:
+        found.append("the disks are full, and writing fails (No space left on device): free some, or add a disk")
     if health.damaged_metadata is not None:
         found.append(health.damaged_metadata)
     if running.bad_chunks:

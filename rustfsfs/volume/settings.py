@@ -19,7 +19,7 @@ def read_settings(path: str, *, must_exist: bool) -> Parsed:
 def read_text(path: str, *, must_exist: bool) -> str:
     """Raises UsageError, MachineTrouble."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # some editors begin a file with a byte order mark
             return file.read()
     except UnicodeDecodeError as exc:
         raise UsageError(f"{path} is not UTF-8 text") from exc

@@ -6,10 +6,12 @@ from typing import Any
 
 import trio
 
+from rustfsfs.errors import StoreError
 from rustfsfs.meta import chunks, schema
 from rustfsfs.meta.database import Running
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
+from rustfsfs.volume.diskspace import space_of
 from rustfsfs.volume.reasons import reasons
 from rustfsfs.volume.volume import Volume
 
@@ -26,6 +28,7 @@ async def status(volume: Volume, *, state: str, mount_point: str | None, pid: in
     """The whole picture. `state`: mounted, clean or unclean. Nobody waits long for it: totals are kept running."""
     stored_bytes = await _stored_by_disk(volume)
     running, health, journal = volume.metadata.running, volume.health, volume.journal
+    shown_disks = [_disk(volume, number, stored_bytes.get(number, 0)) for number in sorted(volume.disks)]
     why = reasons(volume)
     return {
         "format": FORMAT,
@@ -69,8 +72,7 @@ async def status(volume: Volume, *, state: str, mount_point: str | None, pid: in
             "misses": volume.cache.misses,
         },
         "bucket": bucket(volume),
-        "disks": [_disk(volume, number, stored_bytes.get(number, 0)) for number in sorted(volume.disks)]
-        + [{"path": why, "missing": True} for why in health.missing_disks.values()],
+        "disks": shown_disks + [{"path": why, "missing": True} for why in health.missing_disks.values()],
         "tasks": [
             {"name": name, "state": "failing" if error else "running", "error": error or None}
             for name, error in sorted(health.tasks.items())
@@ -199,7 +201,10 @@ async def _stored_by_disk(volume: Volume) -> dict[int, int]:
 
 def _disk(volume: Volume, number: int, stored_bytes: int) -> dict[str, Any]:
     disk = volume.disks[number]
-    space = disk.space()
+    try:
+        space = space_of(volume, number)
+    except StoreError:
+        return {"path": disk.path, "number": number, "missing": True}
     return {
         "path": disk.path,
         "number": number,

@@ -53,7 +53,8 @@ class Health:
     unclean_start: bool = False
     tasks: dict[str, str] = field(default_factory=dict)  # name of a task or a step -> last error, "" while well
     pauses_ms: list[float] = field(default_factory=list)  # the last 1 000 times the loop was held
-    missing_disks: dict[int, str] = field(default_factory=dict)  # disk -> why
+    missing_disks: dict[int, str] = field(default_factory=dict)  # disk -> why, of those not there from the beginning
+    lost_disks: dict[int, str] = field(default_factory=dict)  # of those that were -> why: see `diskspace`
     damaged_chunks: dict[int, str] = field(default_factory=dict)  # chunk -> how, of those found in this life
     damaged_metadata: str | None = None  # what a request met
     left_alone: LeftAlone = field(default_factory=LeftAlone)  # packs
@@ -92,6 +93,7 @@ class Room:
     made_s: float = -1e9  # when room was last made by collecting
     making: trio.Lock = field(default_factory=trio.Lock)  # held while it is
     waiting: int = 0  # requests held by backpressure
+    refused_s: float = -1e9  # when there was no room for what came, and none has been seen since
     gave_up_s: float = -1e9  # when the mover was last waited for in vain
     is_above_high: bool = False  # all disks, when last looked at; of a volume with a bucket
     ballast_bytes: int = 0  # of the file that is given up when the disk is full; 0: given up

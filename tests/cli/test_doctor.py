@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 from collections.abc import Iterator
@@ -94,6 +95,10 @@ def test_a_volume_that_is_well_and_nothing_is_changed(clinic: Clinic) -> None:
         ),
         pytest.param(lambda one: one.write("[demote]\nhigh = 7"), "settings", "home.toml", id="setting"),
         pytest.param(lambda one: one.write("colour = 1"), "settings", "colour", id="key of NAME.toml"),
+        pytest.param(lambda one: one.mounted.point.rmdir(), "mount point", "does not exist", id="no mount point"),
+        pytest.param(
+            lambda one: (one.mounted.point / "f").touch(), "mount point", "is not empty", id="a full mount point"
+        ),
         pytest.param(lambda one: (one.mounted.volume / "header").write_bytes(b"?"), "volume", "header", id="header"),
     ],
 )
@@ -101,6 +106,22 @@ def test_what_is_wrong_is_a_problem_and_the_exit_code_says_so(clinic: Clinic, do
     do(clinic)
     found = clinic.findings()[about]
     assert found["level"] == "problem" and says in found["text"] and found["todo"]
+
+
+def test_a_key_that_others_may_read_is_one_problem(clinic: Clinic) -> None:
+    clinic.mounted.key.chmod(0o644)
+    assert [about for about, one in clinic.findings().items() if one["level"] == "problem"] == ["key file"]
+
+
+def test_what_a_unit_would_lack_is_said(clinic: Clinic) -> None:
+    site = clinic.mounted.base / "etc" / "home.toml"
+    whole = site.read_text()
+    site.write_text(re.sub("key_file = .*", 'credential = "key"', whole))
+    assert clinic.findings()["key"]["level"] == "warning" and "/etc/credstore/" in clinic.findings()["key"]["text"]
+    site.write_text(re.sub("key_file = .*", 'credential = "mine"', whole))
+    assert "key" not in clinic.findings(), "how the unit is told of it nobody knows"
+    site.write_text(re.sub("(key_file|point) = .*", "", whole))
+    assert {clinic.findings()[about]["level"] for about in ("key", "mount point")} == {"note"}
 
 
 def test_of_all_a_broken_name_hides_none(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,11 @@ def test_nothing_that_protects_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["a"], ["a", "b", "c"], ["a", "b", "-x"], ["a", "b", "-N", "1"], ["a", "b", "-o"]]
+    "words",
+    [
+        *([], ["a"], ["a", "b", "c"], ["a", "b", "-x"], ["a", "b", "-N", "1"], ["a", "b", "-o"]),
+        ["a", "b", "-o", "remount,ro"],
+    ],
 )
 def test_what_makes_no_sense_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError):
@@ -141,6 +145,8 @@ def test_mount_and_fstab_mount_a_name(tmp_path: Path, installed: None, monkeypat
         assert "nosuid" in options and "noexec" in options and "noatime" in options, options
         again = mount(tmp_path, "-T", fstab, "-a")
         assert again.returncode == 0 and "already" in again.stderr
+        remounted = mount(tmp_path, "-T", fstab, "-o", "remount,ro", base.point)
+        assert remounted.returncode != 0 and "mount it anew" in remounted.stderr
         base.run("umount", base.point)
         wrong = mount(tmp_path, "-o", "key-file=/nowhere", "-t", "rustfsfs", "home", base.point)
         assert (wrong.returncode, wrong.stderr.count("\n")) == (FAILED, 1) and "/nowhere" in wrong.stderr

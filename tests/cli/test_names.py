@@ -179,6 +179,35 @@ def test_check_finds_every_mistake_and_mounts_nothing(named: Mounted, here: Here
     assert said.code == 2 and f"{named.volume}/config.toml" in said.err
 
 
+@pytest.mark.parametrize(
+    ("point", "listen", "says"),
+    [
+        pytest.param("/srv/v/mnt", "", "mount.point /srv/v/mnt lies inside or around", id="inside"),
+        pytest.param("/srv//v/", "", "lies inside or around", id="the same"),
+        pytest.param("/srv", "", "lies inside or around", id="around"),
+        pytest.param("/mnt", "unix:/mnt/m.sock", "metrics.listen unix:/mnt/m.sock lies inside", id="metrics inside"),
+        pytest.param("/srv/v2", "unix:/mnt/m.sock", "", id="well"),
+        pytest.param("", "unix:/mnt/m.sock", "", id="no point"),
+    ],
+)
+def test_check_finds_what_a_mount_would_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], point: str, listen: str, says: str
+) -> None:
+    path = tmp_path / "home.toml"
+    path.write_text(f'[mount]\nvolume = "/srv/v"\npoint = "{point}"\n[metrics]\nlisten = "{listen}"\n')
+    assert run(["config", "check", "--file", str(path)]) == (2 if says else 0)
+    assert says in capsys.readouterr().err
+
+
+def test_a_byte_order_mark_and_carriage_returns_are_no_mistakes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "home.toml"
+    path.write_bytes(b'\xef\xbb\xbf[mount]\r\nvolume = "/srv/v"\r\n')
+    assert run(["config", "check", "--file", str(path)]) == 0
+    assert capsys.readouterr().out.endswith(": well\n")
+
+
 def test_without_any_names_there_is_nothing_to_check(
     tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

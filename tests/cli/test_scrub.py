@@ -10,9 +10,9 @@ import trio
 from rustfsfs.cli.main import run
 from rustfsfs.config import Config, Scrub, parse_config
 from rustfsfs.tasks import scrubber
-from rustfsfs.units import MIB
+from rustfsfs.units import MIB, SECOND_NS
 from tests.mounted import Mounted
-from tests.volume.in_memory import InMemory, new_file, put
+from tests.volume.in_memory import InMemory, new_file, new_volume, put
 from tests.volume.on_disk import Key, format_in
 
 DATA = random.Random(3).randbytes(400_000)
@@ -122,6 +122,14 @@ def test_a_new_volume_is_due_an_interval_later_and_never_when_told_so(tmp_path: 
     due, since_ns = trio.run(main, "", "default")
     assert (due, since_ns) == (False, 0), "status shows that it never was scrubbed"
     assert trio.run(main, '[scrub]\ninterval = "never"\n', "never") == (False, 0)
+
+
+async def test_one_that_ended_long_after_now_is_due_again(tmp_path: Path) -> None:
+    """The clock was wrong then, and was set right."""
+    async with new_volume(tmp_path) as volume:
+        for ahead_s, is_due in ((3600, False), (10 * 365 * 86400, True)):
+            volume.metadata.running.scrub_ended_ns = volume.world.now_ns() + ahead_s * SECOND_NS
+            assert scrubber.is_due(volume) == is_due
 
 
 def test_what_is_in_the_bucket_only_is_said_not_to_be_verified(

@@ -103,6 +103,18 @@ P, W, N = Level.PROBLEM, Level.WARNING, Level.NOTE
         pytest.param(secret(owner=1000), W, "key file", "belongs to user 1000", id="another's key"),
         pytest.param(secret(inside="/srv/v"), W, "key file", "lies in /srv/v, beside what it opens", id="key inside"),
         pytest.param({"key_trouble": "it opens no slot"}, P, "key", "it opens no slot", id="wrong key"),
+        pytest.param(
+            {"key_opens": False, "names_no_key": True}, N, "key", "no unit and no fstab can", id="no key named"
+        ),
+        pytest.param(
+            {"key_opens": False, "missing_credentials": ("/etc/credstore/rustfsfs-home", "/b")},
+            W,
+            "key",
+            "none is in /etc/credstore/rustfsfs-home or /b",
+            id="no credential",
+        ),
+        pytest.param({"names_no_point": True}, N, "mount point", "its unit cannot mount it", id="no point named"),
+        pytest.param({"point_trouble": "/mnt is no directory"}, P, "mount point", "/mnt is no", id="mount point"),
         pytest.param({"is_dead": True}, P, "mount", "the daemon of the mount on /mnt is gone", id="dead mount"),
         pytest.param({"control_trouble": "nothing"}, P, "mount", "process 17 has it, and does not", id="hung daemon"),
         pytest.param({"mount_point": None}, N, "mount", "mounted nowhere", id="detached"),

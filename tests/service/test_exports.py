@@ -62,7 +62,22 @@ def test_a_path_with_odd_characters_is_written_as_exports_wants_it() -> None:
         configuration(odd, Server.GANESHA)
 
 
-@pytest.mark.parametrize("client", ["", "a b", "h(rw)", "h; }", "h#", "(rw)", "-h", 'h"'])
+@pytest.mark.parametrize(
+    "client", ["10.0.0.1", "10.0.0.7/24", "10.0.0.0/255.255.255.0", "::1", "*", "*.lan", "h-1_x", "@g", "10.0.*"]
+)
+def test_what_may_be_a_client_is_named(client: str) -> None:
+    assert f" {client}(rw," in configuration(replace(HOME, clients=[client]), Server.KERNEL)
+
+
+@pytest.mark.parametrize("server", Server)
+def test_nobody_named_is_refused_as_it_would_export_to_everybody(server: Server) -> None:
+    with pytest.raises(UsageError, match="no client is named"):
+        configuration(replace(HOME, clients=[]), server)
+
+
+@pytest.mark.parametrize(
+    "client", ["", "a b", "h(rw)", "h; }", "h#", "(rw)", "-h", 'h"', "10.0.0", "10.0.0.0/33", "2001:db8:/32"]
+)
 @pytest.mark.parametrize("server", Server)
 def test_what_is_no_client_is_refused(server: Server, client: str) -> None:
     with pytest.raises(UsageError, match="no client"):

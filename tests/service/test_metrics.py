@@ -166,7 +166,10 @@ async def test_a_disk_that_hangs_or_fails_is_left_out_and_the_rest_is_told(tmp_p
     async with new_volume(tmp_path) as volume:
         good = next(iter(volume.disks.values()))
         failing = _volume_on({1: good, 2: SimpleNamespace(path="/b", space=fail)}, volume)
-        assert [disk["path"] for disk in (await figures_and_space(failing))["disks"]] == [good.path]
+        found = await figures_and_space(failing)
+        assert [disk["path"] for disk in found["disks"]] == [good.path]
+        assert found["reasons"] == ["a disk does not answer: gone"]
+        volume.health.lost_disks.clear()
         hanging = _volume_on({1: good, 2: SimpleNamespace(path="/b", space=hang)}, volume)
         for _ in range(2):  # the second does not start another thread
             started_s = trio.current_time()

@@ -1,6 +1,8 @@
 """What a mount shows to those who watch it, where it listens, and what a scrape costs."""
 
+import errno
 import json
+import os
 import socket
 import threading
 import time
@@ -12,13 +14,17 @@ from pathlib import Path
 import pytest
 import trio
 
+from rustfsfs.cli.status import describe
 from rustfsfs.errors import MachineTrouble
 from rustfsfs.listening import Listen, Loopback, UnixSocket, parse_listen
 from rustfsfs.service.exposition import Exposition
 from rustfsfs.service.watching import bound, run_metrics
+from rustfsfs.volume import drives
 from rustfsfs.volume.figures import figures, figures_and_space
 from rustfsfs.volume.status import status
 from rustfsfs.volume.volume import Volume
+from rustfsfs.world import Space
+from tests.crash.disk import CrashFiles
 from tests.service.scraped import parse
 from tests.volume.in_memory import InMemory, new_volume
 
@@ -82,6 +88,35 @@ async def test_what_is_wrong_is_told_with_reasons(tmp_path: Path) -> None:
     }
     assert found["rustfsfs_healthy"] == {(): 0} and found["rustfsfs_missing_disks"] == {(): 1}
     assert found["rustfsfs_task_failing"] == {("sealer",): 1}
+
+
+class DiskGoes(CrashFiles):
+    """What is asked about `gone`, and what lies below it, is no longer there."""
+
+    gone = "-"
+
+    def space(self, path: str) -> Space:
+        if path.startswith(self.gone):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return super().space(path)
+
+
+async def test_a_disk_that_goes_while_it_is_mounted_is_told_of_until_it_is_back(tmp_path: Path) -> None:
+    files = DiskGoes()
+    made = InMemory(tmp_path, files, disk_count=2)
+    async with made.opened() as volume, watched(volume, Loopback("127.0.0.1", 0)) as where:
+        assert (await get(where, "/healthz"))[0] == 200
+        files.gone = str(made.disks[1])
+        code, body = await get(where, "/healthz")
+        assert (code, json.loads(body)["reasons"]) == (503, [f"a disk does not answer: {files.gone} is missing"])
+        found = parse((await get(where, "/metrics"))[1])
+        assert found["rustfsfs_healthy"] == {(): 0} and found["rustfsfs_missing_disks"] == {(): 1}
+        assert list(found["rustfsfs_disk_free_bytes"]) == [(str(made.disks[0]),)]
+        shown = await status(volume, state="mounted", mount_point=None, pid=None)
+        assert not shown["healthy"] and f"MISSING {files.gone}" in describe(shown | {"metrics": None})
+        assert [one["state"] for one in drives.list_(volume)] == ["ready", "missing"]
+        files.gone = "-"
+        assert (await get(where, "/healthz"))[0] == 200
 
 
 async def test_health_is_told_while_a_commit_has_the_database(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def numbers(keys: tuple[PackKey, ...]) -> list[int]:
         pytest.param([aged(1, 5, is_local=False, object=stored())], [], [], [], id="it is only there"),
         pytest.param([aged(1, 599, closed=False)], [], [], [], id="an open pack has time"),
         pytest.param([aged(1, 600, closed=False), aged(2, 700, closed=False)], [], [2, 1], [], id="until it has none"),
+        pytest.param([aged(1, -1e8, closed=False)], [], [1], [], id="nor has one that a wrong clock put far ahead"),
         pytest.param([aged(1, 5, has_holes=True)], [], [], [1], id="holes are never uploaded"),
         pytest.param([aged(1, 5, live_bytes=0)], [], [], [], id="nothing in it lives"),
         pytest.param([aged(n, 100 - n) for n in range(1, 9)], [1, 2, 3, 4], [], [], id="as many as are let in flight"),

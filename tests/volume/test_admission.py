@@ -11,7 +11,10 @@ from rustfsfs.errors import NoSpace
 from rustfsfs.meta import chunks
 from rustfsfs.units import MIB
 from rustfsfs.volume import admission, collecting, snapshots
+from rustfsfs.volume.reasons import REFUSED_S, reasons
 from rustfsfs.volume.volume import Volume
+from rustfsfs.world import Space
+from tests.crash.disk import CrashFiles
 from tests.volume.in_memory import InMemory, new_file, new_volume, put
 
 
@@ -49,6 +52,35 @@ async def test_without_progress_a_writer_hears_enospc(tmp_path: Path, autojump_c
         with pytest.raises(NoSpace):
             await admission.admit(volume, 4096)
         assert trio.current_time() - started_s >= admission.NO_PROGRESS_S_MAX
+
+
+class Full(CrashFiles):
+    """Others have taken all of the disks while `is_full`."""
+
+    is_full = False
+
+    def space(self, path: str) -> Space:
+        found = super().space(path)
+        return found._replace(free_bytes=0) if self.is_full else found
+
+
+async def test_full_disks_are_a_reason_until_there_is_room_or_nobody_has_written_for_long(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    files = Full()
+    async with new_volume(tmp_path, files) as volume:
+        for ends in ("room", "time"):
+            files.is_full = True
+            await trio.sleep(1)
+            with pytest.raises(NoSpace):
+                await admission.admit(volume, 4096)
+            (why,) = reasons(volume)
+            assert "the disks are full" in why
+            files.is_full = False
+            await trio.sleep(1 if ends == "room" else REFUSED_S)
+            if ends == "room":
+                await admission.admit(volume, 4096)
+            assert reasons(volume) == []
 
 
 async def test_freeing_goes_on_past_the_limit_but_not_for_ever(tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -26,7 +26,7 @@ def set_up(guest: Guest) -> None:
     metrics = f'nfs = "strict"\n[metrics]\nlisten = "{LISTEN}"\n'
     guest.put("/etc/rustfsfs/home.toml", site(VOLUME, POINT, 'credential = "key"', more=metrics))
     guest.run("rustfsfs config check home")
-    guest.run(f"systemctl enable --quiet --now {UNIT}")
+    guest.run(f"systemctl enable --quiet --now {UNIT} && systemctl enable --quiet rustfsfs.target")
     is_served(guest)
 
 
