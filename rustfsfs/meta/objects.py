@@ -197,10 +197,10 @@ def lose(metadata: Metadata, pack: int, disk: int) -> None:
 
 
 def note_reads(metadata: Metadata, reads: Iterable[tuple[int, int, int]]) -> None:
-    """Of packs that are gone nothing is kept."""
+    """Of packs that are gone nothing is kept. The last word counts: an earlier one may be of a clock that was wrong."""
     metadata.run_many(
         "INSERT INTO heat SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM packs WHERE pack = ?1 AND disk = ?2)"
-        " ON CONFLICT (pack, disk) DO UPDATE SET read_s = max(read_s, ?3)",
+        " ON CONFLICT (pack, disk) DO UPDATE SET read_s = ?3",
         reads,
     )
 

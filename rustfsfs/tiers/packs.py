@@ -61,6 +61,14 @@ class Pack(NamedTuple):
         return self.live_bytes if self.has_holes else self.size_bytes
 
 
+def since_s(noted_s: float | None, *, now_s: float) -> float:
+    """What was noted of when something was, as the policies take it; the caller keeps it, or else it is now each time.
+
+    Now, if nothing was noted; or what lies in the future: the clock was wrong then, and was set back.
+    """
+    return now_s if noted_s is None else min(noted_s, now_s)
+
+
 class Disk(NamedTuple):
     disk: int
     total_bytes: int

@@ -13,7 +13,7 @@ from rustfsfs import ops
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.meta import objects
 from rustfsfs.tiers import twice
-from rustfsfs.tiers.packs import BucketObject, Disk, Pack, PackKey
+from rustfsfs.tiers.packs import BucketObject, Busy, Disk, Pack, PackKey, since_s
 from rustfsfs.volume import elsewhere, paths, watermarks
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
@@ -64,10 +64,8 @@ async def _pinned(volume: Volume) -> list[int]:
 
 
 def _pack(volume: Volume, row: objects.PackRow, now_s: float, is_pinned: bool) -> Pack:
-    tier, key = volume.tier, (row.pack, row.disk)
-    noted_s = tier.reads_s.get(key, row.read_s)
-    if noted_s is None:
-        noted_s = tier.reads_s[key] = int(now_s)
+    key = row.pack, row.disk
+    read_s = _read_s(volume, key, row.read_s, now_s)
     there = None
     if row.object_bytes is not None and row.placement is not None and row.put_s is not None:
         there = BucketObject(row.put_s, Placement(row.placement), row.object_bytes)
@@ -80,19 +78,35 @@ def _pack(volume: Volume, row: objects.PackRow, now_s: float, is_pinned: bool) -
         is_local=not row.is_cold and row.disk in volume.disks,
         object=there,
         has_holes=False,
-        sealed_s=_first_seen_s(volume, key, now_s if not row.is_closed else noted_s, is_sent=there is not None),
-        last_read_s=noted_s,
+        sealed_s=_first_seen_s(volume, key, read_s if row.is_closed else now_s, now_s, is_sent=there is not None),
+        last_read_s=read_s,
         is_away=not row.is_cold and row.disk not in volume.disks,
         is_pinned=is_pinned,
-        busy=tier.busy.get(key),
+        busy=_busy(volume, key, now_s),
     )
 
 
-def _first_seen_s(volume: Volume, key: PackKey, seen_s: float, *, is_sent: bool) -> float:
+def _read_s(volume: Volume, key: PackKey, recorded_s: int | None, now_s: float) -> float:
+    noted_s = volume.tier.reads_s.get(key, recorded_s)
+    read_s = since_s(noted_s, now_s=now_s)
+    if read_s != noted_s:
+        volume.tier.reads_s[key] = int(read_s)
+    return read_s
+
+
+def _busy(volume: Volume, key: PackKey, now_s: float) -> Busy | None:
+    found = volume.tier.busy.get(key)
+    if found is not None and found.at_s > now_s:
+        found = volume.tier.busy[key] = found._replace(at_s=since_s(found.at_s, now_s=now_s))
+    return found
+
+
+def _first_seen_s(volume: Volume, key: PackKey, seen_s: float, now_s: float, *, is_sent: bool) -> float:
     """Since when a pack waits for its upload: reading it changes nothing of that."""
-    if is_sent:
-        return volume.tier.first_seen_s.pop(key, seen_s)
-    return volume.tier.first_seen_s.setdefault(key, seen_s)
+    seen_s = since_s(volume.tier.first_seen_s.pop(key, seen_s), now_s=now_s)
+    if not is_sent:
+        volume.tier.first_seen_s[key] = seen_s
+    return seen_s
 
 
 def _disks(volume: Volume) -> list[Disk]:

@@ -21,7 +21,7 @@ from rustfsfs.store.breaker import Verdict
 from rustfsfs.store.bucket import ObjectFacts
 from rustfsfs.store.cold import pack_key
 from rustfsfs.tiers.demote import DemotePolicy
-from rustfsfs.tiers.packs import PackKey
+from rustfsfs.tiers.packs import Busy, PackKey
 from rustfsfs.units import KIB, MIB
 from rustfsfs.volume import (
     checking,
@@ -441,3 +441,21 @@ async def test_how_much_is_in_flight_may_change_meanwhile(tmp_path: Path) -> Non
             assert begun == [4], "one has ended, three are on their way"
             for event in gone_on:
                 event.set()
+
+
+async def test_a_pack_that_a_clock_far_ahead_read_counts_as_read_when_that_is_seen(tmp_path: Path) -> None:
+    """Also for what is recorded: else it would be read now for ever."""
+    async with opened_with(format_in(tmp_path / "v"), MemBucket()) as volume:
+        await sealed(volume, b"f", DATA)
+        now_s = tiering.wall_s(volume)
+        for row in objects.rows_behind(volume.metadata, (0, -1), 10):
+            key = row.pack, row.disk
+            record(volume, ops.PacksRead(reads=[(*key, int(2 * now_s))]))
+            volume.tier.busy[key] = Busy(1.0, 2 * now_s)
+            volume.tier.first_seen_s[key] = 2 * now_s
+        facts = await tiering.gather(volume)
+        assert facts.packs and all(now_s - 1 <= pack.heat_s <= facts.now_s for pack in facts.packs)
+        await tiering.record_reads(volume)
+        assert [pack.heat_s for pack in (await tiering.gather(volume)).packs] == [pack.heat_s for pack in facts.packs]
+        for row in objects.rows_behind(volume.metadata, (0, -1), 10):
+            assert row.read_s is not None and now_s - 1 <= row.read_s <= facts.now_s
