@@ -1,12 +1,13 @@
 """Where the log of a mount goes, and what a process that is aborted leaves there."""
 
 import faulthandler
+import io
 import logging
 import logging.handlers
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from rustfsfs.service import journald
@@ -15,6 +16,7 @@ from rustfsfs.volume.volume import log
 
 LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
 SYSLOG = "/dev/log"
+PRIVATE = 0o600
 STDERR = 2
 
 
@@ -50,12 +52,23 @@ def start(place: Place, level: str, *, journal: str = journald.SOCKET) -> loggin
 
 def _file_handler(path: str) -> logging.Handler:
     """A volume on a read-only file system is mounted all the same, without a log."""
+    for old in range(1, LOGS_KEPT + 1):
+        with suppress(OSError):
+            os.chmod(f"{path}.{old}", PRIVATE)
     try:
-        return logging.handlers.RotatingFileHandler(
-            path, maxBytes=LOG_SIZE_MAX, backupCount=LOGS_KEPT, encoding="utf-8"
-        )
+        return PrivateFileHandler(path, maxBytes=LOG_SIZE_MAX, backupCount=LOGS_KEPT, encoding="utf-8")
     except OSError:
         return logging.NullHandler()
+
+
+class PrivateFileHandler(logging.handlers.RotatingFileHandler):
+    """Only their owner reads the log and the rotated ones, whatever the umask: they name files of users."""
+
+    def _open(self) -> io.TextIOWrapper:
+        fd = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        with suppress(OSError):  # one of before, and another owner's, say
+            os.fchmod(fd, PRIVATE)
+        return os.fdopen(fd, "a", encoding=self.encoding)
 
 
 @contextmanager
@@ -76,6 +89,6 @@ def stacks_when_aborted(place: Place) -> Iterator[None]:
 
 def _opened(path: str) -> int:
     try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
     except OSError:
         return STDERR  # of a daemon: nowhere

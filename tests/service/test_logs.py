@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,3 +72,27 @@ def test_an_aborted_daemon_in_the_background_leaves_its_stacks_beside_the_volume
     done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGABRT, b"")
     assert "Fatal Python error: Aborted" in (tmp_path / logs.LOG_NAME).read_text()
+
+
+def test_only_its_owner_reads_a_log_beside_the_volume_whatever_was_there_and_however_often_it_rotates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: None
+) -> None:
+    monkeypatch.setattr(logs, "SYSLOG", str(tmp_path / "none"))
+    monkeypatch.setattr(logs, "LOG_SIZE_MAX", 100)
+    before = os.umask(0)  # as of a daemon
+    try:
+        for old in (logs.LOG_NAME, f"{logs.LOG_NAME}.1", f"{logs.LOG_NAME}.4"):
+            (tmp_path / old).touch(mode=0o666)
+        handler = logs.start(place(tmp_path, foreground=False), "info")
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+        assert modes == dict.fromkeys(modes, 0o600) and len(modes) == 3
+        try:
+            for number in range(9):
+                log.info("%d: a file of a user's is damaged: %s", number, "x" * 60)
+        finally:
+            log.removeHandler(handler)
+            handler.close()
+    finally:
+        os.umask(before)
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(modes, 0o600) and len(modes) == 1 + logs.LOGS_KEPT
