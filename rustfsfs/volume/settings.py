@@ -1,13 +1,17 @@
 """config.toml, the volume's own or one that the command line names: read, and its one key that a command writes."""
 
+import os
 import re
+import stat
 import tomllib
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.config import Bucket, Parsed, parse_config, parse_settings
 from rustfsfs.errors import MachineTrouble, UsageError
+from rustfsfs.units import MIB, format_size
 
 TABLE = re.compile(r"^\[bucket\][^\n]*$", re.MULTILINE)
+SIZE_MAX = MIB  # the longest that makes sense has a few KiB
 COMMENTED = re.compile(r"^#class *=[^\n]*$", re.MULTILINE)  # as `default_config_text` has it
 
 
@@ -17,9 +21,14 @@ def read_settings(path: str, *, must_exist: bool) -> Parsed:
 
 
 def read_text(path: str, *, must_exist: bool) -> str:
-    """Raises UsageError, MachineTrouble."""
+    """Raises UsageError (also for what is no file, which is not waited for), MachineTrouble."""
     try:
-        with open(path, encoding="utf-8-sig") as file:  # some editors begin a file with a byte order mark
+        with open(path, encoding="utf-8-sig", opener=_open_unwaiting) as file:  # some editors begin with that mark
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise UsageError(f"the settings {path} are no regular file; write them into one")
+            if facts.st_size > SIZE_MAX:
+                raise UsageError(f"the settings {path} are larger than {format_size(SIZE_MAX)}; that is another file")
             return file.read()
     except UnicodeDecodeError as exc:
         raise UsageError(f"{path} is not UTF-8 text") from exc
@@ -30,6 +39,11 @@ def read_text(path: str, *, must_exist: bool) -> str:
     except OSError as exc:
         kind = UsageError if must_exist else MachineTrouble
         raise kind(f"the settings {path} cannot be read ({exc.strerror})") from exc
+
+
+def _open_unwaiting(path: str, flags: int) -> int:
+    """A FIFO that nobody writes to would be waited for, and a terminal become the daemon's."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def with_class(text: str, placement: Placement, *, where: str) -> str:

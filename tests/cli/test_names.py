@@ -208,6 +208,21 @@ def test_a_byte_order_mark_and_carriage_returns_are_no_mistakes(
     assert capsys.readouterr().out.endswith(": well\n")
 
 
+@pytest.mark.parametrize("words", [("config", "check"), ("doctor",), ("mount",)], ids=" ".join)
+@pytest.mark.parametrize("file", ["etc/home.toml", "volume/config.toml"])
+def test_settings_that_are_no_file_are_told_and_not_waited_for(
+    named: Mounted, file: str, words: tuple[str, ...]
+) -> None:
+    if words == ("mount",) and not os.path.exists("/dev/fuse"):
+        pytest.skip("there is no /dev/fuse, of which mount says so first")
+    path = named.base / file
+    path.unlink()
+    os.mkfifo(path)
+    done = named.run(*words, "home", check=False)
+    assert f"the settings {path} are no regular file" in done.stdout + done.stderr
+    assert done.returncode == (7 if words == ("doctor",) else 2)
+
+
 def test_without_any_names_there_is_nothing_to_check(
     tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,15 @@
 """`--class` finds its way into config.toml, and into nothing else of it."""
 
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from rustfsfs.bucketfacts import Placement
 from rustfsfs.config import default_config_text, parse_config
 from rustfsfs.errors import UsageError
-from rustfsfs.volume.settings import with_class
+from rustfsfs.volume.settings import read_text, with_class
 
 IA, STANDARD = Placement.IA, Placement.STANDARD
 
@@ -42,3 +46,35 @@ def test_what_contradicts_is_refused(text: str, placement: Placement, says: str)
     with pytest.raises(UsageError) as told:
         with_class(text, placement, where="config.toml")
     assert says in str(told.value)
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+def a_large_file(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        pytest.param(Path.mkdir, "Is a directory", id="a directory"),
+        pytest.param(lambda path: path.symlink_to("/dev/zero"), "no regular file", id="a device"),
+        pytest.param(a_socket, "cannot be read", id="a socket"),
+        pytest.param(a_large_file, "larger than 1.0 MiB", id="a large file"),
+    ],
+)
+def test_what_cannot_be_settings_is_not_read(tmp_path: Path, make: Callable[[Path], None], says: str) -> None:
+    path = tmp_path / "config.toml"
+    make(path)
+    with pytest.raises(UsageError, match=says):
+        read_text(str(path), must_exist=True)
+
+
+def test_settings_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("[log]\n")
+    (tmp_path / "here").symlink_to("there")
+    assert read_text(str(tmp_path / "here"), must_exist=True) == "[log]\n"
