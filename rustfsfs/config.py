@@ -123,6 +123,7 @@ class Setting(NamedTuple):
     text: str  # as written in TOML
     value: Any  # parsed
     origin: str  # a file, or DEFAULT
+    hidden: "Setting | None" = None  # what another file says, whose table this one's replaces
 
 
 DEFAULT = "default"
@@ -363,9 +364,10 @@ def layered(layers: Sequence[Parsed], keys: Sequence[Key] = KEYS) -> list[Settin
     """Every key as it is in effect: a table of a later layer replaces the whole table of those before."""
     found = []
     for key in keys:
-        layer = next((layer for layer in reversed(layers) if key.table in layer.tables), None)
-        setting = None if layer is None else layer.settings.get(key.name)
-        found.append(setting or default_setting(key))
+        said = [layer.settings.get(key.name) for layer in layers if key.table in layer.tables]
+        setting = (said[-1] if said else None) or default_setting(key)
+        hidden = next((one for one in reversed(said[:-1]) if one is not None), None)
+        found.append(setting._replace(hidden=hidden))
     return found
 
 

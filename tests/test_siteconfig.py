@@ -119,7 +119,10 @@ def test_a_table_here_replaces_the_whole_table_there() -> None:
         DEFAULT,
         WHERE,
     ]
+    hidden = {setting.key.name: setting.hidden.text for setting in effective(found, own) if setting.hidden}
+    assert hidden == {"cache.ram": '"1GiB"', "cache.disk": '"2GiB"', "seal.quiet": '"9s"'}
     assert config_for(None, own).cache.disk_bytes == 2 * GIB
+    assert not any(setting.hidden for setting in effective(None, own))
 
 
 def test_every_key_is_shown_once_and_as_it_could_be_written() -> None:

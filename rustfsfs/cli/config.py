@@ -91,24 +91,31 @@ def sources_of(site: Site) -> Sources:
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
 def show(name: str, as_json: bool) -> int:
     """Show every setting of NAME as it is in effect, and where it comes from.   rustfsfs config show home"""
-    found = reloading.read(sources_of(sites.load(name, os.environ)))
-    exits.echo(json.dumps(as_values(found)) if as_json else describe(found))
+    site = sites.load(name, os.environ)
+    found = reloading.read(sources_of(site))
+    exits.echo(json.dumps({one.key.name: as_values(one) for one in found}) if as_json else describe(found, site))
     return exits.DONE
 
 
-def as_values(found: Sequence[Setting]) -> dict[str, dict[str, str]]:
-    return {one.key.name: {"value": one.text, "origin": one.origin} for one in found}
+def as_values(one: Setting) -> dict[str, Any]:
+    """Also what the other file says of it, if that does not count."""
+    found: dict[str, Any] = {"value": one.text, "origin": one.origin}
+    return found if one.hidden is None else found | {"hidden": as_values(one.hidden)}
 
 
-def describe(found: Sequence[Setting]) -> str:
-    """TOML that says the same, each line with its origin."""
+def describe(found: Sequence[Setting], site: Site) -> str:
+    """TOML that says the same, each line with its origin, and what does not count in a line of its own."""
     lines: list[str] = []
     table = ""
     for one in found:
         if one.key.table != table:
             table = one.key.table
             lines += [""] * bool(lines) + [f"[{table}]"]
-        lines.append(f"{one.key.name.partition('.')[2]} = {one.text}".ljust(40) + f"  # {one.origin}")
+        name = one.key.name.partition(".")[2]
+        lines.append(f"{name} = {one.text}".ljust(40) + f"  # {one.origin}")
+        if one.hidden is not None:
+            says = f"{name} is {one.hidden.text} in {one.hidden.origin}"
+            lines.append(f"# {says}, which does not count: the table [{table}] of {site.path} replaces that one")
     return "\n".join(lines)
 
 

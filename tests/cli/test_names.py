@@ -238,11 +238,16 @@ def test_show_says_each_value_and_where_it_comes_from(named: Mounted, here: Here
     assert list(shown) == [key.name for key in SITE_KEYS]
     file_here, file_there = f"{named.base}/etc/home.toml", f"{named.volume}/config.toml"
     assert shown["seal.quiet"] == {"value": '"7s"', "origin": file_here}
-    assert shown["seal.recut_quiet"] == {"value": '"10min"', "origin": "default"}
+    hidden = {"value": '"1h"', "origin": file_there}
+    assert shown["seal.recut_quiet"] == {"value": '"10min"', "origin": "default", "hidden": hidden}
     assert shown["scrub.rate"] == {"value": '"9MiB"', "origin": file_there}
     lines = here("config", "show", "home").out.splitlines()
     assert 'quiet = "7s"'.ljust(40) + f"  # {file_here}" in lines
     assert sum(" = " in line for line in lines) == len(SITE_KEYS)
+    assert [line for line in lines if line.startswith("#")] == [
+        f'# recut_quiet is "1h" in {file_there}, which does not count:'
+        f" the table [seal] of {file_here} replaces that one"
+    ]
 
 
 @pytest.fixture
