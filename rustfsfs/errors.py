@@ -16,7 +16,7 @@ RustfsfsError
 │   ├── CloudRefused    credentials, clock or policy: stop the work with the cloud, raise an alarm; local work goes on
 │   └── ObjectMissing, ObjectExists, ObjectFrozen (ask for its restore; EAGAIN)
 └── OpeningError        a volume cannot be opened; `exit_code` says what kind of trouble it is
-    ├── WrongKey (3)    NotAVolume, NewerFormat, DamagedVolume (4)    InUse (5)    MachineTrouble (6)
+    ├── WrongKey (3)    NotAVolume, NewerFormat, DamagedVolume (4)    InUse (5)    MachineTrouble, NotThere (6)
     └── UsageError (2)  EndedEarly (130)
 """
 
@@ -171,6 +171,12 @@ class WrongKey(OpeningError):
 
 class NotAVolume(OpeningError):
     exit_code = 4
+
+
+class NotThere(NotAVolume):
+    """Nothing is where the volume of a NAME should be: its disk may come yet, and trying again may help."""
+
+    exit_code = 6
 
 
 class NewerFormat(OpeningError):

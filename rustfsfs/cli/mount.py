@@ -71,6 +71,8 @@ def command(
         skip_seq=skip_seq,
         site=site,
     )
+    if site is not None:
+        places.ensure_there(site)
     if not os.path.isdir(wanted.volume):
         raise NotAVolume(f"{wanted.volume} is not a rustfsfs volume")
     places.ensure_readable(wanted.volume)

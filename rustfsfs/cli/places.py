@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import click
 
-from rustfsfs.errors import MachineTrouble, NotAVolume
+from rustfsfs.errors import MachineTrouble, NotAVolume, NotThere
 from rustfsfs.service import mounts, sites
 from rustfsfs.siteconfig import NAME, Site
 from rustfsfs.store.headers import VOLUME_HEADER
@@ -43,10 +43,16 @@ def site_of(word: str) -> Site | None:
 def find(word: str) -> Place:
     """A volume, a mount point of one, or a NAME; a mount whose daemon is gone stands for its volume.
 
-    Raises NotAVolume, UsageError, MachineTrouble.
+    Raises NotAVolume (NotThere of a NAME), UsageError, MachineTrouble.
     """
     site = site_of(word)
-    return _find(word) if site is None else _find(site.mount.volume)._replace(site=site)
+    if site is None:
+        return _find(word)
+    try:
+        return _find(site.mount.volume)._replace(site=site)
+    except NotAVolume:
+        ensure_there(site)
+        raise
 
 
 def _find(path: str) -> Place:
@@ -76,6 +82,25 @@ def ensure_readable(volume: str) -> None:
     check_name(volume)
     if os.path.isdir(volume) and not os.access(volume, os.R_OK | os.X_OK):
         raise MachineTrouble(f"{volume} cannot be read (Permission denied)")
+
+
+def ensure_there(site: Site) -> None:
+    """What NAME.toml names, and is nowhere or empty as a mount point, may be on a disk that comes late.
+
+    A path that somebody types is rather mistyped. Raises NotThere, MachineTrouble.
+    """
+    volume = site.mount.volume
+    try:
+        if os.listdir(volume):
+            return
+        found = "is an empty directory"
+    except NotADirectoryError:
+        return
+    except FileNotFoundError:
+        found = "is not there"
+    except OSError as exc:
+        raise MachineTrouble(f"{volume} cannot be read ({exc.strerror})") from exc
+    raise NotThere(f"{volume}, the volume of {site.name}, {found}; mount its disk first, or correct {site.path}")
 
 
 def _mounted(volume: str, point: str | None) -> Place:

@@ -58,6 +58,30 @@ def test_a_name_goes_before_a_directory_and_a_path_has_a_slash(named: Mounted) -
         assert ("homes.toml there" in str(caught.value)) == (path == "homes")
 
 
+@pytest.mark.parametrize(
+    ("make", "code", "says"),
+    [
+        pytest.param("", 6, "is not there", id="nowhere"),
+        pytest.param("ln -s nowhere volume", 6, "is not there", id="a link to nowhere"),
+        pytest.param("mkdir volume", 6, "is an empty directory", id="a mount point without its disk"),
+        pytest.param("mkdir -p volume/lost+found", 4, "", id="a disk without the volume"),
+        pytest.param("touch volume", 4, "", id="a file"),
+    ],
+)
+def test_the_volume_of_a_name_may_come_late(named: Mounted, here: "Here", make: str, code: int, says: str) -> None:
+    """Exit code 6 is what the unit tries again. A path is rather mistyped."""
+    named.volume.rename(named.base / "away")
+    subprocess.run(make, shell=True, cwd=named.base, check=True, timeout=TIMEOUT_S)
+    for words in (("mount", "home"), ("status", "home"), ("config", "reload", "home")):
+        said = here(*words)
+        assert said.code == code and said.err.count("\n") == 1 and says in said.err, said
+    assert here("mount", str(named.volume), str(named.point), "--key-file", str(named.key)).code == 4
+    assert here("status", str(named.volume)).code == 4
+    if says:
+        said = here("fsck", "home", "--rebuild-from-bucket", "--key-file", str(named.key))
+        assert said.code == 2 and "name the bucket" in said.err, "it may be brought back there"
+
+
 @dataclass
 class Said:
     code: int
