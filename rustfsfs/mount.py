@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import trio
 
 from rustfsfs.config import Config, config_of
-from rustfsfs.errors import EndedEarly, InUse, MachineTrouble, NotAVolume, RustfsfsError, UsageError
+from rustfsfs.errors import EndedEarly, InUse, MachineTrouble, NoSpace, NotAVolume, RustfsfsError, UsageError
 from rustfsfs.fuse import number, session
 from rustfsfs.fuse.ops import Operations
 from rustfsfs.listening import Listen, UnixSocket, parse_listen
@@ -60,6 +60,7 @@ KNOWN_OPTIONS = (
 )
 _CAREFUL = (("suid", "nosuid"), ("dev", "nodev"))  # an option of NAME.toml may be taken back by one of fstab
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0  # a task that failed is started again after
+FULL_S = 5.0  # at the most, if the disks were full: space that was freed is to be seen, and some tasks free more
 
 
 class Task(Protocol):
@@ -361,6 +362,7 @@ async def _keep_running(volume: Volume, name: str, task: Task) -> None:
         except RustfsfsError as exc:
             log.error("the task %s failed and is tried again: %s", name, exc)
             volume.health.tasks[name] = str(exc)
+            pause_s = min(pause_s, FULL_S) if isinstance(exc, NoSpace) else pause_s
         except Exception as exc:
             log.exception("the task %s failed and is tried again: a bug of rustfsfs", name)
             volume.health.tasks[name] = repr(exc)
