@@ -18,7 +18,7 @@ NFS_PACKAGES := libnfs13 mount nfs-ganesha nfs-ganesha-vfs rpcbind util-linux
 VM_PACKAGES := debian-archive-keyring e2fsprogs mmdebstrap qemu-system-x86
 APPS_PACKAGES := acl dbench fio gcc git libc6-dev make postgresql rsync sqlite3 stress-ng tar
 
-.PHONY: help setup system-packages install install-files uninstall test test-pythons test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs test-vm apps-packages nfs-packages vm-packages bench bench-quick bench-corpus bench-packages bench-10m check format man demo demo-stop demo-oss oss-server clean
+.PHONY: help setup system-packages install install-program install-files uninstall test test-pythons test-crash test-kill test-model test-posix test-full test-faults test-rot test-leaks test-limits test-cold test-apps test-nfs test-vm apps-packages nfs-packages vm-packages bench bench-quick bench-corpus bench-packages bench-10m check format man demo demo-stop demo-oss oss-server clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,20 +49,31 @@ system-packages apps-packages nfs-packages vm-packages bench-packages:
 
 install: system-packages  ## as root: program, units, mount.rustfsfs, man pages below /usr/local; PREFIX=, SBINDIR=, DESTDIR=
 	@echo "Installing rustfsfs in $(LIB) ..."
-	@rm -rf build && $(PYTHON) -m venv --clear $(LIB)
-	@$(LIB)/bin/python -m pip install --quiet --disable-pip-version-check . ; status=$$?; rm -rf build; exit $$status
+	@number=1; while [ -e $(LIB)/$$number ]; do number=$$((number + 1)); done; \
+	$(MAKE) --no-print-directory install-program NEW=$$number || { rm -rf $(LIB)/$$number; exit 1; }
 	@$(MAKE) --no-print-directory install-files
-ifdef DESTDIR
-	@grep -rIl --null -F '$(DESTDIR)' $(LIB)/bin $(LIB)/pyvenv.cfg | xargs -0 -r sed -i 's#$(DESTDIR)##g'
-else
+ifndef DESTDIR
 	@if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 endif
 	@echo "Done: $(DESTDIR)$(PREFIX)/bin/rustfsfs"
 
+# Beside the one before, which stays until the next time: a running daemon imports from it. What fails leaves that in use, as
+# the link is replaced last (`ln -T` does so by rename).
+install-program:
+	@rm -rf build && $(PYTHON) -m venv $(LIB)/$(NEW)
+	@$(LIB)/$(NEW)/bin/python -m pip install --quiet --disable-pip-version-check . ; status=$$?; rm -rf build; exit $$status
+	@$(LIB)/$(NEW)/bin/python $(LIB)/$(NEW)/bin/rustfsfs --version >/dev/null
+ifdef DESTDIR
+	@cd $(LIB)/$(NEW) && grep -rIl --null -F '$(DESTDIR)' bin pyvenv.cfg | xargs -0 -r sed -i 's#$(DESTDIR)##g'
+endif
+	@[ ! -e $(LIB)/current ] || \
+		find $(LIB) -mindepth 1 -maxdepth 1 ! -name current ! -name "$$(readlink $(LIB)/current)" ! -name $(NEW) -exec rm -rf {} +
+	@ln -sfT $(NEW) $(LIB)/current
+
 install-files:
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SBINDIR) $(UNITS) $(DESTDIR)/etc/rustfsfs
-	@ln -sfn ../lib/rustfsfs/bin/rustfsfs $(DESTDIR)$(PREFIX)/bin/rustfsfs
-	@ln -sfn $(PREFIX)/lib/rustfsfs/bin/mount.rustfsfs $(DESTDIR)$(SBINDIR)/mount.rustfsfs
+	@ln -sfn ../lib/rustfsfs/current/bin/rustfsfs $(DESTDIR)$(PREFIX)/bin/rustfsfs
+	@ln -sfn $(PREFIX)/lib/rustfsfs/current/bin/mount.rustfsfs $(DESTDIR)$(SBINDIR)/mount.rustfsfs
 	@for unit in $(notdir $(wildcard systemd/*)); do \
 		sed 's#/usr/local/#$(PREFIX)/#g' systemd/$$unit >$(UNITS)/$$unit && chmod 644 $(UNITS)/$$unit || exit 1; done
 	@for page in $(MAN_PAGES); do install -D -m 644 -t $(MAN)/man$${page##*.} $$page || exit 1; done
