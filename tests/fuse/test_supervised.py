@@ -191,6 +191,24 @@ def test_two_units_for_one_volume(unit: Unit, elsewhere: bool, tmp_path: Path) -
     (unit.point / "f").write_text("the first goes on")
 
 
+@pytest.mark.parametrize("by", ["SIGHUP", "config reload"])
+def test_a_reload_is_told_while_it_goes_on_and_when_it_is_over(unit: Unit, by: str) -> None:
+    """With the time, by which `systemctl reload` knows the answer to its own signal (Type=notify-reload)."""
+    config = unit.volume / "config.toml"
+    unit.start()
+    unit.supervisor.hear_of("READY")
+    for text, code in (('[log]\nlevel = "debug"\n', 0), ("[logs]\n", 2), ("", 0)):
+        config.write_text(text)
+        before_us = time.monotonic_ns() // 1000
+        if by == "SIGHUP":
+            unit.processes[-1].send_signal(signal.SIGHUP)
+        else:
+            assert unit.run("config", "reload", unit.point, check=False).returncode == code
+        assert before_us <= int(unit.supervisor.hear_of("RELOADING")["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+        assert unit.supervisor.hear_of("READY")["STATUS"].startswith(f"serves {unit.point}; ")
+    assert unit.stop()[0] == 0
+
+
 def test_a_log_that_cannot_be_written_costs_no_mount(unit: Unit) -> None:
     with open("/dev/full", "w") as full:
         process = subprocess.Popen(
