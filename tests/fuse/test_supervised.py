@@ -1,5 +1,6 @@
 """The daemon as systemd runs it: in the foreground, with a notify socket; ended, aborted, restricted by its unit."""
 
+import contextlib
 import json
 import os
 import re
@@ -232,6 +233,37 @@ def test_a_log_that_cannot_be_written_costs_no_mount(unit: Unit) -> None:
         unit.supervisor.hear_of("READY")
         (unit.point / "f").write_text("x")
         assert unit.stop()[0] == 0
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody(unit: Unit) -> None:
+    """Its stderr is a pipe that is full from the beginning, so the first record waits for ever."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"\n" * 4096)
+    os.set_blocking(writing, True)
+    arguments = ["mount", "--foreground", unit.volume, unit.point, "--key-file", unit.key]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rustfsfs", *map(str, arguments)],
+        env=os.environ | {"NOTIFY_SOCKET": str(unit.supervisor.path)},
+        stderr=writing,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    os.close(writing)
+    unit.processes.append(process)
+    unit.supervisor.hear_of("READY")
+    for number in range(100):
+        process.send_signal(signal.SIGHUP)
+        (unit.point / "f").write_text(str(number))
+    unit.seal()
+    assert unit.status()["healthy"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT_S) == 0
+    with os.fdopen(reading, "rb") as log:
+        assert log.read().strip(b"\n") == b""
+    assert "clean" in unit.run("status", unit.volume, "--key-file", unit.key).stdout
 
 
 def test_the_unit_leaves_the_daemon_what_it_needs(unit: Unit) -> None:
