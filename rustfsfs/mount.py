@@ -22,6 +22,7 @@ from rustfsfs.listening import Listen, UnixSocket, parse_listen
 from rustfsfs.service import journald, logs, mounts, notify, reloading
 from rustfsfs.service.control import Call, Progress, run_control
 from rustfsfs.service.notify import Notifier
+from rustfsfs.service.protocol import check_arguments
 from rustfsfs.service.reloading import Sources
 from rustfsfs.service.supervision import answered, run_alive, run_extending, told_reloading
 from rustfsfs.service.watching import run_metrics
@@ -373,6 +374,12 @@ async def _keep_running(volume: Volume, name: str, task: Task) -> None:
 def calls(volume: Volume, options: MountOptions, reload: Callable[[], Awaitable[object]]) -> dict[str, Call]:
     """What the control socket takes, by name; documented in man/rustfsfs-control.7.md."""
 
+    def checked(name: str, call: Call) -> Call:
+        async def checked_call(args: dict[str, Any], progress: Progress) -> Any:
+            return await call(check_arguments(name, args), progress)
+
+        return checked_call
+
     def bound(command: Command) -> Call:
         async def call(args: dict[str, Any], progress: Progress) -> Any:
             with ungrouped():
@@ -394,4 +401,5 @@ def calls(volume: Volume, options: MountOptions, reload: Callable[[], Awaitable[
         return await reload()
 
     own = {"status": show_status, "top": show_figures, "reload": reload_settings}
-    return {name: bound(command) for name, command in (COMMANDS | TIER_COMMANDS).items()} | own
+    found = {name: bound(command) for name, command in (COMMANDS | TIER_COMMANDS).items()} | own
+    return {name: checked(name, call) for name, call in found.items()}
