@@ -22,8 +22,9 @@ from rustfsfs.listening import Listen, UnixSocket, parse_listen
 from rustfsfs.service import journald, logs, mounts, notify, reloading
 from rustfsfs.service.control import Call, Progress, run_control
 from rustfsfs.service.notify import Notifier
+from rustfsfs.service.protocol import check_arguments
 from rustfsfs.service.reloading import Sources
-from rustfsfs.service.supervision import answered, run_alive, run_extending
+from rustfsfs.service.supervision import answered, run_alive, run_extending, told_reloading
 from rustfsfs.service.watching import run_metrics
 from rustfsfs.siteconfig import Site
 from rustfsfs.store.headers import VOLUME_HEADER
@@ -249,13 +250,18 @@ async def _serve_volume(volume: Volume, options: MountOptions, ready: Ready, lif
     spare_collector()
     begin(volume, operations, options)
     unmounted = False
+
+    async def reload() -> dict[str, Any]:
+        in_short = partial(_in_short, volume, options.mount_point)
+        return await reloading.reload(volume, options.sources, partial(told_reloading, life.notifier, in_short))
+
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(run_control, volume.path, _calls(volume, options))
+            await nursery.start(run_control, volume.path, calls(volume, options, reload))
             for name, task in (_tasks(volume) | _watching(options)).items():
                 nursery.start_soon(_keep_running, volume, name, task)
             nursery.start_soon(_end_when_told, life)
-            await nursery.start(reloading.run_on_hangup, volume, options.sources)
+            await nursery.start(reloading.run_on_hangup, reload)
             log.info("mounted on %s by process %d", options.mount_point, os.getpid())
             nursery.start_soon(_announce, volume, options.mount_point, ready, life)
             await session.run(lambda: _threads_work(volume))
@@ -373,7 +379,15 @@ async def _keep_running(volume: Volume, name: str, task: Task) -> None:
         volume.health.tasks[name] = ""
 
 
-def _calls(volume: Volume, options: MountOptions) -> dict[str, Call]:
+def calls(volume: Volume, options: MountOptions, reload: Callable[[], Awaitable[object]]) -> dict[str, Call]:
+    """What the control socket takes, by name; documented in man/rustfsfs-control.7.md."""
+
+    def checked(name: str, call: Call) -> Call:
+        async def checked_call(args: dict[str, Any], progress: Progress) -> Any:
+            return await call(check_arguments(name, args), progress)
+
+        return checked_call
+
     def bound(command: Command) -> Call:
         async def call(args: dict[str, Any], progress: Progress) -> Any:
             with ungrouped():
@@ -391,8 +405,9 @@ def _calls(volume: Volume, options: MountOptions) -> dict[str, Call]:
     async def show_figures(args: dict[str, Any], progress: Progress) -> Any:
         return await figures_and_space(volume) | {"mount_point": options.mount_point, "pid": os.getpid()}
 
-    async def reload(args: dict[str, Any], progress: Progress) -> Any:
-        return await reloading.reload(volume, options.sources)
+    async def reload_settings(args: dict[str, Any], progress: Progress) -> Any:
+        return await reload()
 
-    own = {"status": show_status, "top": show_figures, "reload": reload}
-    return {name: bound(command) for name, command in (COMMANDS | TIER_COMMANDS).items()} | own
+    own = {"status": show_status, "top": show_figures, "reload": reload_settings}
+    found = {name: bound(command) for name, command in (COMMANDS | TIER_COMMANDS).items()} | own
+    return {name: checked(name, call) for name, call in found.items()}

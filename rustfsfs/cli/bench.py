@@ -21,10 +21,12 @@ NAMES = ", ".join(workload.name for workload in WORKLOADS)
 @click.command("bench")
 @click.argument("directory", type=places.PATH, metavar="DIR")
 @click.option("--quick", is_flag=True, help="smaller files and fewer of them: 30 s instead of some minutes")
-@click.option("--repeat", "repeats", type=click.IntRange(1, 100), default=1, show_default=True, help="how many times")
+@click.option(
+    "--repeat", "repeats", type=click.IntRange(1, 100), metavar="N", default=1, show_default=True, help="how many times"
+)
 @click.option("--only", "names", multiple=True, metavar="NAME", help=f"a workload; repeat it. There are {NAMES}")
-@click.option("--json", "json_path", type=places.FILE, metavar="F", help="write every figure to this file")
-@click.option("--chart", "chart_path", type=places.FILE, metavar="F", help="draw them into this file: .svg or .png")
+@click.option("--json", "json_path", type=places.FILE, help="write every figure to this file")
+@click.option("--chart", "chart_path", type=places.FILE, help="draw them into this file: .svg or .png")
 def command(
     directory: str, quick: bool, repeats: int, names: tuple[str, ...], json_path: str | None, chart_path: str | None
 ) -> int:

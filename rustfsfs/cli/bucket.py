@@ -29,7 +29,7 @@ def command() -> None:
 @click.argument("url", metavar="oss://BUCKET/PREFIX")
 @open_options
 @click.option("--endpoint", required=True, metavar="URL", help="where the bucket is, like oss-cn-hangzhou.aliyuncs.com")
-@click.option("--region", help="its region, if the endpoint does not tell it")
+@click.option("--region", metavar="REGION", help="its region, if the endpoint does not tell it")
 @click.option(
     "--credentials",
     default=ENVIRONMENT,
@@ -50,7 +50,9 @@ def attach(
     credentials: str,
     placement: str | None,
 ) -> int:
-    """Check a bucket, and make it the volume's; or reach the same one by another endpoint or other credentials.
+    """Check a bucket, and put it behind a volume. What is below PREFIX in it becomes the volume's own.
+
+    With the bucket that a volume has already: reach it by another endpoint or other credentials.
 
     \b
     rustfsfs bucket attach /mnt oss://packs/home --endpoint https://oss-cn-hangzhou.aliyuncs.com --credentials ecs
@@ -101,7 +103,11 @@ def describe(done: dict[str, Any], volume: str, credentials: str) -> str:
 @command.command("show")
 @click.argument("place", type=places.PATH, metavar=places.PLACE)
 def show(place: str) -> int:
-    """Show which bucket a volume has, and of a mounted one how it is. Needs no key.   rustfsfs bucket show /mnt"""
+    """Show which bucket a volume has. Of a mounted one also how it is. Needs no key.
+
+    \b
+    rustfsfs bucket show /mnt
+    """
     found = places.find(place)
     file = read_bucket_file(real_world().files, found.volume)
     state: dict[str, Any] = {"bucket": None, "hot_bytes": 0}

@@ -17,7 +17,7 @@ from rustfsfs.volume import offline
 def command(
     volume: str, path: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
 ) -> int:
-    """Print the file PATH of an unmounted volume, without FUSE.
+    """Print the file PATH of an unmounted volume, without FUSE. PATH is from the volume's root.
 
     \b
     rustfsfs cat /srv/volume /etc/fstab --key-file /root/key

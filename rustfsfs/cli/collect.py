@@ -9,9 +9,13 @@ from rustfsfs.units import format_size
 
 
 @click.command("collect")
-@click.argument("mountpoint", type=places.PATH, metavar="NAME|MOUNTPOINT")
+@click.argument("mountpoint", type=places.PATH, metavar=places.MOUNTED)
 @click.option(
-    "--live-share", default=0.9, show_default=True, help="rewrite packs of which less than this share is needed"
+    "--live-share",
+    metavar="SHARE",
+    default=0.9,
+    show_default=True,
+    help="rewrite packs of which less than this share is needed: above 0, up to 1",
 )
 def command(mountpoint: str, live_share: float) -> int:
     """Free what nothing needs now, instead of in the background. Older metadata snapshots give way to a new one.

@@ -31,9 +31,15 @@ def command() -> None:
 
 @command.command("check")
 @click.argument("name", required=False)
-@click.option("--file", "path", type=places.FILE, metavar="F", help="check this file, wherever it lies")
+@click.option("--file", "path", type=places.FILE, help="check this file, wherever it lies, instead")
 def check(name: str | None, path: str | None) -> int:
-    """Check the settings of NAME, or of all names, without mounting.   rustfsfs config check home"""
+    """Check the settings of NAME, or of all names, without mounting. A line for each file.
+
+    Exit code 2 if there is a mistake.
+
+    \b
+    rustfsfs config check home
+    """
     if name is not None and path is not None:
         raise UsageError("name a NAME or --file F, not both")
     if path is not None:
@@ -90,7 +96,11 @@ def sources_of(site: Site) -> Sources:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")
 def show(name: str, as_json: bool) -> int:
-    """Show every setting of NAME as it is in effect, and where it comes from.   rustfsfs config show home"""
+    """Show every setting of NAME: the value in effect, and its origin.
+
+    \b
+    rustfsfs config show home
+    """
     site = sites.load(name, os.environ)
     found = reloading.read(sources_of(site))
     exits.echo(json.dumps({one.key.name: as_values(one) for one in found}) if as_json else describe(found, site))
@@ -120,9 +130,11 @@ def describe(found: Sequence[Setting], site: Site) -> str:
 
 
 @command.command("reload")
-@click.argument("place", type=places.PATH, metavar=places.PLACE)
+@click.argument("place", type=places.PATH, metavar=places.MOUNTED)
 def reload(place: str) -> int:
-    """Have a mount read its settings anew; says what changed, and what waits for the next mount.
+    """Have a mount read its settings anew. Says what changed, and what waits for the next mount.
+
+    Exit code 2, and nothing has changed, if there is a mistake.
 
     \b
     rustfsfs config reload home

@@ -25,7 +25,11 @@ def command() -> None:
 @click.argument("place", type=places.PATH, metavar=places.PLACE)
 @open_options
 def list_(place: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
-    """Show the disks.   rustfsfs disk list /mnt"""
+    """Show the disks that packs lie on.
+
+    \b
+    rustfsfs disk list /mnt
+    """
     found = places.find(place)
     if found.is_mounted:
         rows = call(found.volume, "disk_list", {})["disks"]
@@ -48,7 +52,11 @@ def list_(place: str, passphrase_file: str | None, key_file: str | None, recover
 @click.argument("disk", type=places.PATH)
 @open_options
 def add(place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None) -> int:
-    """Add an empty directory on another disk.   rustfsfs disk add /mnt /srv/disk2"""
+    """Add DISK, an empty directory on another disk. Or say where a disk that moved lies now.
+
+    \b
+    rustfsfs disk add /mnt /srv/disk2
+    """
     found, path = places.find(place), os.path.abspath(disk)
     check_name(path)
     check_file_system(path)  # before a daemon is asked: in its own mount it would wait for itself for ever
@@ -71,7 +79,11 @@ def add(place: str, disk: str, passphrase_file: str | None, key_file: str | None
 def remove(
     place: str, disk: str, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
 ) -> int:
-    """Move everything off a disk, then forget it; resumes if cut off.   rustfsfs disk remove /mnt /srv/disk2"""
+    """Move everything off DISK, then forget it; resumes if cut off.
+
+    \b
+    rustfsfs disk remove /mnt /srv/disk2
+    """
     found, path = places.find(place), os.path.abspath(disk)
     with progress_bar() as report:
         if found.is_mounted:

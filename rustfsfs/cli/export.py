@@ -22,7 +22,9 @@ def command(
     key_file: str | None,
     recovery_key_file: str | None,
 ) -> int:
-    """Copy the tree PATH out of an unmounted volume into DIRECTORY, without FUSE; goes on past what cannot be read.
+    """Copy the tree PATH out of an unmounted volume into DIRECTORY, without FUSE. PATH is from the volume's root.
+
+    What cannot be read is left out and named; exit code 7 then.
 
     \b
     rustfsfs export /srv/volume /home /tmp/rescued --key-file /root/key

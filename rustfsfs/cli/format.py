@@ -6,7 +6,7 @@ import secrets as random
 import click
 
 from rustfsfs.cli import exits, places
-from rustfsfs.cli.secrets import Secret, open_options, read_secret
+from rustfsfs.cli.secrets import Secret, new_options, read_secret
 from rustfsfs.config import default_config_text
 from rustfsfs.content.slots import RECOVERY_SIZE, format_recovery_key
 from rustfsfs.errors import MachineTrouble, UsageError
@@ -17,12 +17,25 @@ from rustfsfs.world import real_world
 
 @click.command("format")
 @click.argument("volume", type=places.PATH)
-@click.option("--disk", "disks", multiple=True, type=places.PATH, help="a directory for packs; may be repeated")
-@open_options
-@click.option("--chunk-size", default="256KiB", show_default=True, help="mean size of a chunk, 64KiB to 512KiB")
-@click.option("--compression-level", default=3, show_default=True, type=int, help="of zstd, 1 to 19")
 @click.option(
-    "--copies", default="1", type=click.Choice(["1", "2"]), show_default=True, help="disks that hold each chunk"
+    "--disk",
+    "disks",
+    multiple=True,
+    type=places.PATH,
+    metavar="DIR",
+    help="an empty directory for packs, instead of VOLUME; repeat it for several disks",
+)
+@new_options
+@click.option(
+    "--chunk-size", metavar="SIZE", default="256KiB", show_default=True, help="mean size of a chunk, 64KiB to 512KiB"
+)
+@click.option("--compression-level", metavar="N", default=3, show_default=True, type=int, help="of zstd, 1 to 19")
+@click.option(
+    "--copies",
+    default="1",
+    type=click.Choice(["1", "2"]),
+    show_default=True,
+    help="on how many disks each chunk is kept",
 )
 def command(
     volume: str,

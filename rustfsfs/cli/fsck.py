@@ -21,14 +21,14 @@ from rustfsfs.store.bucket import Bucket
 @click.option("--rebuild-index", is_flag=True, help="find all chunks again in the packs, when the index is damaged")
 @click.option("--restore-metadata", is_flag=True, help="replace lost metadata by the newest snapshot on the disks")
 @click.option(
-    "--rebuild-from-bucket", is_flag=True, help="... by the bucket's newest copy; VOLUME may be a new directory"
+    "--rebuild-from-bucket", is_flag=True, help="replace it by the bucket's newest copy; VOLUME may be a new directory"
 )
 @click.option(
     "--accept-restored", is_flag=True, help="what was restored is the volume; what only newer metadata names may go"
 )
 @click.option("--bucket", "url", metavar="oss://BUCKET/PREFIX", help="the bucket, when VOLUME/bucket.toml is lost")
 @click.option("--endpoint", metavar="URL", help="where it is, like oss-cn-hangzhou.aliyuncs.com")
-@click.option("--region", help="its region, if the endpoint does not tell it")
+@click.option("--region", metavar="REGION", help="its region, if the endpoint does not tell it")
 @click.option(
     "--credentials", metavar="SOURCE", help="environment (the default), ecs, ecs:ROLE, or a file of mode 0600"
 )

@@ -26,7 +26,11 @@ def command() -> None:
 @command.command("list")
 @click.argument("volume", type=places.PATH, metavar="NAME|VOLUME")
 def list_(volume: str) -> int:
-    """Show the key slots.   rustfsfs key list /srv/volume"""
+    """Show the key slots.
+
+    \b
+    rustfsfs key list /srv/volume
+    """
     for slot in keys.list_slots(real_world(), places.find(volume).volume):
         made = datetime.fromtimestamp(slot.created_ns / 1e9, UTC).strftime("%Y-%m-%d") if slot.created_ns else ""
         exits.echo(f"{slot.number:>3}  {'damaged' if slot.kind is None else slot.kind.value:<12} {made}".rstrip())
@@ -37,7 +41,7 @@ def list_(volume: str) -> int:
 @click.argument("volume", type=places.PATH, metavar="NAME|VOLUME")
 @open_options
 @click.option("--new-passphrase-file", type=places.FILE, help="file with the new passphrase")
-@click.option("--new-key-file", type=places.FILE, help="the new key file")
+@click.option("--new-key-file", type=places.FILE, help="the new key file: at least 32 random bytes, mode 0600")
 @click.option("--new-recovery-key", is_flag=True, help="make a recovery key and print it")
 def add(
     volume: str,
@@ -48,7 +52,11 @@ def add(
     new_key_file: str | None,
     new_recovery_key: bool,
 ) -> int:
-    """Add a key; an old one is needed.   rustfsfs key add /srv/volume --key-file OLD --new-key-file NEW"""
+    """Add a key; an old one is needed. Without an option for the new one, a passphrase is asked for.
+
+    \b
+    rustfsfs key add /srv/volume --key-file OLD --new-key-file NEW
+    """
     if sum((new_passphrase_file is not None, new_key_file is not None, new_recovery_key)) > 1:
         raise UsageError("name one new key at a time")
     found = places.find(volume)
@@ -72,7 +80,11 @@ def add(
 def remove(
     volume: str, number: int, passphrase_file: str | None, key_file: str | None, recovery_key_file: str | None
 ) -> int:
-    """Remove a key slot by its number; never the last.   rustfsfs key remove /srv/volume 1 --key-file KEY"""
+    """Remove the key in slot NUMBER. `rustfsfs key list` shows the numbers; the last key stays.
+
+    \b
+    rustfsfs key remove /srv/volume 1 --key-file KEY
+    """
     found = places.find(volume)
     opened_with = read_secret(passphrase_file, key_file, recovery_key_file, site=found.site)
     keys.remove_slot(real_world(), found.volume, opened_with=opened_with, number=number)

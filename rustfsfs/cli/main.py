@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from rustfsfs import __version__
-from rustfsfs.cli import exits
+from rustfsfs.cli import exits, words
 from rustfsfs.errors import RustfsfsError, UsageError
 from rustfsfs.volume.notices import notice
 
@@ -49,17 +49,22 @@ class _Commands(click.Group):
             return None
         module: Any = importlib.import_module(f"rustfsfs.cli.{name}")
         command: click.Command = module.command
-        return command
+        command.short_help = COMMANDS[name]
+        return words.explained(command)
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="rustfsfs")
 def rustfsfs() -> None:
-    """A POSIX file system that deduplicates, compresses and encrypts, on local disks.
+    """A POSIX file system that deduplicates, compresses and encrypts, on local disks and in a bucket behind them.
 
     \b
     rustfsfs format /srv/volume --key-file /root/key
     rustfsfs mount /srv/volume /mnt --key-file /root/key
+    rustfsfs status /mnt
+
+    `rustfsfs COMMAND --help` shows the options of a command, `rustfsfs help` the manual, `rustfsfs help exit-codes` how
+    commands end.
     """
 
 

@@ -25,15 +25,16 @@ ANSWER_SIZE_MAX = 1 << 16  # one sentence
 @click.argument("volume", type=places.PATH, metavar="NAME|VOLUME")
 @click.argument("mountpoint", type=places.PATH, required=False)
 @open_options
-@click.option("--foreground", is_flag=True, help="stay, and log to the terminal")
+@click.option("--foreground", is_flag=True, help="stay, and log to the terminal; Ctrl-C unmounts")
 @click.option("--read-only", is_flag=True, help="change nothing, not even after a crash")
-@click.option("--config", "config_path", type=places.FILE, help="instead of VOLUME/config.toml")
+@click.option("--config", "config_path", type=places.FILE, help="settings, instead of VOLUME/config.toml")
 @click.option(
     "-o",
     "options",
     multiple=True,
     metavar="OPTIONS",
-    help="dev, suid, noexec, ro, noatime, allow_other, noxattr, writeback, nfs=strict",
+    help="with commas: dev, suid, noexec, ro, noatime, allow_other, noxattr, writeback, nfs=strict;"
+    " `rustfsfs help commands` says what they do",
 )
 @click.option("--degraded", is_flag=True, help="mount although a disk is missing; what lies there reads as an error")
 @click.option("--skip", "skip_seq", type=int, metavar="SEQ", help="go on without the damaged journal records up to SEQ")
@@ -50,9 +51,9 @@ def command(
     degraded: bool,
     skip_seq: int | None,
 ) -> int:
-    """Mount VOLUME on the empty directory MOUNTPOINT, or NAME as /etc/rustfsfs/NAME.toml says.
+    """Mount VOLUME on the empty directory MOUNTPOINT, or NAME where its file says.
 
-    Returns when the mount serves requests.
+    Returns when the mount serves requests. After a crash nothing else has to be done.
 
     \b
     rustfsfs mount /srv/volume /mnt --key-file /root/key -o noatime

@@ -12,7 +12,7 @@ NAME = "NAME"  # stands in the text for the name that the volume was given in /e
 
 
 @click.command("nfs")
-@click.argument("place", type=places.PATH, metavar="NAME|MOUNTPOINT")
+@click.argument("place", type=places.PATH, metavar=places.MOUNTED)
 @click.option(
     "--server",
     type=click.Choice([server.value for server in Server]),
@@ -21,6 +21,7 @@ NAME = "NAME"  # stands in the text for the name that the volume was given in /e
 )
 @click.option(
     "--clients",
+    metavar="HOSTS",
     multiple=True,
     default=["127.0.0.1"],
     show_default=True,

@@ -17,7 +17,7 @@ from rustfsfs.volume.directories import check_name
 from rustfsfs.volume.formatting import METADATA
 from rustfsfs.volume.locking import holder, is_locked
 
-PLACE = "NAME|VOLUME|MOUNTPOINT"
+PLACE, MOUNTED = "NAME|VOLUME|MOUNTPOINT", "NAME|MOUNTPOINT"
 PATH = click.Path(readable=False)  # what cannot be read is said in our words, with our codes
 FILE = click.Path(readable=False, dir_okay=False)
 

@@ -10,9 +10,11 @@ from rustfsfs.units import format_size
 
 
 @click.command("seal")
-@click.argument("mountpoint", type=places.PATH, metavar="NAME|MOUNTPOINT")
+@click.argument("mountpoint", type=places.PATH, metavar=places.MOUNTED)
 def command(mountpoint: str) -> int:
     """Seal all hot data into packs: deduplicated, compressed, out of the journal.
+
+    In the background it happens by itself. Exit code 6 if some of it cannot be sealed.
 
     \b
     rustfsfs seal /mnt

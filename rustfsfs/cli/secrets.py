@@ -27,10 +27,21 @@ class Secret:
 
 def open_options(command: F) -> F:
     """OPEN: [--passphrase-file F | --key-file F | --recovery-key-file F]."""
+    return _options(command, "file with the recovery key")
+
+
+def new_options(command: F) -> F:
+    """The same of a new volume, whose recovery key is written."""
+    return _options(command, "write the recovery key to this new file, not to the terminal")
+
+
+def _options(command: F, recovery: str) -> F:
     path = click.Path(dir_okay=False, readable=False)
-    command = click.option("--recovery-key-file", type=path, help="file with the recovery key")(command)
+    command = click.option("--recovery-key-file", type=path, help=recovery)(command)
     command = click.option("--key-file", type=path, help="file with at least 32 random bytes, mode 0600")(command)
-    return click.option("--passphrase-file", type=path, help="file with the passphrase")(command)
+    return click.option("--passphrase-file", type=path, help="file with the passphrase; without a key it is asked for")(
+        command
+    )
 
 
 def read_secret(

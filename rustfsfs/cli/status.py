@@ -25,7 +25,8 @@ def command(
     Exit code 7 when a person should look: the last line says why.
 
     \b
-    rustfsfs status /mnt --json
+    rustfsfs status /mnt
+    rustfsfs status /srv/volume --key-file /root/key --json
     """
     found = places.find(place)
     if found.is_mounted:

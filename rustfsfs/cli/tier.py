@@ -41,10 +41,14 @@ def command() -> None:
     """
 
 
-def path_arguments(command: F) -> F:
-    """[PATH...], how to open a volume, --json."""
+def path_arguments(command: F, metavar: str = "[PATH]...") -> F:
+    """PATHs, how to open a volume, --json."""
     command = click.option("--json", "as_json", is_flag=True, help="one JSON object, for programs")(command)
-    return click.argument("paths", nargs=-1, metavar="[PATH]...")(open_options(command))
+    return click.argument("paths", nargs=-1, metavar=metavar)(open_options(command))
+
+
+def needed_path_arguments(command: F) -> F:
+    return path_arguments(command, "PATH...")
 
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="say what would move, and move nothing")
@@ -53,7 +57,11 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="say what would mo
 @command.command("status")
 @path_arguments
 def status(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
-    """Show how much lies where, of the volume and of PATHs.   rustfsfs tier status /mnt/photos"""
+    """Show how much lies where, of the volume and of PATHs.
+
+    \b
+    rustfsfs tier status /mnt/photos
+    """
     named = locate(paths)
     shown = ask(named, "tier_status", {"paths": named.inside}, keys)
     return tell(shown, as_json, describe_status)
@@ -62,7 +70,11 @@ def status(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
 @command.command("plan")
 @path_arguments
 def plan(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
-    """Show what would move next of what PATHs need, and why.   rustfsfs tier plan /mnt"""
+    """Show what would move next of what PATHs need, and why.
+
+    \b
+    rustfsfs tier plan /mnt
+    """
     named = locate(paths)
     shown = ask(named, "tier_plan", {"paths": named.inside}, keys)
     return tell(shown, as_json, describe_plan)
@@ -72,8 +84,9 @@ def plan(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
 @path_arguments
 @dry_run_option
 def demote(paths: tuple[str, ...], as_json: bool, dry_run: bool, **keys: str | None) -> int:
-    """Move what PATHs need to the bucket now: sealed, uploaded, proved, then off the disks, and the metadata too; exit
-    code 7 if some of it could not be.
+    """Move what PATHs need to the bucket now. It is sealed, uploaded, proved, dropped here; the metadata goes too.
+
+    Exit code 7 if some of it could not be.
 
     \b
     rustfsfs tier demote /mnt/photos/2019
@@ -90,7 +103,7 @@ def demote(paths: tuple[str, ...], as_json: bool, dry_run: bool, **keys: str | N
 @dry_run_option
 @click.option("--wait", is_flag=True, help="wait until frozen packs are restored, and bring them back too")
 def recall(paths: tuple[str, ...], as_json: bool, dry_run: bool, wait: bool, **keys: str | None) -> int:
-    """Bring what PATHs need back to the disks; exit code 7 if some of it is lost, or could not come.
+    """Bring what PATHs need back to the disks. Exit code 7 if some of it is lost, or could not come.
 
     \b
     rustfsfs tier recall /mnt/photos/2019 --wait
@@ -103,16 +116,24 @@ def recall(paths: tuple[str, ...], as_json: bool, dry_run: bool, wait: bool, **k
 
 
 @command.command("pin")
-@path_arguments
+@needed_path_arguments
 def pin(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
-    """Keep PATHs, and all that will be below them, on the disks.   rustfsfs tier pin /mnt/mail"""
+    """Keep PATHs, and all that will be below them, on the disks.
+
+    \b
+    rustfsfs tier pin /mnt/mail
+    """
     return _pin("tier_pin", paths, keys, as_json)
 
 
 @command.command("unpin")
-@path_arguments
+@needed_path_arguments
 def unpin(paths: tuple[str, ...], as_json: bool, **keys: str | None) -> int:
-    """Let PATHs move to the bucket again; exit code 7 if a pin above one keeps it.   rustfsfs tier unpin /mnt/mail"""
+    """Let PATHs move to the bucket again. Exit code 7 if a pin above one keeps it.
+
+    \b
+    rustfsfs tier unpin /mnt/mail
+    """
     return _pin("tier_unpin", paths, keys, as_json)
 
 

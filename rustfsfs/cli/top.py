@@ -24,17 +24,31 @@ Figures = dict[str, Any]
 
 
 @click.command("top")
-@click.argument("place", type=places.PATH, metavar="[MOUNTPOINT]", required=False)
-@click.option("--interval", "interval_s", type=float, default=INTERVAL_S, metavar="SECONDS", help="2 unless said")
-@click.option("--once", is_flag=True, help="look once, for the length of one interval")
+@click.argument("place", type=places.PATH, metavar=f"[{places.MOUNTED}]", required=False)
+@click.option(
+    "--interval",
+    "interval_s",
+    type=float,
+    default=INTERVAL_S,
+    metavar="SECONDS",
+    show_default=True,
+    help=f"between two looks, {INTERVAL_S_MIN:g} at least",
+)
+@click.option("--once", is_flag=True, help="look once, for the length of one interval, and end")
 @click.option(
     "--json", "as_json", is_flag=True, help="the counters themselves, one JSON object each time, for programs"
 )
 def command(place: str | None, interval_s: float, once: bool, as_json: bool) -> int:
-    """Watch what a mount does: operations and their latencies, bytes, caches, journal, bucket. q ends it.
+    """Watch what a mount does: operations and their latencies, bytes, caches, journal, bucket.
+
+    Of the only mount there is, unless one is named. Needs no key. On a terminal it is one screen that is drawn anew: q
+    or Ctrl-C ends it, any other key looks at once. Elsewhere it is a line each time.
+
+    Exit code 0 when it is ended; 5 when the mount ends meanwhile, 4 when nothing is mounted.
 
     \b
-    rustfsfs top /mnt
+    rustfsfs top
+    rustfsfs top /mnt --interval 10
     rustfsfs top /mnt --once --json
     """
     if not interval_s >= INTERVAL_S_MIN:

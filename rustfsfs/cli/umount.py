@@ -16,10 +16,12 @@ NAMED_MAX = 10  # processes in one message
 
 
 @click.command("umount")
-@click.argument("mountpoint", type=places.PATH, metavar="NAME|MOUNTPOINT")
+@click.argument("mountpoint", type=places.PATH, metavar=places.MOUNTED)
 @click.option("--lazy", is_flag=True, help="detach now, even while processes use it; the daemon ends when they have")
 def command(mountpoint: str, lazy: bool) -> int:
     """Unmount MOUNTPOINT, or NAME wherever it is mounted. Returns when all is committed and the daemon is gone.
+
+    Exit code 5 while programs use it.
 
     \b
     rustfsfs umount /mnt

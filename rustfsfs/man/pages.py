@@ -17,6 +17,7 @@ TOPICS = {
     "nfs": "rustfsfs-nfs.7",
     "security": "rustfsfs-security.7",
     "metrics": "rustfsfs-metrics.7",
+    "control": "rustfsfs-control.7",
     "exit-codes": "rustfsfs-exit-codes.7",
     "troubleshooting": "rustfsfs-troubleshooting.7",
 }

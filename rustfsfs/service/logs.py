@@ -5,19 +5,18 @@ import io
 import logging
 import logging.handlers
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from rustfsfs.service import journald
+from rustfsfs.service.queuedlog import STDERR, QueuedHandler, StderrHandler
 from rustfsfs.volume.notices import notice
 from rustfsfs.volume.volume import log
 
 LOG_NAME, LOG_SIZE_MAX, LOGS_KEPT = "rustfsfs.log", 4 << 20, 4
 SYSLOG = "/dev/log"
 PRIVATE = 0o600
-STDERR = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,24 +29,34 @@ class Place:
 
 
 def start(place: Place, level: str, *, journal: str = journald.SOCKET) -> logging.Handler:
-    """In the foreground stderr, or journald if that is behind it; else syslog or VOLUME/rustfsfs.log, rotated."""
+    """In the foreground stderr, or journald if that is behind it; else syslog or VOLUME/rustfsfs.log, rotated.
+
+    Whoever logs waits for none of them. To be closed, which brings out what was not written yet.
+    """
     handler: logging.Handler
     if place.foreground and journald.is_stderr(os.environ) and os.path.exists(journal):
         fields = {"RUSTFSFS_VOLUME": place.volume, "RUSTFSFS_MOUNT_POINT": place.mount_point}
-        handler = journald.JournalHandler(fields, path=journal)
-    elif place.foreground:
-        handler = logging.StreamHandler(sys.stderr)
-    elif os.path.exists(SYSLOG):
-        handler = logging.handlers.SysLogHandler(SYSLOG, facility="daemon")
-        handler.ident = "rustfsfs: "
+        handler = journald.JournalHandler(fields, path=journal)  # never waits, and has a task's name at hand
     else:
-        handler = _file_handler(f"{place.volume}/{LOG_NAME}")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler = QueuedHandler(_target(place))
     for spoken in list(notice.handlers):  # no terminal any more, or the whole log on it
         notice.removeHandler(spoken)
     log.addHandler(handler)
     log.setLevel(level.upper())
     return handler
+
+
+def _target(place: Place) -> logging.Handler:
+    target: logging.Handler
+    if place.foreground:
+        target = StderrHandler()
+    elif os.path.exists(SYSLOG):
+        target = logging.handlers.SysLogHandler(SYSLOG, facility="daemon")
+        target.ident = "rustfsfs: "
+    else:
+        target = _file_handler(f"{place.volume}/{LOG_NAME}")
+    target.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return target
 
 
 def _file_handler(path: str) -> logging.Handler:

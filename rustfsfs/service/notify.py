@@ -9,9 +9,10 @@ import os
 import socket
 import time
 from collections.abc import MutableMapping
+from struct import pack
 
 MICRO = 1_000_000
-READY_WAIT_S = 5.0  # systemd reads at once, unless it is busy itself
+READY_WAIT_S = 5  # systemd reads at once, unless it is busy itself
 LINE_LENGTH_MAX = 500  # of a status line
 
 
@@ -38,7 +39,7 @@ class Notifier:
         self._socket: socket.socket | None = None
         if address is not None and address[:1] in ("/", "@"):
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, pack("@ll", READY_WAIT_S, 0))  # a timeval
 
     @property
     def is_heard(self) -> bool:
@@ -49,14 +50,14 @@ class Notifier:
         if self.phase is Phase.STOPPING:
             return
         self.phase = Phase.SERVING
-        self._send("READY=1", _status(status), wait_s=READY_WAIT_S)
+        self._send("READY=1", _status(status), may_wait=True)
 
     def alive(self, status: str) -> None:
         """The watchdog's bone, if there is one, and how things are."""
         self._send(*(["WATCHDOG=1"] if self.watchdog_s is not None else []), _status(status))
 
     def reloading(self) -> None:
-        """The configuration is read anew; `ready` says when it was."""
+        """The settings are read anew; `ready` says when they were. The time tells systemd which SIGHUP this answers."""
         now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={now_us}")
 
@@ -70,12 +71,13 @@ class Notifier:
         """Starting or stopping goes on, and this will be said again within so many seconds."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * MICRO)}", _status(status))
 
-    def _send(self, *lines: str, wait_s: float = 0.0) -> None:
+    def _send(self, *lines: str, may_wait: bool = False) -> None:
+        """A thread may wait here while the loop sends too."""
         if self._socket is None or self._address is None:
             return
         try:
-            self._socket.settimeout(wait_s)
-            self._socket.sendto("\n".join(lines).encode(), self._address)
+            flags = 0 if may_wait else socket.MSG_DONTWAIT
+            self._socket.sendto("\n".join(lines).encode(), flags, self._address)
         except OSError:
             pass  # nobody there, or it does not read
 

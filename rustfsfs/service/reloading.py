@@ -1,6 +1,8 @@
 """Settings of a mount that are read anew while it serves: by the control call `reload`, or on SIGHUP."""
 
 import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -38,15 +40,18 @@ def read(sources: Sources, *, anew: bool = False) -> list[Setting]:
     return effective(site, own)
 
 
-async def reload(volume: Volume, sources: Sources) -> dict[str, Any]:
+async def reload(
+    volume: Volume, sources: Sources, told: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+) -> dict[str, Any]:
     """Take over what the files say now: `{"changed": [...], "waiting": [...]}`.
 
     changed   {"key", "value" (as in TOML)} in effect now
     waiting   the same and "why": not before the next mount
+    told      entered while it goes on: who else wants to know
 
     Raises UsageError, MachineTrouble: then nothing has changed.
     """
-    async with volume.settings.lock:
+    async with volume.settings.lock, told():
         found = await trio.to_thread.run_sync(lambda: read(sources, anew=True))
         taken = await take_over(volume, config_of(found))
     texts = {setting.key: setting.text for setting in found}
@@ -69,14 +74,14 @@ def _changed_since_mount(sources: Sources, found: list[Setting]) -> list[Key]:
 
 
 async def run_on_hangup(
-    volume: Volume, sources: Sources, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    reload: Callable[[], Awaitable[object]], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> NoReturn:
     """SIGHUP reloads. A mistake is logged, and nothing has changed."""
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         task_status.started()
         async for _number in signals:
             try:
-                await reload(volume, sources)
+                await reload()
             except RustfsfsError as exc:
                 log.error("the settings were not reloaded, and nothing has changed: %s", exc)
             except Exception:

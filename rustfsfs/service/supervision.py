@@ -1,6 +1,7 @@
 """Under a supervisor: it hears that the daemon lives while it does, and asks for time while it needs some."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from subprocess import DEVNULL
 
 import trio
@@ -47,6 +48,22 @@ async def run_alive(notifier: Notifier, ask: Callable[[], Awaitable[None]], stat
             log.warning("a request was answered after %.0f s only", took_s)
         notifier.alive(status())
         await trio.sleep(every_s)
+
+
+@asynccontextmanager
+async def told_reloading(notifier: Notifier, status: Callable[[], str]) -> AsyncIterator[None]:
+    """The supervisor hears that settings are read anew, and when that is over, whether it went well or not.
+
+    Not before it has heard that the mount serves: this must not be taken for it.
+    """
+    if not notifier.is_heard or notifier.phase is not Phase.SERVING:
+        yield
+        return
+    notifier.reloading()
+    try:
+        yield
+    finally:  # not if the mount ends meanwhile: it hears of that
+        await trio.to_thread.run_sync(notifier.ready, status())
 
 
 async def run_extending(notifier: Notifier) -> None:

@@ -1,5 +1,6 @@
 """The daemon as systemd runs it: in the foreground, with a notify socket; ended, aborted, restricted by its unit."""
 
+import contextlib
 import json
 import os
 import re
@@ -191,6 +192,24 @@ def test_two_units_for_one_volume(unit: Unit, elsewhere: bool, tmp_path: Path) -
     (unit.point / "f").write_text("the first goes on")
 
 
+@pytest.mark.parametrize("by", ["SIGHUP", "config reload"])
+def test_a_reload_is_told_while_it_goes_on_and_when_it_is_over(unit: Unit, by: str) -> None:
+    """With the time, by which `systemctl reload` knows the answer to its own signal (Type=notify-reload)."""
+    config = unit.volume / "config.toml"
+    unit.start()
+    unit.supervisor.hear_of("READY")
+    for text, code in (('[log]\nlevel = "debug"\n', 0), ("[logs]\n", 2), ("", 0)):
+        config.write_text(text)
+        before_us = time.monotonic_ns() // 1000
+        if by == "SIGHUP":
+            unit.processes[-1].send_signal(signal.SIGHUP)
+        else:
+            assert unit.run("config", "reload", unit.point, check=False).returncode == code
+        assert before_us <= int(unit.supervisor.hear_of("RELOADING")["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+        assert unit.supervisor.hear_of("READY")["STATUS"].startswith(f"serves {unit.point}; ")
+    assert unit.stop()[0] == 0
+
+
 def test_a_log_that_cannot_be_written_costs_no_mount(unit: Unit) -> None:
     with open("/dev/full", "w") as full:
         process = subprocess.Popen(
@@ -214,6 +233,37 @@ def test_a_log_that_cannot_be_written_costs_no_mount(unit: Unit) -> None:
         unit.supervisor.hear_of("READY")
         (unit.point / "f").write_text("x")
         assert unit.stop()[0] == 0
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody(unit: Unit) -> None:
+    """Its stderr is a pipe that is full from the beginning, so the first record waits for ever."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"\n" * 4096)
+    os.set_blocking(writing, True)
+    arguments = ["mount", "--foreground", unit.volume, unit.point, "--key-file", unit.key]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rustfsfs", *map(str, arguments)],
+        env=os.environ | {"NOTIFY_SOCKET": str(unit.supervisor.path)},
+        stderr=writing,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    os.close(writing)
+    unit.processes.append(process)
+    unit.supervisor.hear_of("READY")
+    for number in range(100):
+        process.send_signal(signal.SIGHUP)
+        (unit.point / "f").write_text(str(number))
+    unit.seal()
+    assert unit.status()["healthy"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT_S) == 0
+    with os.fdopen(reading, "rb") as log:
+        assert log.read().strip(b"\n") == b""
+    assert "clean" in unit.run("status", unit.volume, "--key-file", unit.key).stdout
 
 
 def test_the_unit_leaves_the_daemon_what_it_needs(unit: Unit) -> None:

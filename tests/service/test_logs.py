@@ -14,6 +14,7 @@ import pytest
 
 from rustfsfs.service import logs
 from rustfsfs.service.journald import JournalHandler
+from rustfsfs.service.queuedlog import QueuedHandler
 from rustfsfs.volume.volume import log
 
 
@@ -33,8 +34,8 @@ def logged() -> Iterator[None]:
     ("behind_stderr", "socket_there", "expected"),
     [
         pytest.param(True, True, JournalHandler, id="journald"),
-        pytest.param(True, False, logging.StreamHandler, id="journald whose socket is gone"),
-        pytest.param(False, True, logging.StreamHandler, id="a terminal"),
+        pytest.param(True, False, QueuedHandler, id="journald whose socket is gone"),
+        pytest.param(False, True, QueuedHandler, id="a terminal"),
     ],
 )
 def test_in_the_foreground_journald_is_spoken_to_if_it_is_behind_stderr(

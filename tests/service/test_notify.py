@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,21 @@ def test_a_supervisor_that_never_reads_holds_nobody(supervisor: Supervisor) -> N
     notifier = Notifier(str(supervisor.path), watchdog_s=1.0)
     for _ in range(10_000):  # far more than a socket's queue
         notifier.alive("serves")
+
+
+def test_who_waits_in_a_thread_holds_nobody_else(supervisor: Supervisor) -> None:
+    notifier = Notifier(str(supervisor.path))
+    for _ in range(10_000):
+        notifier.alive("serves")
+    with ThreadPoolExecutor(1) as thread:
+        waits = thread.submit(notifier.ready, "serves again")
+        while notifier.phase is not Phase.SERVING:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        began_s = time.monotonic()
+        notifier.alive("serves")
+        assert time.monotonic() - began_s < 1 and not waits.done()
+        assert supervisor.hear_of("READY")["STATUS"] == "serves again"
 
 
 def test_the_environment_is_taken_so_that_no_child_speaks_for_us() -> None:

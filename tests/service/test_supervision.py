@@ -7,8 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from rustfsfs.errors import UsageError
 from rustfsfs.service.notify import Notifier
-from rustfsfs.service.supervision import EXTENDED_S_MAX, answered, run_alive, run_extending
+from rustfsfs.service.supervision import EXTENDED_S_MAX, answered, run_alive, run_extending, told_reloading
 from tests.supervisor import Supervisor
 
 
@@ -81,10 +82,39 @@ async def test_time_is_asked_for_while_opening_and_closing_and_not_without_end(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_reload_is_told_with_its_end_however_it_ends(supervisor: Supervisor) -> None:
+    notifier = Notifier(str(supervisor.path))
+    async with told_reloading(notifier, lambda: "serves"):
+        pass
+    assert supervisor.heard() == [], "READY=1 would have been taken for that of the mount"
+    notifier.ready("serves")
+    supervisor.heard()
+    async with told_reloading(notifier, lambda: "serves still"):
+        assert supervisor.hear()["RELOADING"] == "1"
+    assert supervisor.heard() == [{"READY": "1", "STATUS": "serves still"}]
+    with pytest.raises(UsageError):
+        async with told_reloading(notifier, lambda: "serves still"):
+            raise UsageError("an unknown key")
+    assert [sorted(said) for said in supervisor.heard()] == [["MONOTONIC_USEC", "RELOADING"], ["READY", "STATUS"]]
+
+
+async def test_a_reload_that_the_end_of_the_mount_cuts_short_is_not_ready(supervisor: Supervisor) -> None:
+    notifier = Notifier(str(supervisor.path))
+    notifier.ready("serves")
+    with trio.CancelScope() as scope:
+        async with told_reloading(notifier, lambda: "serves still"):
+            scope.cancel()
+            await trio.sleep_forever()
+    notifier.stopping("closing")
+    assert [next(iter(said)) for said in supervisor.heard()] == ["READY", "RELOADING", "STOPPING"]
+
+
 async def test_without_a_supervisor_nothing_runs(autojump_clock: MockClock) -> None:
     with trio.fail_after(1):
         await run_alive(Notifier(None), answers, str)
         await run_extending(Notifier(None))
+        async with told_reloading(Notifier(None), str):
+            pass
 
 
 async def test_who_asks_is_not_waited_for_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
