@@ -231,6 +231,12 @@ class LocalDisk:
         if not self.answers():
             raise StoreUnavailable(f"the disk {self.path} is not there any more; is it mounted?", disk=self.number)
 
+    def close(self) -> None:
+        with self._lock:
+            held = list(self._open)
+        for pack in held:
+            self._forget(pack)
+
     def answers(self) -> bool:
         try:
             found = read_disk_header(self._files, self.path, keys=self._keys, uuid=self._volume_uuid)
