@@ -114,7 +114,9 @@ class StoreError(RustfsfsError):
 
 
 class StoreUnavailable(StoreError):
-    pass
+    def __init__(self, text: str, *, disk: int | None = None) -> None:
+        super().__init__(text)
+        self.disk = disk  # the disk of the volume that took no pack, if it is about that
 
 
 class PackMissing(StoreError):

@@ -30,6 +30,7 @@ from rustfsfs.siteconfig import Site
 from rustfsfs.store.headers import VOLUME_HEADER
 from rustfsfs.tasks.collector import run_collector
 from rustfsfs.tasks.damage import run_damage
+from rustfsfs.tasks.disks import run_disks
 from rustfsfs.tasks.epochs import run_epochs
 from rustfsfs.tasks.mover import run_mover
 from rustfsfs.tasks.publisher import run_publisher
@@ -83,6 +84,7 @@ TASKS: dict[str, Task] = {
 }
 READING_TASKS: dict[str, Task] = {
     "damage": run_damage,
+    "disks": run_disks,
     "readahead": run_readahead,
     "restorer": run_restorer,
     "warmth": run_warmth,

@@ -55,7 +55,8 @@ class LocalDisk:
     def create_pack(self, pack: PackNo) -> "PackWriter":
         path = self.pack_path(pack)
         folder = path.rpartition("/")[0]
-        with _translated(path):
+        self._ensure_there()
+        with self.writing(path):
             self._files.mkdir(folder)  # the one above is as durable as the disk's header, which came after it
             fd = self._files.create(path)
         header = layout.encode_header(pack, volume_uuid=self._volume_uuid, disk_uuid=self.uuid)
@@ -189,7 +190,8 @@ class LocalDisk:
         path = self.pack_path(pack)
         folder = path.rpartition("/")[0]
         self._forget(pack)
-        with _translated(path):
+        self._ensure_there()
+        with self.writing(path):
             self._files.mkdir(folder)
             self._files.unlink(path + UNFINISHED)
             fd = self._files.create(path + UNFINISHED)
@@ -214,6 +216,26 @@ class LocalDisk:
     def _put(self, fd: int, data: bytes, offset: int, path: str) -> None:
         if self._files.pwrite(fd, data, offset) != len(data):
             raise NoSpace(f"no room for {path}")
+
+    @contextmanager
+    def writing(self, what: str) -> Iterator[None]:
+        """As `_translated`; a folder that is gone is no missing pack, but a disk that takes none."""
+        try:
+            with _translated(what):
+                yield
+        except (PackMissing, StoreUnavailable) as exc:
+            raise StoreUnavailable(str(exc), disk=self.number) from exc
+
+    def _ensure_there(self) -> None:
+        """Once its file system is unmounted, the disk's path is an empty directory of another one."""
+        if not self.answers():
+            raise StoreUnavailable(f"the disk {self.path} is not there any more; is it mounted?", disk=self.number)
+
+    def close(self) -> None:
+        with self._lock:
+            held = list(self._open)
+        for pack in held:
+            self._forget(pack)
 
     def answers(self) -> bool:
         try:
@@ -245,10 +267,10 @@ class PackWriter:
         """At the end; all of it or an error, and after an error no more."""
         path = self._disk.pack_path(self.pack)
         if self._failed:
-            raise StoreUnavailable(f"{path} failed before and takes no more")
+            raise StoreUnavailable(f"{path} failed before and takes no more", disk=self._disk.number)
         offset = self.size_bytes
         try:
-            with _translated(path):
+            with self._disk.writing(path):
                 done = self._files.pwrite_much(self._fd, parts, offset)
             if done != sum(map(len, parts)):
                 raise NoSpace(f"no room for {path}")
@@ -270,9 +292,9 @@ class PackWriter:
     def sync(self) -> None:
         path = self._disk.pack_path(self.pack)
         if self._failed:
-            raise StoreUnavailable(f"{path} failed before and cannot be made durable")
+            raise StoreUnavailable(f"{path} failed before and cannot be made durable", disk=self._disk.number)
         try:
-            with _translated(path):
+            with self._disk.writing(path):
                 self._files.sync(self._fd)
                 # Read again at once are few of them, and the next pack's pages come for nothing (DESIGN.md §14).
                 with suppress(OSError):  # no file system has to know how

@@ -36,8 +36,12 @@ def write_disk_header(world: World, path: str, header: DiskHeader, *, keys: Keys
     publish(world.files, f"{path}/{DISK_HEADER_COPY}", MAGIC + salt + sealed)
 
 
-def read_disk_header(files: Files, path: str, *, keys: Keys, uuid: bytes, disk_uuid: bytes | None = None) -> DiskHeader:
+def read_disk_header(
+    files: Files, path: str, *, keys: Keys, uuid: bytes, disk_uuid: bytes | None = None, past_cache: bool = False
+) -> DiskHeader:
     """The header of a disk: of its two files the newer one that opens, rather one of the disk that is expected.
+
+    past_cache   as the disk has it, which one that is dead can no longer say
 
     Raises NotAVolume (no header: nothing mounted there?), DamagedData (damaged, or of another volume), OSError.
     """
@@ -45,7 +49,7 @@ def read_disk_header(files: Files, path: str, *, keys: Keys, uuid: bytes, disk_u
     trouble: NotAVolume | DamagedData | OSError | None = None
     for file in (DISK_HEADER, DISK_HEADER_COPY):
         try:
-            found.append(read_one_disk_header(files, path, file, keys=keys, uuid=uuid))
+            found.append(read_one_disk_header(files, path, file, keys=keys, uuid=uuid, past_cache=past_cache))
         except (NotAVolume, DamagedData, OSError) as exc:
             trouble = trouble or exc
     if not found:
@@ -54,11 +58,15 @@ def read_disk_header(files: Files, path: str, *, keys: Keys, uuid: bytes, disk_u
     return max(found, key=lambda header: (header.disk_uuid == disk_uuid, header.epoch))
 
 
-def read_one_disk_header(files: Files, path: str, file: str, *, keys: Keys, uuid: bytes) -> DiskHeader:
+def read_one_disk_header(
+    files: Files, path: str, file: str, *, keys: Keys, uuid: bytes, past_cache: bool = False
+) -> DiskHeader:
     """The header in one of a disk's two files. Raises as `read_disk_header`."""
     name = f"{path}/{file}"
     try:
         with opened(files, name) as fd:
+            if past_cache:
+                files.forget_pages(fd)
             data = files.pread(fd, SIZE_MAX, 0)
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise NotAVolume(f"there is no {file} in it; is the disk mounted?") from exc

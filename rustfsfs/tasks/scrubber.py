@@ -36,11 +36,12 @@ async def run_scrubber(volume: Volume, *, task_status: trio.TaskStatus[None] = t
 def is_due(volume: Volume) -> bool:
     """The first pass of a volume is due an interval after it was made.
 
-    Also when the last lies that far in the future: the clock was wrong then, and has been set back.
+    Also when data has fewer copies than it should, and enough disks are there now; and when the last pass lies that far
+    in the future: the clock was wrong then, and has been set back.
     """
     running, interval_s = volume.metadata.running, volume.config.scrub.interval_s
     if not interval_s:
         return False
-    if running.scrub_begun_ns:
+    if running.scrub_begun_ns or scrubbing.can_make_up(volume):
         return True
     return abs(now(volume) - (running.scrub_ended_ns or volume.header.created_ns)) >= interval_s * SECOND_NS

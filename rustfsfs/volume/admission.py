@@ -2,13 +2,12 @@
 
 import trio
 
-from rustfsfs.errors import NoSpace
-from rustfsfs.meta import disks
+from rustfsfs.errors import NoSpace, StoreUnavailable
 from rustfsfs.tiers import backpressure
 from rustfsfs.tiers.place import usable_bytes
 from rustfsfs.units import MIB, WRITE_SIZE_MAX
 from rustfsfs.volume import watermarks
-from rustfsfs.volume.diskspace import space_of
+from rustfsfs.volume.diskspace import lost, takers
 from rustfsfs.volume.volume import Volume
 
 UNSYNCED_MAX = 64 * MIB  # DESIGN.md §2, Barriers
@@ -45,18 +44,20 @@ def fits(volume: Volume, size_bytes: int) -> bool:
 def look(volume: Volume) -> None:
     """Free space as the disks say now, each less a reserve for metadata; how much of it all copies together can use.
 
-    With fewer disks there than copies (`--degraded`), as many copies are made as there are disks.
+    With fewer disks there than copies (`--degraded`), as many copies are made as there are disks. Raises
+    StoreUnavailable: there is none.
     """
-    draining = {row.disk for row in disks.all_(volume.metadata) if row.draining}
+    found = takers(volume, copies=volume.header.copies)
+    if not found:
+        why = [*volume.health.missing_disks.values(), *lost(volume).values()]
+        raise StoreUnavailable(f"no disk is there that takes data: {'; '.join(why)}")
     free: list[int] = []  # for contents
     whole: list[int] = []  # for metadata: half of the reserve; the rest is what COMMITs need
-    for number in volume.disks:
-        if number not in draining:
-            space = space_of(volume, number)
-            reserve_bytes = min(RESERVE_MAX, int(space.total_bytes * RESERVE_SHARE))
-            free.append(max(0, space.free_bytes - reserve_bytes))
-            whole.append(max(0, space.free_bytes - reserve_bytes // 2))
-    copies = min(volume.header.copies, max(1, len(free)))
+    for space in found.values():
+        reserve_bytes = min(RESERVE_MAX, int(space.total_bytes * RESERVE_SHARE))
+        free.append(max(0, space.free_bytes - reserve_bytes))
+        whole.append(max(0, space.free_bytes - reserve_bytes // 2))
+    copies = min(volume.header.copies, len(free))
     volume.room.free_bytes = usable_bytes(free, copies=copies)
     volume.room.reserve_bytes = usable_bytes(whole, copies=copies) - volume.room.free_bytes
     volume.room.is_above_high = volume.tier.door is not None and watermarks.is_above(volume, 0, with_margin=True)
@@ -66,7 +67,10 @@ def look(volume: Volume) -> None:
 
 
 async def admit(volume: Volume, size_bytes: int) -> None:
-    """Wait until an op that grows the volume by `size_bytes` may go on. Raises NoSpace, JournalFailed."""
+    """Wait until an op that grows the volume by `size_bytes` may go on.
+
+    Raises NoSpace, JournalFailed, StoreUnavailable.
+    """
     if volume.journal.unsynced_bytes > UNSYNCED_MAX:
         await volume.barriers.admit()
     await _slow_down(volume, size_bytes)

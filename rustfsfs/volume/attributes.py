@@ -4,11 +4,13 @@ import stat
 from typing import NamedTuple
 
 from rustfsfs import ops
+from rustfsfs.errors import StoreUnavailable
 from rustfsfs.meta import inodes
 from rustfsfs.meta.inodes import Attributes
 from rustfsfs.tiers.place import usable_bytes
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import acl
+from rustfsfs.volume.diskspace import spaces, without_failing
 from rustfsfs.volume.recording import ensure_writable, now, record
 from rustfsfs.volume.volume import Volume
 
@@ -106,14 +108,17 @@ def touch_by(volume: Volume, inode: int) -> None:
 
 
 def space(volume: Volume) -> FileSystemSpace:
-    """What statfs shows: the real disks, less what is reserved and what hot data will still take.
+    """What statfs shows: the disks that answer, less what is reserved and what hot data will still take.
 
-    With a bucket, what lies there adds to the size, and and what lies there too counts as free.
+    With a bucket, what lies there adds to the size, and what lies there too counts as free. Raises StoreUnavailable.
     """
-    found = [disk.space() for disk in volume.disks.values()]
-    copies = min(volume.header.copies, max(1, len(found)))  # as admission reckons
-    total = usable_bytes([space.total_bytes for space in found], copies=copies)
-    free = usable_bytes([space.free_bytes for space in found], copies=copies)
+    found = spaces(volume)
+    if not found:
+        raise StoreUnavailable("no disk of the volume answers")
+    free_bytes = [space.free_bytes for space in without_failing(volume, found)]
+    copies = min(volume.header.copies, len(found), len(free_bytes))  # as admission reckons
+    total = usable_bytes([space.total_bytes for space in found.values()], copies=copies)
+    free = usable_bytes(free_bytes, copies=copies)
     free = max(0, free - volume.metadata.running.hot_bytes)
     running = volume.metadata.running
     if volume.tier.door is not None:

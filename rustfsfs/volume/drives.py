@@ -125,6 +125,8 @@ def _missing_disk_at(volume: Volume, path: str, rows: Sequence[DiskRow]) -> Disk
 
 async def _moved(volume: Volume, row: DiskRow, path: str) -> int:
     volume.disk_locks.take(path)
+    async with volume.pack_lock:
+        await packing.abandon(volume, [row.disk])  # of the place where it was before, if it went in this life
     await volume.gate.opened()
     record(volume, ops.SetDisk(disk=row.disk, epoch=row.epoch, draining=bool(row.draining), path=path))
     volume.disks[row.disk] = _disk(volume, path, row.disk, row.uuid)

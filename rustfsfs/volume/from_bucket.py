@@ -22,12 +22,13 @@ from rustfsfs.store.bucket import Bucket
 from rustfsfs.store.headers import write_volume_header
 from rustfsfs.store.manifest import Manifest
 from rustfsfs.units import format_size
-from rustfsfs.volume import copies, directories, opening, paths, publishing, restoring, snapshots, taking
+from rustfsfs.volume import copies, directories, paths, publishing, restoring, snapshots, taking
 from rustfsfs.volume.bucketfile import BucketFile, write_bucket_file
 from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import CONFIG, DISKS, JOURNAL, METADATA, Secret
 from rustfsfs.volume.header import find_header, listed_disks, unlocked
 from rustfsfs.volume.locking import locked
+from rustfsfs.volume.presence import find_disks
 from rustfsfs.volume.reconciling import Source, Whereabouts, reconcile
 from rustfsfs.volume.upgrading import open_copy
 from rustfsfs.world import World, publish, real_world
@@ -170,7 +171,7 @@ def _adapt(place: _Place, metadata: Metadata, manifest: Manifest, epochs: Set[in
     here = taking.Here(world=place.world, path=place.path, header=place.header, keys=place.keys)
     notes = taking.take_new(here, metadata) if place.is_new else taking.take_again(here, metadata)
     older = taking.accept_older(here, metadata)
-    stores, missing, _newer = opening.find_disks(place.world, place.path, place.header, place.keys, metadata)
+    stores, missing, _newer = find_disks(place.world, place.path, place.header, place.keys, metadata)
     folders = [place.path, *(store.path for store in stores.values())]
     if (newer := _newer_snapshot(place, folders, manifest)) is not None:
         notes.append(f"{newer} has newer metadata than the bucket, which was not looked at: VOLUME was not there")

@@ -59,6 +59,12 @@ class LeftAlone:
         for why in Why:
             self._found.pop((why, key), None)
 
+    def release_disk(self, disk: int) -> None:
+        """It is there again: what could not be read of it may be now."""
+        for why, key in list(self._found):
+            if key[1] == disk and why is not Why.LOST:
+                del self._found[why, key]
+
     def counts(self, *, now_s: float) -> dict[Why, int]:
         """Of the reasons that some pack has."""
         counts: dict[Why, int] = {}

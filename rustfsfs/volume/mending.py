@@ -58,7 +58,9 @@ async def verify_slice(volume: Volume, row: Pack, behind: int, findings: Finding
     live, size_bytes = _slice(volume, row, behind)
     if not live:
         return -1, 0
-    store = volume.disks[row.disk]
+    store = volume.disks.get(row.disk)
+    if store is None:
+        raise StoreUnavailable(f"disk {row.disk} is not there any more")
     bad = await trio.to_thread.run_sync(_bad_frames, volume, store, live, limiter=volume.readers)
     bad_chunks = {chunk.chunk for chunk, _place, _why in bad}
     good = [(chunk, place) for chunk, place in live if chunk.chunk not in bad_chunks]

@@ -32,10 +32,7 @@ from rustfsfs.journal.journal import Journal
 from rustfsfs.meta import database, disks, inodes
 from rustfsfs.meta.apply import apply
 from rustfsfs.meta.database import Metadata
-from rustfsfs.store.base import PackStore
-from rustfsfs.store.disks import LocalDisk
-from rustfsfs.store.headers import read_disk_header
-from rustfsfs.units import MIB, DiskNo
+from rustfsfs.units import MIB
 from rustfsfs.volume import (
     ballast,
     connecting,
@@ -55,6 +52,7 @@ from rustfsfs.volume.gate import Gate
 from rustfsfs.volume.header import keep_alike, unlocked
 from rustfsfs.volume.locking import DiskLocks, locked
 from rustfsfs.volume.pagesums import PageSums
+from rustfsfs.volume.presence import find_disks
 from rustfsfs.volume.recording import restore, turn_read_only
 from rustfsfs.volume.tier import Tier
 from rustfsfs.volume.upgrading import is_older, open_metadata, upgrade
@@ -160,39 +158,6 @@ async def _open(
             raise MachineTrouble(f"the disk of {how.path} is full ({exc}); free some space, then try again") from exc
         undo.pop_all()
         return volume
-
-
-def find_disks(
-    world: World, volume_path: str, header: VolumeHeader, keys: Keys, metadata: Metadata
-) -> tuple[dict[int, PackStore], dict[int, str], list[str]]:
-    """(disks that are there, why others are not, signs that the metadata was rolled back)."""
-    found: dict[int, PackStore] = {}
-    missing: dict[int, str] = {}
-    newer: list[str] = []
-    for row in disks.all_(metadata):
-        path = row.directory(volume_path)
-        try:
-            on_disk = read_disk_header(world.files, path, keys=keys, uuid=header.uuid, disk_uuid=row.uuid)
-        except (RustfsfsError, OSError) as exc:
-            missing[row.disk] = f"{path}: {exc}"
-            continue
-        if on_disk.disk_uuid != row.uuid:
-            missing[row.disk] = f"{path}: holds another disk of this volume (number {on_disk.number})"
-            continue
-        if on_disk.epoch > metadata.running.epoch:
-            newer.append(f"disk {path} has seen epoch {on_disk.epoch}, the metadata {metadata.running.epoch}")
-        if on_disk.epoch < row.epoch:
-            missing[row.disk] = f"{path}: is an older copy (epoch {on_disk.epoch}, the metadata expects {row.epoch})"
-            continue
-        found[row.disk] = LocalDisk(
-            world=world,
-            path=path,
-            number=DiskNo(row.disk),
-            uuid=row.uuid,
-            volume_uuid=header.uuid,
-            keys=keys,
-        )
-    return found, missing, newer
 
 
 async def _assemble(

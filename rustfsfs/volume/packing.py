@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import NoSpace, RustfsfsError, StoreError
-from rustfsfs.meta import chunks, disks
+from rustfsfs.errors import NoSpace, RustfsfsError, StoreError, StoreUnavailable, without_frames
+from rustfsfs.meta import chunks
 from rustfsfs.store.base import PackAppender, PackStore
 from rustfsfs.tiers.place import choose_disks
 from rustfsfs.units import MIB, PackNo
+from rustfsfs.volume.diskspace import lost, note_failed, note_stored, takers
 from rustfsfs.volume.recording import record
-from rustfsfs.volume.volume import Volume, log
+from rustfsfs.volume.volume import Storing, Volume, log
 
 PACK_SIZE = 16 * MIB  # DESIGN.md §3; a pack closes with the frame that passes it
 
@@ -25,20 +26,48 @@ async def store_frames(
     """
     if not frames:
         return {}
-    need = sum(len(frame) for _id, frame in frames)
-    await volume.gate.opened()
-    return await _store(volume, frames, _choose(volume, need, avoid, copies=volume.header.copies))
+    return await _place(volume, frames, None, avoid, copies=volume.header.copies)
 
 
 async def store_copy(
     volume: Volume, frames: Sequence[tuple[bytes, bytes | memoryview]], *, target: int | None, avoid: frozenset[int]
 ) -> dict[bytes, ops.Place]:
-    """As `store_frames`, one copy: on disk `target`, or the one with the most room."""
-    need = sum(len(frame) for _id, frame in frames)
-    await volume.gate.opened()
-    chosen = (target,) if target is not None else _choose(volume, need, avoid, copies=1)
-    stored = await _store(volume, frames, chosen)
+    """As `store_frames`, one copy: on disk `target` if it takes packs, or the one with the most room."""
+    stored = await _place(volume, frames, target, avoid, copies=1)
     return {chunk_id: places[0] for chunk_id, places in stored.items()}
+
+
+async def _place(
+    volume: Volume,
+    frames: Sequence[tuple[bytes, bytes | memoryview]],
+    target: int | None,
+    avoid: frozenset[int],
+    *,
+    copies: int,
+) -> dict[bytes, list[ops.Place]]:
+    """Instead of a disk that fails others are chosen, as long as there are some."""
+    need = sum(len(frame) for _id, frame in frames)
+    failed: dict[int, StoreUnavailable] = {}
+    while True:
+        await volume.gate.opened()
+        chosen = _choose(volume, need, target, avoid, copies=copies)
+        for disk in failed.keys() & {*chosen}:
+            raise failed[disk]
+        volume.activity.storing = Storing(trio.current_time(), chosen)
+        try:
+            placed = await _store(volume, frames, chosen)
+        except StoreUnavailable as exc:
+            if exc.disk is None:
+                raise
+            note_failed(volume, exc.disk, str(exc))
+            failed[exc.disk] = without_frames(exc)
+        else:
+            note_stored(volume, chosen)
+            if len(chosen) < copies:
+                _note_short(volume, len(chosen), copies)
+            return placed
+        finally:
+            volume.activity.storing = None
 
 
 async def _store(
@@ -46,13 +75,21 @@ async def _store(
 ) -> dict[bytes, list[ops.Place]]:
     for disk in chosen:
         if disk not in volume.writers:
+            if disk not in volume.disks:
+                raise StoreUnavailable(f"disk {disk} went while another one's pack was made", disk=disk)
             volume.writers[disk] = await trio.to_thread.run_sync(volume.disks[disk].create_pack, next_pack(volume))
     writers = {disk: volume.writers[disk] for disk in chosen}
     try:
         return await trio.to_thread.run_sync(_append_all, writers, frames, limiter=volume.sealers)
     except (RustfsfsError, OSError):
-        await _abandon(volume, chosen)
+        await abandon(volume, chosen)
         raise
+
+
+def _note_short(volume: Volume, count: int, wanted: int) -> None:
+    if not volume.health.short_batches:
+        log.error("new data has %d copies instead of %d, as long as so few disks take it", count, wanted)
+    volume.health.short_batches += 1
 
 
 def _append_all(
@@ -68,13 +105,14 @@ def _append_all(
     return placed
 
 
-def _choose(volume: Volume, need: int, avoid: frozenset[int], *, copies: int) -> tuple[int, ...]:
-    draining = {row.disk for row in disks.all_(volume.metadata) if row.draining}
-    free = {
-        number: disk.space().free_bytes
-        for number, disk in volume.disks.items()
-        if number not in draining and number not in avoid
-    }
+def _choose(volume: Volume, need: int, target: int | None, avoid: frozenset[int], *, copies: int) -> tuple[int, ...]:
+    free = {disk: space.free_bytes for disk, space in takers(volume, copies=copies, avoid=avoid).items()}
+    if target in free:
+        return (target,)
+    if len(free) < copies and (silent := lost(volume)):  # it is looked at now: it may be gone
+        volume.health.suspects.update(silent)
+        volume.wishes.disks.set()
+        raise StoreUnavailable("; ".join(silent.values()))
     copies = min(copies, max(1, len(free)))
     chosen = choose_disks(free, copies=copies, need_bytes=need, current=frozenset(volume.writers))
     if len(chosen) < copies:
@@ -92,10 +130,11 @@ def packs_of(places: Iterable[Sequence[ops.Place]]) -> list[tuple[int, int]]:
     return sorted({(place.pack, place.disk) for group in places for place in group})
 
 
-async def _abandon(volume: Volume, chosen: Sequence[int]) -> None:
-    """Writers of a failed append take no more. What rows name in their packs stays, and the next mount finishes those.
+async def abandon(volume: Volume, chosen: Iterable[int]) -> None:
+    """Writers of a failed append, or of a disk that is gone, take no more.
 
-    What no row names goes at once: rounds that fail again and again must leave neither bytes nor descriptors behind.
+    What rows name in their packs stays, and the next mount finishes those. What no row names goes at once: rounds that
+    fail again and again must leave neither bytes nor descriptors behind.
     """
     for disk in chosen:
         await volume.gate.opened()

@@ -321,7 +321,11 @@ def read_frame(volume: Volume, found: chunks.Chunk, places: Sequence[tuple[PackS
 
 def verified(volume: Volume, found: chunks.Chunk, disk: PackStore, place: ops.Place) -> tuple[bytes, bytes]:
     """(frame, plain bytes) of a chunk at one place. Blocking. Raises DamagedData, StoreError."""
-    frame = disk.read(place.pack, place.offset, place.stored_bytes)
+    try:
+        frame = disk.read(place.pack, place.offset, place.stored_bytes)
+    except StoreError:
+        volume.health.suspects.add(place.disk)
+        raise
     plain = codec.open_frame(
         frame, chunk_id=found.chunk_id, plain_bytes=found.plain_bytes, keys=volume.keys, uuid=volume.header.uuid
     )

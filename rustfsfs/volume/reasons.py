@@ -3,7 +3,7 @@
 import trio
 
 from rustfsfs.tiers.bucket_rules import Severity
-from rustfsfs.volume.diskspace import lost
+from rustfsfs.volume.diskspace import failing, hanging, lost
 from rustfsfs.volume.leftalone import DAMAGE
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume
 
@@ -19,6 +19,11 @@ def reasons(volume: Volume) -> list[str]:
         found.append(f"read-only: {trouble}")
     found += [f"a disk is missing: {why}" for why in health.missing_disks.values()]
     found += [f"a disk does not answer: {why}" for why in lost(volume).values()]
+    found += [f"a disk takes no new data: {why}" for why in failing(volume).values()]
+    if hung := [volume.disks[number].path for number in hanging(volume) if number in volume.disks]:
+        found.append(f"writing to {' and '.join(hung)} does not end: what is written waits in the journal")
+    if health.short_batches:
+        found.append("some data has fewer copies than it should, since a disk was missing: the next scrub stores more")
     if trio.current_time() - volume.room.refused_s < REFUSED_S:
         found.append("the disks are full, and writing fails (No space left on device): free some, or add a disk")
     if health.damaged_metadata is not None:

@@ -35,8 +35,9 @@ from rustfsfs.volume.collecting import Progress, no_progress
 from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.locking import locked
-from rustfsfs.volume.opening import RESTORED_BEFORE, find_disks
+from rustfsfs.volume.opening import RESTORED_BEFORE
 from rustfsfs.volume.pagesums import PageSums
+from rustfsfs.volume.presence import find_disks
 from rustfsfs.volume.reconciling import Source, packs_in, read_directory, uploaded
 from rustfsfs.volume.upgrading import is_older, open_copy
 from rustfsfs.world import World, real_world

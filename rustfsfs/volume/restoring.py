@@ -21,8 +21,9 @@ from rustfsfs.volume.formatting import METADATA, Secret
 from rustfsfs.volume.header import listed_disks, unlocked
 from rustfsfs.volume.locking import locked
 from rustfsfs.volume.notices import notice
-from rustfsfs.volume.opening import RESTORED_BEFORE, find_disks
+from rustfsfs.volume.opening import RESTORED_BEFORE
 from rustfsfs.volume.pagesums import PageSums
+from rustfsfs.volume.presence import find_disks
 from rustfsfs.volume.reconciling import Source, reconcile
 from rustfsfs.volume.upgrading import open_copy, open_metadata
 from rustfsfs.world import World, real_world

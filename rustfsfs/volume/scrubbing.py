@@ -13,7 +13,7 @@ import trio
 
 from rustfsfs import ops
 from rustfsfs.errors import DamagedMetadata, NoSpace, StoreUnavailable
-from rustfsfs.meta import chunks
+from rustfsfs.meta import chunks, disks
 from rustfsfs.meta.chunks import Pack
 from rustfsfs.tiers.pace import rest_s
 from rustfsfs.volume import auditing, epochs, mending
@@ -81,6 +81,7 @@ async def _turn(volume: Volume, one: Pass) -> AsyncIterator[None]:
 
 
 async def _finish(volume: Volume, one: Pass, progress: Progress) -> None:
+    short_batches = volume.health.short_batches if one.at == START and one.repair and can_make_up(volume) else 0
     for part in (_scrub_packs, _scrub_headers, _scrub_metadata):
         try:
             await part(volume, one, progress)
@@ -88,6 +89,16 @@ async def _finish(volume: Volume, one: Pass, progress: Progress) -> None:
             one.findings.add(str(exc))
     await _record(volume, one, ended_ns=now(volume))
     await epochs.commit(volume)
+    if short_batches == volume.health.short_batches and can_make_up(volume):
+        volume.health.short_batches = 0
+
+
+def can_make_up(volume: Volume) -> bool:
+    """Are there chunks with too few copies, and the disks for more?"""
+    if not volume.health.short_batches:
+        return False
+    ready = {row.disk for row in disks.all_(volume.metadata) if not row.draining and row.disk in volume.disks}
+    return len(ready) >= volume.header.copies
 
 
 async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:

@@ -14,7 +14,7 @@ import trio
 
 from rustfsfs import ops
 from rustfsfs.content.keys import Keys, RunningMac, derive
-from rustfsfs.errors import DamagedVolume, StoreError
+from rustfsfs.errors import DamagedVolume, StoreError, StoreUnavailable
 from rustfsfs.meta import database, disks
 from rustfsfs.store.base import PackStore
 from rustfsfs.store.headers import DiskHeader, write_disk_header
@@ -140,6 +140,8 @@ def _write_everywhere(volume: Volume, made: disks.Snapshot, stores: dict[int, Pa
     """Blocking, on the second connection, whose read transaction it ends; returns the disks that have it."""
     reader = volume.reader
     try:
+        if not stores:
+            raise StoreUnavailable("no disk is there that could take a metadata snapshot")
         targets = _Targets(volume, made.epoch, stores)
         try:
             whole = RunningMac(_mac_key(volume.keys))
@@ -227,6 +229,8 @@ class _Targets:
 
     def _begin(self, number: int) -> None:
         disk = self._stores[number].path
+        if not self._stores[number].answers():  # or the path of an unmounted one would become a disk of its own
+            raise StoreUnavailable("it is not there any more; is it mounted?")
         if not self._files.exists(f"{disk}/{FOLDER}"):
             self._files.mkdir(f"{disk}/{FOLDER}")
             self._files.sync_dir(disk)
@@ -269,12 +273,20 @@ def _renew_header(volume: Volume, number: int, disk: PackStore, epoch: int) -> N
 
 
 def delete_others(volume: Volume, kept: set[int], stores: Mapping[int, PackStore]) -> None:
-    """Delete snapshot files of other epochs, and half-made ones. Blocking."""
+    """Delete snapshot files of other epochs, and half-made ones. Blocking. Raises OSError, after all had their turn."""
     names = {file_name(epoch) for epoch in kept}
+    trouble: OSError | None = None
     for disk in stores.values():
-        folder = f"{disk.path}/{FOLDER}"
-        if not volume.world.files.exists(folder):
-            continue
-        for name in volume.world.files.names(folder):
-            if name not in names:
-                volume.world.files.unlink(f"{folder}/{name}")
+        try:
+            _delete_but(volume.world.files, f"{disk.path}/{FOLDER}", names)
+        except OSError as exc:
+            trouble = trouble or exc
+    if trouble is not None:
+        raise trouble
+
+
+def _delete_but(files: Files, folder: str, kept: set[str]) -> None:
+    if files.exists(folder):
+        for name in files.names(folder):
+            if name not in kept:
+                files.unlink(f"{folder}/{name}")

@@ -14,9 +14,9 @@ from rustfsfs.meta import chunks, disks
 from rustfsfs.meta.database import Metadata
 from rustfsfs.meta.disks import DiskRow
 from rustfsfs.store.headers import DiskHeader, read_disk_header, write_disk_header
-from rustfsfs.volume import opening
 from rustfsfs.volume.formatting import DISKS, JOURNAL
 from rustfsfs.volume.header import listed_disks
+from rustfsfs.volume.presence import find_disks
 from rustfsfs.world import World
 
 
@@ -87,7 +87,7 @@ def accept_older(here: Here, metadata: Metadata) -> set[int]:
 
 
 def _gone(here: Here, metadata: Metadata) -> list[DiskRow]:
-    _stores, missing, _newer = opening.find_disks(here.world, here.path, here.header, here.keys, metadata)
+    _stores, missing, _newer = find_disks(here.world, here.path, here.header, here.keys, metadata)
     return [row for row in disks.all_(metadata) if row.disk in missing]
 
 

@@ -15,6 +15,7 @@ from rustfsfs.meta import objects
 from rustfsfs.tiers import twice
 from rustfsfs.tiers.packs import BucketObject, Busy, Disk, Pack, PackKey, since_s
 from rustfsfs.volume import elsewhere, paths, watermarks
+from rustfsfs.volume.diskspace import spaces
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
@@ -113,8 +114,7 @@ def _disks(volume: Volume) -> list[Disk]:
     """What is still to be sealed will lie on them, what comes back, and what nobody looks after."""
     found = []
     hot_bytes = volume.metadata.running.hot_bytes * volume.header.copies
-    for number, disk in volume.disks.items():
-        space = disk.space()
+    for number, space in spaces(volume).items():
         growing_bytes = sum(size for key, size in volume.tier.recalling.items() if key[1] == number)
         growing_bytes += hot_bytes // len(volume.disks) + watermarks.margin_bytes(space)
         found.append(Disk(number, space.usable_bytes, space.used_bytes, growing_bytes))

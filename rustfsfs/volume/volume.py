@@ -3,6 +3,7 @@
 import logging
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import trio
 
@@ -41,6 +42,14 @@ class Numbers:
     pack: int
 
 
+class FailingDisk(NamedTuple):
+    """One that is there and could not take a pack, though it had room. Times are trio's clock."""
+
+    why: str
+    since_s: float
+    again_s: float  # when it is tried again
+
+
 @dataclass(slots=True)
 class Health:
     """What went wrong, and what `status` says of it."""
@@ -53,8 +62,11 @@ class Health:
     unclean_start: bool = False
     tasks: dict[str, str] = field(default_factory=dict)  # name of a task or a step -> last error, "" while well
     pauses_ms: list[float] = field(default_factory=list)  # the last 1 000 times the loop was held
-    missing_disks: dict[int, str] = field(default_factory=dict)  # disk -> why, of those not there from the beginning
-    lost_disks: dict[int, str] = field(default_factory=dict)  # of those that were -> why: see `diskspace`
+    missing_disks: dict[int, str] = field(default_factory=dict)  # disk -> why it is not there: see `presence`
+    lost_disks: dict[int, str] = field(default_factory=dict)  # of those that are -> why they did not say their space
+    failing_disks: dict[int, FailingDisk] = field(default_factory=dict)  # of those that are: see `diskspace`
+    suspects: set[int] = field(default_factory=set)  # disks that something failed on; any thread adds to it
+    short_batches: int = 0  # stored in fewer copies than the volume wants, and not known to have more by now
     damaged_chunks: dict[int, str] = field(default_factory=dict)  # chunk -> how, of those found in this life
     damaged_metadata: str | None = None  # what a request met
     left_alone: LeftAlone = field(default_factory=LeftAlone)  # packs
@@ -66,6 +78,13 @@ class Health:
         self.damaged_metadata = damage
 
 
+class Storing(NamedTuple):
+    """Frames on their way to disks."""
+
+    since_s: float  # trio's clock
+    disks: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class Activity:
     """What the foreground does: read by the sealer's throttle and by admission."""
@@ -74,6 +93,7 @@ class Activity:
     last_request_s: float = -1e9  # trio's clock
     last_write_s: OrderedDict[int, float] = field(default_factory=OrderedDict)  # fork -> when, most recent last
     sealed_bytes: int = 0  # since mount: progress, for writers that wait
+    storing: Storing | None = None  # what is written to packs now, and holds `pack_lock`
     segment: int = 0  # the journal segment of the last record
     committed_seq: int = 0  # last_seq of the last COMMIT
     uncommitted_rows: int = 0  # changed since, as `Op.rows` counts
@@ -151,6 +171,7 @@ class Wishes:
     segments: trio.Event = field(default_factory=trio.Event)
     ahead: trio.Event = field(default_factory=trio.Event)  # something is to be read ahead
     damage: trio.Event = field(default_factory=trio.Event)  # a damaged chunk's paths are to be logged
+    disks: trio.Event = field(default_factory=trio.Event)  # one may be gone
     tier: trio.Event = field(default_factory=trio.Event)  # the mover has something to do
     restore: trio.Event = field(default_factory=trio.Event)  # a frozen pack's restore is to be asked for
     publish: trio.Event = field(default_factory=trio.Event)  # the bucket is to have the metadata now

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import trio
 
 from rustfsfs.units import MIB
+from rustfsfs.volume.diskspace import spaces
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import Space
 
@@ -33,14 +34,13 @@ def is_above(volume: Volume, size_bytes: int, *, with_margin: bool) -> bool:
 
     A disk that others have filled is no reason to wait: with all of ours gone it would be above yet.
     """
-    ours_bytes = _movable_bytes(volume)
-    for disk in volume.disks.values():
-        space = disk.space()
+    ours_bytes, found = _movable_bytes(volume), spaces(volume)
+    for space in found.values():
         margin = margin_bytes(space) // (1 if with_margin else 4)
         limit_bytes = int(space.usable_bytes * volume.config.demote.high) - margin
         if space.used_bytes + size_bytes <= limit_bytes or space.used_bytes - ours_bytes > limit_bytes:
             return False
-    return bool(volume.disks)
+    return bool(found)
 
 
 def has_room(volume: Volume, disk: int, size_bytes: int) -> bool:
@@ -49,9 +49,9 @@ def has_room(volume: Volume, disk: int, size_bytes: int) -> bool:
     Of a disk that is not there: is any other? Whoever filled it, nothing is brought to a disk beyond it.
     """
     high, growing = volume.config.demote.high, volume.tier.recalling
-    for number, store in volume.disks.items():
+    for number, space in spaces(volume).items():
         if number == disk or disk not in volume.disks:
-            space, coming_bytes = store.space(), sum(size for key, size in growing.items() if key[1] == number)
+            coming_bytes = sum(size for key, size in growing.items() if key[1] == number)
             if (
                 space.used_bytes + coming_bytes + size_bytes
                 <= int(space.usable_bytes * high) - margin_bytes(space) // 4

@@ -144,6 +144,85 @@ def test_a_journal_that_cannot_be_made_durable_makes_the_volume_read_only(faulty
     put(faulty.point / "later", b"and it goes on")
 
 
+@contextlib.contextmanager
+def two_disks(tmp_path: Path, *more: str) -> Iterator[tuple[Mounted, Path, Path]]:
+    """A mount, and two disks of it that are file systems of their own: one is that, the other a folder in it."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    with small_disk(tmp_path / "one", size_mib=200) as one, small_disk(tmp_path / "other", size_mib=220) as other:
+        mounted = Mounted(tmp_path)
+        (one / "folder").mkdir()
+        mounted.format("--disk", one / "folder", "--disk", other, *more)
+        mounted.mount()
+        try:
+            yield mounted, one / "folder", other
+        finally:
+            mounted.clean_up()
+
+
+def reasons_of(mounted: Mounted) -> str:
+    return "; ".join(mounted.status()["reasons"])
+
+
+@pytest.mark.parametrize(("lost", "copies"), [("one", "1"), ("other", "1"), ("other", "2")])
+def test_a_disk_that_is_unmounted_under_a_mount_stops_no_writes(tmp_path: Path, lost: str, copies: str) -> None:
+    """Not even where its path is an empty directory by then. Nothing is written there; it is the disk again later."""
+    with two_disks(tmp_path, "--copies", copies) as (mounted, one, other):
+        files = {f"before{number}": NOISE[number:] for number in range(6)}
+        for name, data in files.items():
+            put(mounted.point / name, data)
+            mounted.seal()
+        sizes = [os.statvfs(path).f_blocks for path in (one, other)]
+        beneath = tmp_path / lost / "disk"
+        subprocess.run(["umount", "-l", str(beneath)], check=True)
+        files |= {"while": NOISE[50:]}
+        with contextlib.suppress(OSError):  # in the moments before that is noticed
+            put(mounted.point / "at once", NOISE[60:])
+            files |= {"at once": NOISE[60:]}
+        wait_for(lambda: "a disk is missing" in reasons_of(mounted), "nobody noticed")
+        put(mounted.point / "while", NOISE[50:])
+        mounted.seal()
+        assert mounted.status()["hot_bytes"] == 0
+        shown = os.statvfs(mounted.point)
+        assert shown.f_bavail and shown.f_blocks <= max(sizes)
+        mounted.run("disk", "add", mounted.point, tmp_path / "third")  # which takes a snapshot
+        assert list(beneath.iterdir()) == []
+        unreadable = 0
+        for name, data in files.items():
+            try:
+                assert (mounted.point / name).read_bytes() == data
+            except OSError as exc:
+                assert exc.errno == errno.EIO and name.startswith("before")
+                unreadable += 1
+        assert copies == "1" or not unreadable
+        if copies == "2":
+            assert "fewer copies" in reasons_of(mounted)
+        attach_disk(tmp_path / lost)
+        wait_for(lambda: "a disk is missing" not in reasons_of(mounted), "nobody noticed that it is back")
+        assert {path.name: path.read_bytes() for path in mounted.point.iterdir()} == files
+        mounted.kill()
+        mounted.mount()
+        assert tree(mounted) == files
+        put(mounted.point / "later", b"and it goes on")
+        mounted.umount()
+        assert mounted.fsck("--data") == []
+
+
+def test_a_disk_that_turns_read_only_leaves_new_data_to_the_others(tmp_path: Path) -> None:
+    with two_disks(tmp_path) as (mounted, _one, other):
+        for number in range(8):
+            put(mounted.point / f"before{number}", NOISE[number:])
+        mounted.seal()
+        turn_read_only(other)
+        for number in range(8):
+            put(mounted.point / f"after{number}", NOISE[number:][::-1])
+            mounted.seal()
+        status = mounted.status()
+        assert status["hot_bytes"] == 0
+        assert "a disk takes no new data" in status["reasons"][0] and "Read-only" in status["reasons"][0]
+        assert len(tree(mounted)) == 16
+
+
 def turn_read_only(disk: Path) -> None:
     """The kernel finds an error in an ext4: from then on every write to it is refused."""
     device = subprocess.run(["findmnt", "-no", "SOURCE", str(disk)], check=True, capture_output=True, text=True).stdout

@@ -30,14 +30,19 @@ def disk_on(files: Files, path: str) -> LocalDisk:
     return LocalDisk(world=world(files), path=path, number=DiskNo(1), uuid=DISK_UUID, volume_uuid=UUID, keys=KEYS)
 
 
+def new_disk(files: Files, path: str) -> LocalDisk:
+    files.mkdir(path)
+    files.mkdir(f"{path}/packs")
+    header = DiskHeader(volume_uuid=UUID, disk_uuid=DISK_UUID, number=1, epoch=0)
+    write_disk_header(world(files), path, header, keys=KEYS)
+    return disk_on(files, path)
+
+
 @pytest.fixture(params=["a real disk", "the double"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> LocalDisk:
     if request.param == "a real disk":
-        (tmp_path / "packs").mkdir()
-        return disk_on(RealFiles(), str(tmp_path))
-    files = CrashFiles()
-    files.mkdir("/disk")
-    return disk_on(files, "/disk")
+        return new_disk(RealFiles(), str(tmp_path))
+    return new_disk(CrashFiles(), "/disk")
 
 
 def frame(number: int) -> bytes:
@@ -120,8 +125,7 @@ def test_a_pack_shorter_than_its_rows_say_is_damage(disk: LocalDisk) -> None:
 )
 def test_after_a_failed_append_the_writer_takes_no_more(how: int | str, error: type[Exception]) -> None:
     files = CrashFiles()
-    files.mkdir("/disk")
-    disk = disk_on(files, "/disk")
+    disk = new_disk(files, "/disk")
     writer = disk.create_pack(PACK)
     [offset], good = writer.append([frame(1)]), frame(2)
     writer.sync()
@@ -135,8 +139,7 @@ def test_after_a_failed_append_the_writer_takes_no_more(how: int | str, error: t
 
 def test_a_failed_sync_is_never_called_good_afterwards() -> None:
     files = CrashFiles()
-    files.mkdir("/disk")
-    writer = disk_on(files, "/disk").create_pack(PACK)
+    writer = new_disk(files, "/disk").create_pack(PACK)
     writer.append([frame(1)])
     files.failing["sync"] = [errno.EIO]
     for _ in range(2):
@@ -146,9 +149,8 @@ def test_a_failed_sync_is_never_called_good_afterwards() -> None:
 
 def test_a_synced_frame_survives_every_power_cut() -> None:
     files = CrashFiles()
-    files.mkdir("/disk")
     one = frame(1)
-    writer = disk_on(files, "/disk").create_pack(PACK)
+    writer = new_disk(files, "/disk").create_pack(PACK)
     [offset] = writer.append([one])
     writer.sync()
     writer.append([frame(2)])
@@ -157,14 +159,45 @@ def test_a_synced_frame_survives_every_power_cut() -> None:
 
 
 def test_more_packs_are_read_than_files_are_kept_open(tmp_path: Path) -> None:
-    (tmp_path / "packs").mkdir()
-    disk = disk_on(RealFiles(), str(tmp_path))
+    disk = new_disk(RealFiles(), str(tmp_path))
     for number in range(1, 301):
         disk.create_pack(PackNo(number)).close()
     before = len(os.listdir("/proc/self/fd"))
     for number in range(1, 301):
         assert layout.decode_header(disk.read(number, 0, layout.HEADER_SIZE))[0] == number
     assert len(os.listdir("/proc/self/fd")) - before <= 257
+
+
+@pytest.mark.parametrize("there", ["an empty folder", "one with packs", "another disk", "nothing"])
+def test_no_pack_is_made_where_the_disk_is_not(there: str, tmp_path: Path) -> None:
+    """Its file system was unmounted: its path is the mount point now, or not even that."""
+    disk = new_disk(RealFiles(), str(tmp_path / "disk"))
+    (tmp_path / "disk").rename(tmp_path / "away")
+    if there == "another disk":
+        other = DiskHeader(volume_uuid=UUID, disk_uuid=b"other" + bytes(11), number=2, epoch=0)
+        (tmp_path / "disk" / "packs").mkdir(parents=True)
+        write_disk_header(world(RealFiles()), disk.path, other, keys=KEYS)
+    elif there != "nothing":
+        (tmp_path / "disk" / ("packs" if there == "one with packs" else "")).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="is it mounted") as caught:
+            disk.create_pack(PACK)
+        assert caught.value.disk == 1
+        with pytest.raises(StoreUnavailable, match="is it mounted"):
+            disk.adopt_pack(PACK, [b"pack"])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_pack_whose_folder_is_gone_is_not_missing_but_takes_no_more(tmp_path: Path) -> None:
+    disk = new_disk(RealFiles(), str(tmp_path / "disk"))
+    writer = disk.create_pack(PACK)
+    writer.append([frame(1)])
+    (tmp_path / "disk").rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable) as caught:
+            writer.sync()
+        assert caught.value.disk == 1
 
 
 def test_the_disk_header_says_whose_the_directory_is(tmp_path: Path) -> None:

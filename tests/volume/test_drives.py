@@ -9,10 +9,21 @@ import pytest
 import trio
 
 from rustfsfs.content.slots import SlotKind
-from rustfsfs.errors import MachineTrouble, UsageError
+from rustfsfs.errors import MachineTrouble, StoreUnavailable, UsageError
 from rustfsfs.meta import chunks, disks
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
-from rustfsfs.volume import admission, attributes, collecting, commands, drives, keys, packing, reading, writing
+from rustfsfs.volume import (
+    admission,
+    attributes,
+    collecting,
+    commands,
+    drives,
+    keys,
+    packing,
+    reading,
+    snapshots,
+    writing,
+)
 from rustfsfs.volume.header import unlocked
 from rustfsfs.volume.volume import Volume
 from rustfsfs.world import real_world
@@ -100,6 +111,35 @@ async def test_a_disk_that_missed_a_snapshot_is_still_one_of_us(tmp_path: Path) 
     async with home.opened() as volume:
         assert volume.health.missing_disks == {}
         assert len(disks.snapshots(volume.metadata)) == 1
+
+
+async def test_no_snapshot_makes_a_disk_of_a_mount_point_whose_disk_is_gone(tmp_path: Path) -> None:
+    """Its epoch would be newer than the real disk's, which would then count as an older copy of itself."""
+    home = InMemory(tmp_path, disk_count=2)
+    async with home.opened() as volume:
+        data = await put_on(volume, b"f", (2, 2))
+        for name in (DISK_HEADER, DISK_HEADER_COPY):
+            home.files.rename(f"{home.disks[1]}/{name}", f"{tmp_path}/{name}")
+        await snapshots.take(volume)
+        assert not any(name.startswith(f"{home.disks[1]}/rustfsfs") for name in home.files._names)
+        for name in (DISK_HEADER, DISK_HEADER_COPY):
+            home.files.rename(f"{tmp_path}/{name}", f"{home.disks[1]}/{name}")
+    async with home.opened() as volume:
+        assert volume.health.missing_disks == {}
+        assert bytes(await reading.read(volume, 2, 0, 1 << 20)) == data
+
+
+async def test_without_any_disk_no_snapshot_is_said_to_be(tmp_path: Path) -> None:
+    home = InMemory(tmp_path, disk_count=1)
+    async with home.opened() as volume:
+        await put(volume, new_file(volume, b"f"))
+    take_away(home, home.disks[0])
+    async with home.opened(degraded=True) as volume:
+        before = disks.snapshots(volume.metadata)
+        new_file(volume, b"g")
+        with pytest.raises(StoreUnavailable, match="no disk is there"):
+            await snapshots.take(volume)
+        assert before and disks.snapshots(volume.metadata) == before
 
 
 async def test_a_new_disk_gets_the_keys_as_they_are_now(tmp_path: Path) -> None:
