@@ -110,7 +110,7 @@ test-faults:  ## every call to a disk fails; random faults on mounts; full packs
 test-rot:  ## 2 000 cases of rot: noticed, kept to their own files, mended where there are two copies (30 min)
 test-leaks:  ## memory, descriptors and threads under 30 minutes of mixed load
 test-limits:  ## what fsync and recovery cost, beside the ext4 below (3 min)
-test-cold:  ## the cold tier's acceptance, each figure beside its goal: PARTS= chooses, SCALE=0.1 is quick (40 min)
+test-cold:  ## the cold tier's acceptance, each figure beside its goal: PARTS= chooses, SCALE=0.1 is quick (45 min)
 test-apps: apps-packages  ## git, SQLite, PostgreSQL, rsync, tar, fio, dbench, stress-ng, gcc on a mount: APPS= chooses (15 min)
 test-nfs: nfs-packages  ## NFS-Ganesha exports a mount, clients of NFSv3 keep files open over 20 restarts: PARTS=, RESTARTS= (4 min)
 test-vm: vm-packages  ## a Debian machine under qemu, emulated: units, the kernel's NFS, a power cut: PARTS=, RESTARTS=, KEEP=1 (30 min)
