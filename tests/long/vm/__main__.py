@@ -73,6 +73,7 @@ def goes_off_in_order(guest: Guest) -> None:
     said = guest.run(f"journalctl -b -1 -u {units.UNIT} -n 30 -o cat")
     assert "Deactivated successfully" in said, f"it did not end in order: {said}"
     guest.wait_until(f"systemctl is-active -q {units.UNIT}", "the unit at boot")
+    guest.wait_until('test -z "$(systemctl list-jobs --no-legend)"', "the rest of what boots")  # the NFS server, say
     guest.run(f"systemctl stop {units.UNIT}")
     units.gone(guest)
     guest.run(f"rustfsfs fsck {units.VOLUME} --key-file {units.KEY} --data", seconds=600)
