@@ -2,13 +2,14 @@
 
 import logging
 import random
+import time
 from pathlib import Path
 
 import pytest
 import trio
 
 from rustfsfs.content.slots import SlotKind
-from rustfsfs.errors import StoreUnavailable
+from rustfsfs.errors import InUse, StoreUnavailable
 from rustfsfs.meta import chunks, disks
 from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
@@ -32,6 +33,7 @@ from rustfsfs.volume import (
     writing,
 )
 from rustfsfs.volume.leftalone import Why
+from rustfsfs.volume.locking import DiskLocks
 from rustfsfs.volume.presence import Watch
 from rustfsfs.volume.reasons import reasons
 from rustfsfs.volume.volume import Volume
@@ -420,6 +422,70 @@ async def test_a_write_that_does_not_end_is_told_of_and_its_disk_asked(tmp_path:
             await watch.look()
 
 
+async def test_a_disk_that_goes_while_a_write_to_another_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=3)
+    async with home.opened() as volume, trio.open_nursery() as nursery:
+        data = await put_open(volume, b"f", 2)
+        watch = Watch(volume, answer_s_max=0.2)
+
+        async def hang(*, task_status: trio.TaskStatus[trio.Event]) -> None:
+            async with volume.pack_lock:
+                task_status.started(over := trio.Event())
+                await over.wait()
+
+        over = await nursery.start(hang)
+        files.gone = str(home.disks[1])
+        with trio.fail_after(10):
+            await watch.look()
+            assert set(volume.disks) == {1, 3} and 2 in volume.writers
+            files.gone = "-"
+            await watch.look()
+        assert set(volume.disks) == {1, 3} and "does not end" in volume.health.missing_disks[2]
+        over.set()
+        await watch.look()
+        assert set(volume.disks) == {1, 2, 3} and 2 not in volume.writers
+        assert await read(volume, 2) == data
+
+
+async def test_a_lock_that_somebody_else_holds_is_left_to_them(tmp_path: Path) -> None:
+    """As `disk add`, which names the disk at the same moment."""
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2)
+    async with home.opened() as volume:
+        watch, path = Watch(volume), str(home.disks[1])
+        files.gone = path
+        await watch.look()
+        files.gone = "-"
+        volume.disk_locks.take(path)
+        await watch.look()
+        assert set(volume.disks) == {1} and "in use" in volume.health.missing_disks[2]
+        with pytest.raises(InUse):
+            DiskLocks().take(path)
+        volume.disk_locks.release(path)
+
+
+async def test_one_that_answered_while_the_process_was_stopped_does_not_hang(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=1)
+    async with home.opened() as volume, trio.open_nursery() as nursery:
+        watch = Watch(volume)
+        files.hanging = str(home.disks[0])
+        volume.health.suspects.add(1)
+        nursery.start_soon(watch.look)
+        while not watch._asking:
+            await trio.lowlevel.checkpoint()
+        files.go.set()
+        while watch._asking:  # its thread ends, and the loop does not come to hear of it
+            time.sleep(0.001)
+        mock_clock.jump(100)
+        mock_clock.rate = 1
+        await trio.testing.wait_all_tasks_blocked()
+    assert volume.health.missing_disks == {}
+
+
 async def test_one_that_was_missing_from_the_beginning_comes_back_too(tmp_path: Path) -> None:
     files = Going()
     home = InMemory(tmp_path, files, disk_count=2)
@@ -443,10 +509,13 @@ async def test_one_that_hung_and_is_named_at_another_place_has_no_open_pack_at_t
         data = await put_open(volume, b"f", 2)
         files.hanging = str(home.disks[1])
         volume.health.suspects.add(2)
-        await Watch(volume, answer_s_max=0.3).look()
+        watch = Watch(volume, answer_s_max=0.3)
+        await watch.look()
         assert set(volume.disks) == {1} and set(volume.writers) == {2}
         assert await drives.add(volume, moved(files, home.disks[1], f"{tmp_path}/elsewhere")) == 2
         assert set(volume.writers) == set()
+        await watch.look()
+        assert set(volume.disks) == {1, 2}, "it is the old place that hangs"
         files.go.set()
         assert await read(volume, 2) == data
 
