@@ -79,8 +79,13 @@ def takers(volume: Volume, *, copies: int, avoid: frozenset[int] = frozenset()) 
 
 
 def _sound(volume: Volume, found: Mapping[int, Space]) -> dict[int, Space]:
-    known, now_s = volume.health.failing_disks, trio.current_time()
-    return {disk: space for disk, space in found.items() if disk not in known or known[disk].again_s <= now_s}
+    return {disk: space for disk, space in found.items() if takes_packs(volume, disk)}
+
+
+def takes_packs(volume: Volume, disk: int) -> bool:
+    """None failed there a moment ago."""
+    failed = volume.health.failing_disks.get(disk)
+    return failed is None or failed.again_s <= trio.current_time()
 
 
 def without_failing(volume: Volume, found: Mapping[int, Space]) -> Iterable[Space]:

@@ -75,6 +75,7 @@ async def add(volume: Volume, path: str) -> int:
         await volume.gate.opened()
         record(volume, ops.AddDisk(disk=number, uuid=uuid, path=path))
         volume.disks[number] = _disk(volume, path, number, uuid)
+        volume.health.short_again_s = -1e9
         await epochs.commit(volume)
         await write_list(volume)
     await snapshots.take(volume)
@@ -130,7 +131,10 @@ async def _moved(volume: Volume, row: DiskRow, path: str) -> int:
     await volume.gate.opened()
     record(volume, ops.SetDisk(disk=row.disk, epoch=row.epoch, draining=bool(row.draining), path=path))
     volume.disks[row.disk] = _disk(volume, path, row.disk, row.uuid)
-    volume.health.missing_disks.pop(row.disk, None)
+    for known in (volume.health.missing_disks, volume.health.failing_disks, volume.health.lost_disks):
+        known.pop(row.disk, None)
+    volume.health.left_alone.release_disk(row.disk)
+    volume.health.short_again_s = volume.room.looked_s = -1e9
     await epochs.commit(volume)
     await write_list(volume)
     return row.disk

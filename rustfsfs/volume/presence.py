@@ -187,6 +187,7 @@ class Watch:
         for known in (volume.health.missing_disks, volume.health.failing_disks, volume.health.lost_disks):
             known.pop(row.disk, None)
         volume.health.left_alone.release_disk(row.disk)
+        volume.health.short_again_s = -1e9
         volume.room.looked_s = -1e9
         log.warning("the disk %s is there again", path)
 

@@ -67,6 +67,7 @@ class Health:
     failing_disks: dict[int, FailingDisk] = field(default_factory=dict)  # of those that are: see `diskspace`
     suspects: set[int] = field(default_factory=set)  # disks that something failed on; any thread adds to it
     short_batches: int = 0  # stored in fewer copies than the volume wants, and not known to have more by now
+    short_again_s: float = -1e9  # trio's clock: when the background tries again to store more
     damaged_chunks: dict[int, str] = field(default_factory=dict)  # chunk -> how, of those found in this life
     damaged_metadata: str | None = None  # what a request met
     left_alone: LeftAlone = field(default_factory=LeftAlone)  # packs

@@ -19,6 +19,7 @@ from rustfsfs.tasks.sealer import run_sealer
 from rustfsfs.volume import (
     admission,
     attributes,
+    collecting,
     diskspace,
     drives,
     keys,
@@ -289,6 +290,64 @@ async def test_second_copies_that_a_missing_disk_did_not_get_are_made_once_it_is
         assert await read(volume, 3) == one
 
 
+async def one_copy(volume: Volume, files: Going, disk: Path) -> Watch:
+    """A chunk that was stored while one of two disks was missing; it is back."""
+    watch = Watch(volume)
+    files.gone = str(disk)
+    await watch.look()
+    await put(volume, new_file(volume, b"f"))
+    files.gone = "-"
+    await watch.look()
+    assert copies_by_chunk(volume) == {(1, 1)} and is_due(volume)
+    return watch
+
+
+async def test_second_copies_that_cannot_be_stored_are_told_of_until_they_are(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        await one_copy(volume, files, home.disks[1])
+        mock_clock.autojump_threshold = 0
+        files.fixed = str(home.disks[1])
+        done = await scrubbing.scrub(volume, repair=True, rate_bytes_s=0)
+        assert done.has_few and any("fewer copies than it should" in why for why in reasons(volume))
+        await trio.sleep(diskspace.AGAIN_S)
+        assert not is_due(volume), "it would read everything all day"
+        files.fixed = "-"
+        await trio.sleep(scrubbing.SHORT_AGAIN_S)
+        assert is_due(volume)
+        await scrubbing.scrub_on(volume)
+        assert copies_by_chunk(volume) == {(2, 2)} and reasons(volume) == []
+
+
+async def test_a_pass_is_not_due_for_a_disk_that_takes_no_packs(tmp_path: Path) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        await one_copy(volume, files, home.disks[1])
+        diskspace.note_failed(volume, 2, "it is read-only")
+        assert not is_due(volume)
+
+
+@pytest.mark.parametrize("is_missing_copy", [True, False])
+async def test_what_a_pass_did_not_look_at_may_lack_its_second_copy_yet(tmp_path: Path, is_missing_copy: bool) -> None:
+    """A disk went while the pass came by."""
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        watch = await one_copy(volume, files, home.disks[1])
+        await packing.close_full(volume, everything=True)
+        one = scrubbing.Pass(repair=True, is_polite=False, begun_ns=1)
+        files.gone = str(home.disks[is_missing_copy])
+        await watch.look()
+        await scrubbing._scrub_packs(volume, one, collecting.no_progress)
+        assert one.findings.has_few
+        files.gone = "-"
+        await watch.look()
+
+
 async def test_without_any_disk_writes_and_statfs_say_so_and_go_on_with_it(tmp_path: Path) -> None:
     files = Going()
     home = InMemory(tmp_path, files, disk_count=1)
@@ -475,8 +534,7 @@ async def test_one_that_answered_while_the_process_was_stopped_does_not_hang(
         files.hanging = str(home.disks[0])
         volume.health.suspects.add(1)
         nursery.start_soon(watch.look)
-        while not watch._asking:
-            await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
         files.go.set()
         while watch._asking:  # its thread ends, and the loop does not come to hear of it
             time.sleep(0.001)
