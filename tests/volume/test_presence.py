@@ -28,6 +28,7 @@ from rustfsfs.volume import (
     scrubbing,
     sealing,
     snapshots,
+    status,
     tiering,
     watermarks,
     windows,
@@ -542,6 +543,29 @@ async def test_one_that_answered_while_the_process_was_stopped_does_not_hang(
         mock_clock.rate = 1
         await trio.testing.wait_all_tasks_blocked()
     assert volume.health.missing_disks == {}
+
+
+async def test_one_that_does_not_say_its_space_keeps_nobody_from_status_nor_the_others(tmp_path: Path) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2)
+    async with home.opened() as volume:
+        files.silent = str(home.disks[1])
+        with trio.fail_after(10):
+            for _ in range(2):
+                shown = await status.status(volume, state="mounted", mount_point=None, pid=None)
+                assert [disk.get("missing") for disk in shown["disks"]] == [None, True]
+            assert [disk["state"] for disk in await drives.list_(volume)] == ["ready", "missing"]
+        files.silent = "-"
+        files.go.set()
+        both: list[list[str]] = []
+
+        async def list_() -> None:
+            both.append([disk["state"] for disk in await drives.list_(volume)])
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(list_)
+        assert both == [["ready", "ready"]] * 2
 
 
 async def test_one_that_was_missing_from_the_beginning_comes_back_too(tmp_path: Path) -> None:
