@@ -113,6 +113,8 @@ def _choose(volume: Volume, need: int, target: int | None, avoid: frozenset[int]
         volume.health.suspects.update(silent)
         volume.wishes.disks.set()
         raise StoreUnavailable("; ".join(silent.values()))
+    if not volume.disks:
+        raise StoreUnavailable("; ".join(volume.health.missing_disks.values()))
     copies = min(copies, max(1, len(free)))
     chosen = choose_disks(free, copies=copies, need_bytes=need, current=frozenset(volume.writers))
     if len(chosen) < copies:

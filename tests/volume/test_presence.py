@@ -16,6 +16,7 @@ from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
 from rustfsfs.tasks.disks import run_disks
 from rustfsfs.tasks.scrubber import is_due
 from rustfsfs.tasks.sealer import run_sealer
+from rustfsfs.units import ROOT
 from rustfsfs.volume import (
     admission,
     attributes,
@@ -23,8 +24,10 @@ from rustfsfs.volume import (
     diskspace,
     drives,
     keys,
+    names,
     packing,
     reading,
+    reaping,
     scrubbing,
     sealing,
     snapshots,
@@ -364,6 +367,31 @@ async def test_without_any_disk_writes_and_statfs_say_so_and_go_on_with_it(tmp_p
         admission.look(volume)
         assert attributes.space(volume).free_blocks
         await put(volume, new_file(volume, b"f"))
+
+
+async def test_without_any_disk_nothing_is_full_and_no_snapshot_is_let_go_of(tmp_path: Path) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=1)
+    async with home.opened() as volume:
+        await put(volume, new_file(volume, b"f"))
+        await packing.close_full(volume, everything=True)
+        await snapshots.take(volume)
+        names.unlink(volume, ROOT, b"f")
+        await reaping.reap(volume)
+        await collecting.collect(volume, live_share=0.5)
+        await writing.write(volume, new_file(volume, b"g"), 0, b"waits in the journal" * 1000)
+        kept = disks.snapshots(volume.metadata)
+        watch = Watch(volume)
+        files.gone = str(home.disks[0])
+        await watch.look()
+        with pytest.raises(StoreUnavailable, match="is the disk mounted"):
+            await seal(volume)
+        with pytest.raises(StoreUnavailable):
+            await collecting.collect_now(volume, live_share=0.5)
+        assert chunks.doomed(volume.metadata) and disks.snapshots(volume.metadata) == kept
+        files.gone = "-"
+        await watch.look()
+        await seal(volume)
 
 
 async def test_only_the_disk_itself_comes_back(tmp_path: Path) -> None:
