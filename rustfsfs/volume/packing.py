@@ -149,10 +149,13 @@ async def abandon(volume: Volume, chosen: Iterable[int]) -> None:
 
 
 async def close_full(volume: Volume, *, everything: bool = False) -> None:
-    """Close the packs that are full (or all): directory written, synced, recorded."""
+    """Close the packs that are full (or all): directory written, synced, recorded.
+
+    Not those of a disk that went: if it hangs, that would not end, and sealing and unmounting neither.
+    """
     async with volume.pack_lock:
         for disk, writer in list(volume.writers.items()):
-            if everything or writer.size_bytes >= PACK_SIZE:
+            if disk in volume.disks and (everything or writer.size_bytes >= PACK_SIZE):
                 await close(volume, disk, writer)
 
 

@@ -573,6 +573,23 @@ async def test_one_that_answered_while_the_process_was_stopped_does_not_hang(
     assert volume.health.missing_disks == {}
 
 
+async def test_a_disk_that_hangs_keeps_no_volume_from_closing(tmp_path: Path) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2)
+    with trio.fail_after(10):
+        async with home.opened() as volume:
+            data = await put_open(volume, b"f", 2)
+            files.hanging = str(home.disks[1])
+            volume.health.suspects.add(2)
+            await Watch(volume, answer_s_max=0.3).look()
+            assert set(volume.disks) == {1} and set(volume.writers) == {2}
+    files.hanging = "-"
+    files.go.set()
+    async with home.opened() as volume:
+        assert volume.health.unclean_start is False and await read(volume, 2) == data
+        assert all(row.is_closed for row in chunks.packs(volume.metadata))
+
+
 async def test_one_that_does_not_say_its_space_keeps_nobody_from_status_nor_the_others(tmp_path: Path) -> None:
     files = Going()
     home = InMemory(tmp_path, files, disk_count=2)
