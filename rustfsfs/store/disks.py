@@ -65,7 +65,8 @@ class LocalDisk:
             writer.write(header)
         except (NoSpace, StoreUnavailable):
             self._files.close(fd)
-            self._files.unlink(path)
+            with suppress(OSError):  # the next mount deletes it
+                self._files.unlink(path)
             raise
         return writer
 

@@ -42,6 +42,7 @@ def is_due(volume: Volume) -> bool:
     running, interval_s = volume.metadata.running, volume.config.scrub.interval_s
     if not interval_s:
         return False
-    if running.scrub_begun_ns or scrubbing.can_make_up(volume):
+    is_short = trio.current_time() >= volume.health.short_again_s and scrubbing.can_make_up(volume)
+    if running.scrub_begun_ns or is_short:
         return True
     return abs(now(volume) - (running.scrub_ended_ns or volume.header.created_ns)) >= interval_s * SECOND_NS

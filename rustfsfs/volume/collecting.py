@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import NoSpace, PackMissing, StoreError
+from rustfsfs.errors import NoSpace, PackMissing, StoreError, StoreUnavailable
 from rustfsfs.meta import chunks, disks
 from rustfsfs.store.base import PackStore
 from rustfsfs.tiers.collect import PackFacts, plan_collection
@@ -162,6 +162,8 @@ async def _release(volume: Volume) -> int:
         return 0
     try:
         await snapshots.take(volume, keep=1)
+    except StoreUnavailable:  # no disk is there: the older snapshots lie where nothing can be freed now
+        raise
     except (NoSpace, StoreError, OSError) as exc:
         log.warning("no room for a new metadata snapshot (%s): the older ones go first", exc)
         ballast.give_up(volume)

@@ -153,7 +153,7 @@ async def show_status(volume: Volume, args: dict[str, Any], progress: Progress) 
 
 
 async def disk_list(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    return {"disks": drives.list_(volume)}
+    return {"disks": await drives.list_(volume)}
 
 
 async def disk_add(volume: Volume, args: dict[str, Any], progress: Progress) -> dict[str, int]:

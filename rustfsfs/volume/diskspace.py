@@ -10,11 +10,13 @@ import trio
 
 from rustfsfs.errors import StoreError
 from rustfsfs.meta import disks
+from rustfsfs.store.base import PackStore
 from rustfsfs.volume.volume import FailingDisk, Volume, log
 from rustfsfs.world import Space
 
 AGAIN_S = 60.0  # then a disk that took no pack is tried again
 STORING_S_MAX = 30.0  # for 16 MiB on each disk
+ANSWER_S_MAX = 1.0  # for who only wants to show it
 PATIENCE_S = 30.0  # so long data waits in the journal for one, rather than to have a copy less
 
 
@@ -36,6 +38,35 @@ def spaces(volume: Volume) -> dict[int, Space]:
         with suppress(StoreError):
             found[number] = space_of(volume, number)
     return found
+
+
+async def asked(volume: Volume) -> dict[int, Space]:
+    """Of the disks that answer within a second, each asked in a thread of its own: one that hangs is left out, and not
+    asked again while it does.
+    """
+    answers: dict[int, Space | StoreError] = {}
+
+    def ask(number: int, store: PackStore) -> None:
+        try:
+            answers[number] = store.space()
+        except StoreError as exc:
+            answers[number] = exc
+        finally:
+            volume.health.asked.discard(store.path)
+
+    async def ask_one(number: int, store: PackStore) -> None:
+        while store.path in volume.health.asked:
+            await trio.sleep(0.01)
+        volume.health.asked.add(store.path)
+        await trio.to_thread.run_sync(ask, number, store, abandon_on_cancel=True)
+
+    with trio.move_on_after(ANSWER_S_MAX):
+        async with trio.open_nursery() as nursery:
+            for number, store in volume.disks.items():
+                nursery.start_soon(ask_one, number, store)
+    found = dict(answers)  # a thread that was left alone may yet add to it
+    note(volume, found)
+    return {number: space for number, space in found.items() if not isinstance(space, StoreError)}
 
 
 def note(volume: Volume, answers: Mapping[int, Space | StoreError]) -> None:
@@ -79,8 +110,13 @@ def takers(volume: Volume, *, copies: int, avoid: frozenset[int] = frozenset()) 
 
 
 def _sound(volume: Volume, found: Mapping[int, Space]) -> dict[int, Space]:
-    known, now_s = volume.health.failing_disks, trio.current_time()
-    return {disk: space for disk, space in found.items() if disk not in known or known[disk].again_s <= now_s}
+    return {disk: space for disk, space in found.items() if takes_packs(volume, disk)}
+
+
+def takes_packs(volume: Volume, disk: int) -> bool:
+    """None failed there a moment ago."""
+    failed = volume.health.failing_disks.get(disk)
+    return failed is None or failed.again_s <= trio.current_time()
 
 
 def without_failing(volume: Volume, found: Mapping[int, Space]) -> Iterable[Space]:

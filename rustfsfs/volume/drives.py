@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import trio
 
 from rustfsfs import ops
-from rustfsfs.errors import InUse, MachineTrouble, NoSpace, RustfsfsError, StoreError, UsageError
+from rustfsfs.errors import InUse, MachineTrouble, NoSpace, RustfsfsError, UsageError
 from rustfsfs.meta import chunks, disks
 from rustfsfs.meta.disks import DiskRow
 from rustfsfs.store.disks import LocalDisk
@@ -17,27 +16,26 @@ from rustfsfs.store.headers import DiskHeader, read_disk_header, write_disk_head
 from rustfsfs.units import DiskNo
 from rustfsfs.volume import collecting, directories, epochs, packing, snapshots
 from rustfsfs.volume.collecting import Progress, no_progress
-from rustfsfs.volume.diskspace import space_of
+from rustfsfs.volume.diskspace import asked
 from rustfsfs.volume.formatting import DISKS
 from rustfsfs.volume.header import find_header
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.recording import record
 from rustfsfs.volume.volume import Volume
-from rustfsfs.world import Files, Space, opened, publish
+from rustfsfs.world import Files, opened, publish
 
 PACKS_AT_ONCE = 100
 LIST_SIZE_MAX = 1 << 20
 
 
-def list_(volume: Volume) -> list[dict[str, Any]]:
+async def list_(volume: Volume) -> list[dict[str, Any]]:
     """One dictionary a disk: number, path, state, space, stored bytes."""
-    found = []
+    spaces, found = await asked(volume), []
+    await volume.gate.opened()
     for row in disks.all_(volume.metadata):
         sql = "SELECT coalesce(sum(live_bytes), 0) FROM packs WHERE disk = ? AND NOT closed & 2"
         stored = volume.metadata.rows(sql, (row.disk,))
-        space: Space | None = None
-        with suppress(StoreError, KeyError):
-            space = space_of(volume, row.disk)
+        space = spaces.get(row.disk)
         found.append(
             {
                 "number": row.disk,
@@ -75,6 +73,7 @@ async def add(volume: Volume, path: str) -> int:
         await volume.gate.opened()
         record(volume, ops.AddDisk(disk=number, uuid=uuid, path=path))
         volume.disks[number] = _disk(volume, path, number, uuid)
+        volume.health.short_again_s = -1e9
         await epochs.commit(volume)
         await write_list(volume)
     await snapshots.take(volume)
@@ -130,7 +129,10 @@ async def _moved(volume: Volume, row: DiskRow, path: str) -> int:
     await volume.gate.opened()
     record(volume, ops.SetDisk(disk=row.disk, epoch=row.epoch, draining=bool(row.draining), path=path))
     volume.disks[row.disk] = _disk(volume, path, row.disk, row.uuid)
-    volume.health.missing_disks.pop(row.disk, None)
+    for known in (volume.health.missing_disks, volume.health.failing_disks, volume.health.lost_disks):
+        known.pop(row.disk, None)
+    volume.health.left_alone.release_disk(row.disk)
+    volume.health.short_again_s = volume.room.looked_s = -1e9
     await epochs.commit(volume)
     await write_list(volume)
     return row.disk

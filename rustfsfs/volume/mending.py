@@ -34,6 +34,7 @@ class Findings:
     repaired: int = 0
     not_now: int = 0  # of those not repaired: the bucket has them, and does not give them at the moment
     verified_bytes: int = 0
+    has_few: bool = False  # something has fewer copies yet than the volume wants, or was not looked at
 
     def add(self, line: str, *, repaired: bool = False) -> None:
         self.found += 1
@@ -133,8 +134,11 @@ async def _deal_with(volume: Volume, bad: Sequence[BadFrame], findings: Findings
 async def _copy_again(volume: Volume, row: Pack, good: Sequence[Frame], findings: Findings, *, repair: bool) -> None:
     """Chunks that were stored while a disk was missing have too few copies."""
     ready = {one.disk for one in disks.all_(volume.metadata) if not one.draining and one.disk in volume.disks}
-    wanted = min(volume.header.copies, len(ready))
-    few = _with_few_copies(volume, good, wanted)
+    wanted, had_few = min(volume.header.copies, len(ready)), findings.has_few
+    few = _with_few_copies(volume, good, volume.header.copies)
+    findings.has_few |= bool(few)
+    if wanted < volume.header.copies:
+        few = _with_few_copies(volume, few, wanted)
     if not few:
         return
     line = f"pack {row.pack} on disk {row.disk}: {len(few)} chunks have fewer than {wanted} copies"
@@ -148,6 +152,8 @@ async def _copy_again(volume: Volume, row: Pack, good: Sequence[Frame], findings
             await moving.add_copies(volume, sources, frames, now_ns=now(volume))
             is_done = len(frames) == len(sources)
             findings.not_now += bool(not_now)
+        if is_done and wanted == volume.header.copies:
+            findings.has_few = had_few
     findings.add(line if repair else f"{line}: scrub --repair stores more", repaired=repair and is_done)
 
 

@@ -164,7 +164,7 @@ def accept_restored(path: str, secret: Secret) -> str:
 
 def disk_list(path: str, secret: Secret) -> list[dict[str, Any]]:
     async def work(volume: Volume) -> list[dict[str, Any]]:
-        return drives.list_(volume)
+        return await drives.list_(volume)
 
     return _run(path, secret, work, read_only=True)
 

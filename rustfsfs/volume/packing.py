@@ -113,6 +113,8 @@ def _choose(volume: Volume, need: int, target: int | None, avoid: frozenset[int]
         volume.health.suspects.update(silent)
         volume.wishes.disks.set()
         raise StoreUnavailable("; ".join(silent.values()))
+    if not volume.disks:
+        raise StoreUnavailable("; ".join(volume.health.missing_disks.values()))
     copies = min(copies, max(1, len(free)))
     chosen = choose_disks(free, copies=copies, need_bytes=need, current=frozenset(volume.writers))
     if len(chosen) < copies:
@@ -147,10 +149,13 @@ async def abandon(volume: Volume, chosen: Iterable[int]) -> None:
 
 
 async def close_full(volume: Volume, *, everything: bool = False) -> None:
-    """Close the packs that are full (or all): directory written, synced, recorded."""
+    """Close the packs that are full (or all): directory written, synced, recorded.
+
+    Not those of a disk that went: if it hangs, that would not end, and sealing and unmounting neither.
+    """
     async with volume.pack_lock:
         for disk, writer in list(volume.writers.items()):
-            if everything or writer.size_bytes >= PACK_SIZE:
+            if disk in volume.disks and (everything or writer.size_bytes >= PACK_SIZE):
                 await close(volume, disk, writer)
 
 

@@ -80,8 +80,8 @@ class Watch:
     def __init__(self, volume: Volume, *, answer_s_max: float = ANSWER_S_MAX) -> None:
         self._volume = volume
         self._answer_s_max = answer_s_max
-        self._asking: set[int] = set()  # disks that a thread waits for
-        self._hanging: dict[int, PackStore] = {}  # what was not let go of, since that might take as long
+        self._asking: set[tuple[int, str]] = set()  # (disk, path) that a thread waits for
+        self._held: dict[tuple[int, str], PackStore] = {}  # what was not let go of yet, since something hangs
         self._limiter = trio.CapacityLimiter(math.inf)
 
     async def look(self) -> None:
@@ -107,23 +107,26 @@ class Watch:
             await self._come_back(row)
         elif why is not None:
             health.missing_disks[row.disk] = why
+            await self._let_go(row)
 
     async def _why_missing(self, row: DiskRow, store: PackStore | None, *, past_cache: bool) -> str | None:
         path = row.directory(self._volume.path)
-        if row.disk in self._asking:
+        asked, said = (row.disk, path), list[str | None]()
+        if asked in self._asking:
             return f"{path}: it still does not answer"
 
-        def ask() -> str | None:
+        def ask() -> None:
             try:
-                return _trouble(self._volume, row, path, store, past_cache=past_cache)
+                said.append(_trouble(self._volume, row, path, store, past_cache=past_cache))
             finally:
-                self._asking.discard(row.disk)
+                self._asking.discard(asked)
 
-        self._asking.add(row.disk)
+        self._asking.add(asked)
         with trio.move_on_after(self._answer_s_max):
-            why_not = await trio.to_thread.run_sync(ask, limiter=self._limiter, abandon_on_cancel=True)
-            return None if why_not is None else f"{path}: {why_not}"
-        return f"{path}: it has not answered for {self._answer_s_max:.0f} s"
+            await trio.to_thread.run_sync(ask, limiter=self._limiter, abandon_on_cancel=True)
+        if not said:  # else it answered, however long this process was stopped meanwhile
+            return f"{path}: it has not answered for {self._answer_s_max:.0f} s"
+        return None if said[0] is None else f"{path}: {said[0]}"
 
     async def _leave(self, row: DiskRow, store: PackStore, why: str) -> None:
         volume = self._volume
@@ -132,18 +135,44 @@ class Watch:
         volume.room.looked_s = -1e9
         volume.wishes.seal.set()
         log.error("a disk is missing: %s; new data goes to the others, and what only it has cannot be read", why)
-        if row.disk in self._asking:
-            self._hanging[row.disk] = store
-        else:
-            await _let_go(volume, row, store)
+        self._held[row.disk, store.path] = store
+        await self._let_go(row)
+
+    async def _let_go(self, row: DiskRow) -> bool:
+        """Of a disk's open pack, files and lock, so that its file system can be unmounted, and come back.
+
+        False: not yet. It hangs, or a disk does to which something is written: the others are not to wait for that.
+        """
+        key = row.disk, row.directory(self._volume.path)
+        if key not in self._held:
+            return True
+        if key in self._asking:
+            return False
+        with trio.move_on_after(self._answer_s_max) as waiting:
+            await self._volume.pack_lock.acquire()
+        if waiting.cancelled_caught:
+            return False
+        try:
+            await packing.abandon(self._volume, [row.disk])
+        finally:
+            self._volume.pack_lock.release()
+        store = self._held.pop(key)
+        await trio.to_thread.run_sync(store.close)
+        _unlock(self._volume, row, store)
+        return True
 
     async def _come_back(self, row: DiskRow) -> None:
         volume, path = self._volume, row.directory(self._volume.path)
-        if row.disk in self._hanging:
-            await _let_go(volume, row, self._hanging.pop(row.disk))
+        if not await self._let_go(row):
+            volume.health.missing_disks[row.disk] = f"{path}: it is back, and what was written before does not end"
+            return
         store = _disk(volume.world, row, path, volume.header, volume.keys)
         try:
             _lock(volume, row, store)
+        except (RustfsfsError, OSError) as exc:
+            volume.health.missing_disks[row.disk] = f"{path}: {_said(exc)}"
+            return
+        try:
             newest = await trio.to_thread.run_sync(_make_alike, volume, store)
         except (RustfsfsError, OSError) as exc:
             _unlock(volume, row, store)
@@ -158,6 +187,7 @@ class Watch:
         for known in (volume.health.missing_disks, volume.health.failing_disks, volume.health.lost_disks):
             known.pop(row.disk, None)
         volume.health.left_alone.release_disk(row.disk)
+        volume.health.short_again_s = -1e9
         volume.room.looked_s = -1e9
         log.warning("the disk %s is there again", path)
 
@@ -182,14 +212,6 @@ def _trouble(volume: Volume, row: DiskRow, path: str, store: PackStore | None, *
     if store is None and found.epoch > volume.metadata.running.epoch:
         return f"has seen epoch {found.epoch}, the metadata {volume.metadata.running.epoch}"
     return None
-
-
-async def _let_go(volume: Volume, row: DiskRow, store: PackStore) -> None:
-    """Of its open pack, files and lock, so that its file system can be unmounted, and another one come in its place."""
-    async with volume.pack_lock:
-        await packing.abandon(volume, [row.disk])
-    await trio.to_thread.run_sync(store.close)
-    _unlock(volume, row, store)
 
 
 def _lock(volume: Volume, row: DiskRow, store: PackStore) -> None:

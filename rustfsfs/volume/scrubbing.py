@@ -18,6 +18,7 @@ from rustfsfs.meta.chunks import Pack
 from rustfsfs.tiers.pace import rest_s
 from rustfsfs.volume import auditing, epochs, mending
 from rustfsfs.volume.collecting import Progress, no_progress
+from rustfsfs.volume.diskspace import takes_packs
 from rustfsfs.volume.leftalone import Why
 from rustfsfs.volume.mending import Findings
 from rustfsfs.volume.reading import pinned_packs
@@ -28,6 +29,7 @@ from rustfsfs.volume.volume import Volume
 PACKS_AT_ONCE = 200
 RECORD_EVERY_S = 60.0
 PAUSE_S = 10.0
+SHORT_AGAIN_S = 86400.0  # after a pass that could not store all second copies, as on a full disk
 START = (0, -1)  # before the first (disk, pack)
 
 
@@ -89,8 +91,10 @@ async def _finish(volume: Volume, one: Pass, progress: Progress) -> None:
             one.findings.add(str(exc))
     await _record(volume, one, ended_ns=now(volume))
     await epochs.commit(volume)
-    if short_batches == volume.health.short_batches and can_make_up(volume):
+    if not one.findings.has_few and short_batches == volume.health.short_batches:
         volume.health.short_batches = 0
+    elif one.repair:
+        volume.health.short_again_s = trio.current_time() + SHORT_AGAIN_S
 
 
 def can_make_up(volume: Volume) -> bool:
@@ -98,7 +102,7 @@ def can_make_up(volume: Volume) -> bool:
     if not volume.health.short_batches:
         return False
     ready = {row.disk for row in disks.all_(volume.metadata) if not row.draining and row.disk in volume.disks}
-    return len(ready) >= volume.header.copies
+    return sum(takes_packs(volume, disk) for disk in ready) >= volume.header.copies
 
 
 async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
@@ -109,6 +113,8 @@ async def _scrub_packs(volume: Volume, one: Pass, progress: Progress) -> None:
             async with _turn(volume, one):
                 if row.disk in volume.disks and not row.is_cold:
                     await _scrub_pack_or_say(volume, one, row, progress)
+                else:
+                    one.findings.has_few |= not row.is_cold
             one.at = row.disk, row.pack
             await _record(volume, one)
             if volume.activity.uncommitted_rows >= volume.activity.epoch_rows:  # not mounted, nobody else does it
@@ -125,6 +131,7 @@ async def _scrub_pack_or_say(volume: Volume, one: Pass, row: Pack, progress: Pro
     except (NoSpace, StoreUnavailable) as exc:
         if one.is_polite and isinstance(exc, StoreUnavailable):
             raise
+        one.findings.has_few = True
         one.findings.add(f"pack {row.pack} on disk {row.disk}: what is damaged in it was not stored anew ({exc})")
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import trio
 
-from rustfsfs.errors import StoreError
 from rustfsfs.meta import chunks, schema
 from rustfsfs.meta.database import Running
 from rustfsfs.units import SECOND_NS
 from rustfsfs.volume import publishing
-from rustfsfs.volume.diskspace import space_of
+from rustfsfs.volume.diskspace import asked
 from rustfsfs.volume.reasons import reasons
 from rustfsfs.volume.volume import Volume
+from rustfsfs.world import Space
 
 FORMAT = 1
 PACKS_AT_ONCE = 2000  # 0.9 ms
@@ -27,8 +27,12 @@ def ratio(before: int, after: int) -> float | None:
 async def status(volume: Volume, *, state: str, mount_point: str | None, pid: int | None) -> dict[str, Any]:
     """The whole picture. `state`: mounted, clean or unclean. Nobody waits long for it: totals are kept running."""
     stored_bytes = await _stored_by_disk(volume)
+    spaces = await asked(volume)
     running, health, journal = volume.metadata.running, volume.health, volume.journal
-    shown_disks = [_disk(volume, number, stored_bytes.get(number, 0)) for number in sorted(volume.disks)]
+    shown_disks = [
+        _disk(number, disk.path, spaces.get(number), stored_bytes.get(number, 0))
+        for number, disk in sorted(volume.disks.items())
+    ]
     why = reasons(volume)
     return {
         "format": FORMAT,
@@ -199,14 +203,12 @@ async def _stored_by_disk(volume: Volume) -> dict[int, int]:
             found[disk] = found.get(disk, 0) + size_bytes
 
 
-def _disk(volume: Volume, number: int, stored_bytes: int) -> dict[str, Any]:
-    disk = volume.disks[number]
-    try:
-        space = space_of(volume, number)
-    except StoreError:
-        return {"path": disk.path, "number": number, "missing": True}
+def _disk(number: int, path: str, space: Space | None, stored_bytes: int) -> dict[str, Any]:
+    """space   None: it does not answer"""
+    if space is None:
+        return {"path": path, "number": number, "missing": True}
     return {
-        "path": disk.path,
+        "path": path,
         "number": number,
         "total_bytes": space.total_bytes,
         "free_bytes": space.free_bytes,

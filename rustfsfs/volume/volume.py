@@ -65,8 +65,10 @@ class Health:
     missing_disks: dict[int, str] = field(default_factory=dict)  # disk -> why it is not there: see `presence`
     lost_disks: dict[int, str] = field(default_factory=dict)  # of those that are -> why they did not say their space
     failing_disks: dict[int, FailingDisk] = field(default_factory=dict)  # of those that are: see `diskspace`
+    asked: set[str] = field(default_factory=set)  # paths of disks that a thread asks for their space, to show it
     suspects: set[int] = field(default_factory=set)  # disks that something failed on; any thread adds to it
     short_batches: int = 0  # stored in fewer copies than the volume wants, and not known to have more by now
+    short_again_s: float = -1e9  # trio's clock: when the background tries again to store more
     damaged_chunks: dict[int, str] = field(default_factory=dict)  # chunk -> how, of those found in this life
     damaged_metadata: str | None = None  # what a request met
     left_alone: LeftAlone = field(default_factory=LeftAlone)  # packs

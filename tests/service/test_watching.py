@@ -114,7 +114,7 @@ async def test_a_disk_that_goes_while_it_is_mounted_is_told_of_until_it_is_back(
         assert list(found["rustfsfs_disk_free_bytes"]) == [(str(made.disks[0]),)]
         shown = await status(volume, state="mounted", mount_point=None, pid=None)
         assert not shown["healthy"] and f"MISSING {files.gone}" in describe(shown | {"metrics": None})
-        assert [one["state"] for one in drives.list_(volume)] == ["ready", "missing"]
+        assert [one["state"] for one in await drives.list_(volume)] == ["ready", "missing"]
         files.gone = "-"
         assert (await get(where, "/healthz"))[0] == 200
 

@@ -2,7 +2,9 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -218,3 +220,24 @@ def test_the_disk_header_says_whose_the_directory_is(tmp_path: Path) -> None:
         (tmp_path / "rustfsfs-disk.copy").write_bytes(data)
     with pytest.raises(NotAVolume):
         read_disk_header(RealFiles(), str(tmp_path / "nowhere"), keys=KEYS, uuid=UUID)
+
+
+class TurnsReadOnly(CrashFiles):
+    """At the first write to a pack."""
+
+    def _raise(self) -> NoReturn:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def pwrite_much(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], offset: int) -> int:
+        self._raise()
+
+    def unlink(self, path: str) -> None:
+        if path.endswith(".pack"):
+            self._raise()
+        super().unlink(path)
+
+
+def test_a_disk_that_turns_read_only_as_a_pack_begins_takes_no_pack() -> None:
+    with pytest.raises(StoreUnavailable) as said:
+        new_disk(TurnsReadOnly(), "/disk").create_pack(PACK)
+    assert said.value.disk == 1

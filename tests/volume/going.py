@@ -14,13 +14,14 @@ class Going(CrashFiles):
     """Everything below `gone` leads to the empty directory beneath it; what is open already still works (umount -l).
 
     mute     who asks for its space hears that there is no such directory
+    silent   who asks for its space waits until `go`
     fixed    nothing below it can be written: the kernel made its file system read-only
     hanging  who writes to a file below it, or reads past the page cache, waits until `go`
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.gone = self.mute = self.fixed = self.hanging = "-"
+        self.gone = self.mute = self.silent = self.fixed = self.hanging = "-"
         self.go = threading.Event()
         self._paths: dict[int, str] = {}
         super().mkdir(BARE)
@@ -84,6 +85,8 @@ class Going(CrashFiles):
         super().unlink(self._at(path))
 
     def space(self, path: str) -> Space:
+        if path == self.silent:
+            assert self.go.wait(20)
         if path == self.mute:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return super().space(self._at(path))

@@ -2,36 +2,43 @@
 
 import logging
 import random
+import time
 from pathlib import Path
 
 import pytest
 import trio
 
 from rustfsfs.content.slots import SlotKind
-from rustfsfs.errors import StoreUnavailable
+from rustfsfs.errors import InUse, StoreUnavailable
 from rustfsfs.meta import chunks, disks
 from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
 from rustfsfs.tasks.disks import run_disks
 from rustfsfs.tasks.scrubber import is_due
 from rustfsfs.tasks.sealer import run_sealer
+from rustfsfs.units import ROOT
 from rustfsfs.volume import (
     admission,
     attributes,
+    collecting,
     diskspace,
     drives,
     keys,
+    names,
     packing,
     reading,
+    reaping,
     scrubbing,
     sealing,
     snapshots,
+    status,
     tiering,
     watermarks,
     windows,
     writing,
 )
 from rustfsfs.volume.leftalone import Why
+from rustfsfs.volume.locking import DiskLocks
 from rustfsfs.volume.presence import Watch
 from rustfsfs.volume.reasons import reasons
 from rustfsfs.volume.volume import Volume
@@ -287,6 +294,64 @@ async def test_second_copies_that_a_missing_disk_did_not_get_are_made_once_it_is
         assert await read(volume, 3) == one
 
 
+async def one_copy(volume: Volume, files: Going, disk: Path) -> Watch:
+    """A chunk that was stored while one of two disks was missing; it is back."""
+    watch = Watch(volume)
+    files.gone = str(disk)
+    await watch.look()
+    await put(volume, new_file(volume, b"f"))
+    files.gone = "-"
+    await watch.look()
+    assert copies_by_chunk(volume) == {(1, 1)} and is_due(volume)
+    return watch
+
+
+async def test_second_copies_that_cannot_be_stored_are_told_of_until_they_are(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        await one_copy(volume, files, home.disks[1])
+        mock_clock.autojump_threshold = 0
+        files.fixed = str(home.disks[1])
+        done = await scrubbing.scrub(volume, repair=True, rate_bytes_s=0)
+        assert done.has_few and any("fewer copies than it should" in why for why in reasons(volume))
+        await trio.sleep(diskspace.AGAIN_S)
+        assert not is_due(volume), "it would read everything all day"
+        files.fixed = "-"
+        await trio.sleep(scrubbing.SHORT_AGAIN_S)
+        assert is_due(volume)
+        await scrubbing.scrub_on(volume)
+        assert copies_by_chunk(volume) == {(2, 2)} and reasons(volume) == []
+
+
+async def test_a_pass_is_not_due_for_a_disk_that_takes_no_packs(tmp_path: Path) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        await one_copy(volume, files, home.disks[1])
+        diskspace.note_failed(volume, 2, "it is read-only")
+        assert not is_due(volume)
+
+
+@pytest.mark.parametrize("is_missing_copy", [True, False])
+async def test_what_a_pass_did_not_look_at_may_lack_its_second_copy_yet(tmp_path: Path, is_missing_copy: bool) -> None:
+    """A disk went while the pass came by."""
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2, copies=2)
+    async with home.opened() as volume:
+        watch = await one_copy(volume, files, home.disks[1])
+        await packing.close_full(volume, everything=True)
+        one = scrubbing.Pass(repair=True, is_polite=False, begun_ns=1)
+        files.gone = str(home.disks[is_missing_copy])
+        await watch.look()
+        await scrubbing._scrub_packs(volume, one, collecting.no_progress)
+        assert one.findings.has_few
+        files.gone = "-"
+        await watch.look()
+
+
 async def test_without_any_disk_writes_and_statfs_say_so_and_go_on_with_it(tmp_path: Path) -> None:
     files = Going()
     home = InMemory(tmp_path, files, disk_count=1)
@@ -302,6 +367,31 @@ async def test_without_any_disk_writes_and_statfs_say_so_and_go_on_with_it(tmp_p
         admission.look(volume)
         assert attributes.space(volume).free_blocks
         await put(volume, new_file(volume, b"f"))
+
+
+async def test_without_any_disk_nothing_is_full_and_no_snapshot_is_let_go_of(tmp_path: Path) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=1)
+    async with home.opened() as volume:
+        await put(volume, new_file(volume, b"f"))
+        await packing.close_full(volume, everything=True)
+        await snapshots.take(volume)
+        names.unlink(volume, ROOT, b"f")
+        await reaping.reap(volume)
+        await collecting.collect(volume, live_share=0.5)
+        await writing.write(volume, new_file(volume, b"g"), 0, b"waits in the journal" * 1000)
+        kept = disks.snapshots(volume.metadata)
+        watch = Watch(volume)
+        files.gone = str(home.disks[0])
+        await watch.look()
+        with pytest.raises(StoreUnavailable, match="is the disk mounted"):
+            await seal(volume)
+        with pytest.raises(StoreUnavailable):
+            await collecting.collect_now(volume, live_share=0.5)
+        assert chunks.doomed(volume.metadata) and disks.snapshots(volume.metadata) == kept
+        files.gone = "-"
+        await watch.look()
+        await seal(volume)
 
 
 async def test_only_the_disk_itself_comes_back(tmp_path: Path) -> None:
@@ -420,6 +510,109 @@ async def test_a_write_that_does_not_end_is_told_of_and_its_disk_asked(tmp_path:
             await watch.look()
 
 
+async def test_a_disk_that_goes_while_a_write_to_another_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=3)
+    async with home.opened() as volume, trio.open_nursery() as nursery:
+        data = await put_open(volume, b"f", 2)
+        watch = Watch(volume, answer_s_max=0.2)
+
+        async def hang(*, task_status: trio.TaskStatus[trio.Event]) -> None:
+            async with volume.pack_lock:
+                task_status.started(over := trio.Event())
+                await over.wait()
+
+        over = await nursery.start(hang)
+        files.gone = str(home.disks[1])
+        with trio.fail_after(10):
+            await watch.look()
+            assert set(volume.disks) == {1, 3} and 2 in volume.writers
+            files.gone = "-"
+            await watch.look()
+        assert set(volume.disks) == {1, 3} and "does not end" in volume.health.missing_disks[2]
+        over.set()
+        await watch.look()
+        assert set(volume.disks) == {1, 2, 3} and 2 not in volume.writers
+        assert await read(volume, 2) == data
+
+
+async def test_a_lock_that_somebody_else_holds_is_left_to_them(tmp_path: Path) -> None:
+    """As `disk add`, which names the disk at the same moment."""
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2)
+    async with home.opened() as volume:
+        watch, path = Watch(volume), str(home.disks[1])
+        files.gone = path
+        await watch.look()
+        files.gone = "-"
+        volume.disk_locks.take(path)
+        await watch.look()
+        assert set(volume.disks) == {1} and "in use" in volume.health.missing_disks[2]
+        with pytest.raises(InUse):
+            DiskLocks().take(path)
+        volume.disk_locks.release(path)
+
+
+async def test_one_that_answered_while_the_process_was_stopped_does_not_hang(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=1)
+    async with home.opened() as volume, trio.open_nursery() as nursery:
+        watch = Watch(volume)
+        files.hanging = str(home.disks[0])
+        volume.health.suspects.add(1)
+        nursery.start_soon(watch.look)
+        await trio.testing.wait_all_tasks_blocked()
+        files.go.set()
+        while watch._asking:  # its thread ends, and the loop does not come to hear of it
+            time.sleep(0.001)
+        mock_clock.jump(100)
+        mock_clock.rate = 1
+        await trio.testing.wait_all_tasks_blocked()
+    assert volume.health.missing_disks == {}
+
+
+async def test_a_disk_that_hangs_keeps_no_volume_from_closing(tmp_path: Path) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2)
+    with trio.fail_after(10):
+        async with home.opened() as volume:
+            data = await put_open(volume, b"f", 2)
+            files.hanging = str(home.disks[1])
+            volume.health.suspects.add(2)
+            await Watch(volume, answer_s_max=0.3).look()
+            assert set(volume.disks) == {1} and set(volume.writers) == {2}
+    files.hanging = "-"
+    files.go.set()
+    async with home.opened() as volume:
+        assert volume.health.unclean_start is False and await read(volume, 2) == data
+        assert all(row.is_closed for row in chunks.packs(volume.metadata))
+
+
+async def test_one_that_does_not_say_its_space_keeps_nobody_from_status_nor_the_others(tmp_path: Path) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=2)
+    async with home.opened() as volume:
+        files.silent = str(home.disks[1])
+        with trio.fail_after(10):
+            for _ in range(2):
+                shown = await status.status(volume, state="mounted", mount_point=None, pid=None)
+                assert [disk.get("missing") for disk in shown["disks"]] == [None, True]
+            assert [disk["state"] for disk in await drives.list_(volume)] == ["ready", "missing"]
+        files.silent = "-"
+        files.go.set()
+        both: list[list[str]] = []
+
+        async def list_() -> None:
+            both.append([disk["state"] for disk in await drives.list_(volume)])
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(list_)
+        assert both == [["ready", "ready"]] * 2
+
+
 async def test_one_that_was_missing_from_the_beginning_comes_back_too(tmp_path: Path) -> None:
     files = Going()
     home = InMemory(tmp_path, files, disk_count=2)
@@ -443,10 +636,13 @@ async def test_one_that_hung_and_is_named_at_another_place_has_no_open_pack_at_t
         data = await put_open(volume, b"f", 2)
         files.hanging = str(home.disks[1])
         volume.health.suspects.add(2)
-        await Watch(volume, answer_s_max=0.3).look()
+        watch = Watch(volume, answer_s_max=0.3)
+        await watch.look()
         assert set(volume.disks) == {1} and set(volume.writers) == {2}
         assert await drives.add(volume, moved(files, home.disks[1], f"{tmp_path}/elsewhere")) == 2
         assert set(volume.writers) == set()
+        await watch.look()
+        assert set(volume.disks) == {1, 2}, "it is the old place that hangs"
         files.go.set()
         assert await read(volume, 2) == data
 
