@@ -17,6 +17,7 @@ ROUND_S = 1.0
 FORCE_SHARE = 0.5  # of the journal's limit: then the oldest segment is sealed, quiet or not
 RECUT_EVERY_S = 60.0
 TROUBLE_S = 5.0  # pause after the packs took nothing
+REST_S_MAX = 5.0  # a batch may have waited for hours, for a disk that hung
 
 
 async def run_sealer(volume: Volume, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
@@ -34,7 +35,8 @@ async def run_sealer(volume: Volume, *, task_status: trio.TaskStatus[None] = tri
                 await _recut(volume)
             volume.health.tasks[NAME] = ""
         except (NoSpace, StoreUnavailable) as exc:
-            log.warning("sealing waits: %s", exc)
+            if not volume.health.tasks.get(NAME):  # once: a disk may be full, or dead, for days
+                log.warning("sealing waits, and is tried again every %.0f s: %s", TROUBLE_S, exc)
             volume.health.tasks[NAME] = str(exc)
             volume.wishes.collect.set()
             await trio.sleep(TROUBLE_S)
@@ -80,7 +82,7 @@ async def _recut(volume: Volume) -> None:
 
 
 class _Throttle:
-    """While requests come in and the journal is not pressed, rest after each batch as long as it took."""
+    """While requests come in and the journal is not pressed, rest after a batch as long as it took, or REST_S_MAX."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
@@ -91,5 +93,5 @@ class _Throttle:
         took_s = trio.current_time() - self._since_s
         busy = sealing.foreground_is_busy(volume)
         pressed = backpressure.share(volume.journal.used_bytes, volume.journal_limit_bytes) >= FORCE_SHARE
-        await trio.sleep(took_s if busy and not pressed else 0)
+        await trio.sleep(min(took_s, REST_S_MAX) if busy and not pressed else 0)
         self._since_s = trio.current_time()

@@ -23,6 +23,7 @@ class Going(CrashFiles):
         super().__init__()
         self.gone = self.mute = self.silent = self.fixed = self.hanging = "-"
         self.go = threading.Event()
+        self.refused = 0  # writes below `fixed`
         self._paths: dict[int, str] = {}
         super().mkdir(BARE)
 
@@ -41,6 +42,7 @@ class Going(CrashFiles):
 
     def _check(self, path: str) -> None:
         if path.startswith(f"{self.fixed}/"):
+            self.refused += 1
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
 
     def create(self, path: str, *, allocate_bytes: int = 0) -> int:

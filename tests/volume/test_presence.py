@@ -13,6 +13,7 @@ from rustfsfs.errors import InUse, StoreUnavailable
 from rustfsfs.meta import chunks, disks
 from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import DISK_HEADER, DISK_HEADER_COPY
+from rustfsfs.tasks import sealer
 from rustfsfs.tasks.disks import run_disks
 from rustfsfs.tasks.scrubber import is_due
 from rustfsfs.tasks.sealer import run_sealer
@@ -239,6 +240,43 @@ async def test_the_only_disk_is_tried_again_at_once_though_it_failed(
         files.fixed = "-"
         await seal(volume)
         assert volume.metadata.running.hot_bytes == 0 and reasons(volume) == []
+
+
+async def test_a_dead_disk_fills_no_log_and_is_tried_every_few_seconds(
+    tmp_path: Path, mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = Going()
+    home = InMemory(tmp_path, files, disk_count=1)
+    async with home.opened() as volume, trio.open_nursery() as nursery:
+        await writing.write(volume, new_file(volume, b"f"), 0, b"waits in the journal" * 1000)
+        volume.activity.last_write_s.clear()
+        files.fixed = str(home.disks[0])
+        await nursery.start(run_sealer, volume)
+        for tries in range(1, 6):
+            while files.refused < tries:
+                await trio.lowlevel.checkpoint()
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert files.refused == tries
+            mock_clock.jump(sealer.TROUBLE_S)
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(sealer.ROUND_S)
+        assert len([one for one in caplog.records if "sealing waits" in one.message]) == 1
+        files.fixed = "-"
+        while volume.metadata.running.hot_bytes:
+            mock_clock.jump(1)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_batch_that_hung_for_an_hour_is_not_rested_from_for_an_hour(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with InMemory(tmp_path).opened() as volume:
+        throttle = sealer._Throttle(volume)
+        await trio.sleep(3600)
+        volume.activity.last_request_s = begun_s = trio.current_time()
+        await throttle.after_batch(1)
+        assert trio.current_time() - begun_s == sealer.REST_S_MAX
 
 
 async def test_of_two_copies_none_is_left_out_until_a_disk_has_failed_for_a_while(
