@@ -29,9 +29,8 @@ from rustfsfs.volume.header import find_header
 from rustfsfs.volume.volume import READ_ONLY_ASKED, Volume, log
 from rustfsfs.world import Files, World
 
-ANSWER_S_MAX = (
-    30.0  # a disk that has not said who it is by then hangs; a slow one, or one that wakes up, may take a while
-)
+ANSWER_S_MAX = 120.0  # who has not said who it is by then hangs; a controller that resets its bus takes half as long
+PROVE_EVERY_S = 60.0  # while data is sealed
 
 
 def find_disks(
@@ -83,14 +82,29 @@ class Watch:
         self._asking: set[tuple[int, str]] = set()  # (disk, path) that a thread waits for
         self._held: dict[tuple[int, str], PackStore] = {}  # what was not let go of yet, since something hangs
         self._limiter = trio.CapacityLimiter(math.inf)
+        self._proved_s, self._sealed_bytes = (
+            -math.inf,
+            0,
+        )  # when all were asked past the cache, and what was sealed then
 
     async def look(self) -> None:
         """Note which disks went, and which came back."""
         volume = self._volume
         volume.health.suspects.update(hanging(volume))
+        self._doubt_when_sealing()
         await volume.gate.opened()
         for row in disks.all_(volume.metadata):
             await self._look_at(row)
+
+    def _doubt_when_sealing(self) -> None:
+        """What is sealed may rest on chunks that a disk has already, and its page cache outlives a disk (I6).
+
+        When nothing is written nothing is asked: disks that sleep go on doing so.
+        """
+        volume, now_s = self._volume, trio.current_time()
+        if volume.activity.sealed_bytes != self._sealed_bytes and now_s - self._proved_s >= PROVE_EVERY_S:
+            self._proved_s, self._sealed_bytes = now_s, volume.activity.sealed_bytes
+            volume.health.suspects.update(volume.disks)
 
     async def _look_at(self, row: DiskRow) -> None:
         volume, health = self._volume, self._volume.health

@@ -1,6 +1,8 @@
 """A disk that goes while the volume is open stops nobody who can do without it, and is itself again when it is back."""
 
+import errno
 import logging
+import os
 import random
 import time
 from pathlib import Path
@@ -27,6 +29,7 @@ from rustfsfs.volume import (
     keys,
     names,
     packing,
+    presence,
     reading,
     reaping,
     scrubbing,
@@ -74,6 +77,45 @@ async def put_open(volume: Volume, name: bytes, disk: int) -> bytes:
     volume.metadata.run("UPDATE disks SET draining = 0")
     assert [*volume.writers] == [disk]
     return data
+
+
+class Dead(Going):
+    """Below `dead` only what the page cache holds can be read: the header, that is."""
+
+    dead = "-"
+
+    def open(self, path: str, *, write: bool = False) -> int:
+        if path.startswith(f"{self.dead}/packs"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return super().open(path, write=write)
+
+    def forget_pages(self, fd: int) -> None:
+        if self._paths.get(fd, "").startswith(f"{self.dead}/"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().forget_pages(fd)
+
+
+async def test_while_data_is_sealed_a_disk_is_asked_past_its_page_cache(tmp_path: Path) -> None:
+    """What is sealed may be there already, on a disk that died since (I6)."""
+    files = Dead()
+    home = InMemory(tmp_path, files, disk_count=2)
+    async with home.opened() as volume:
+        data = await put_on(volume, b"a", (2, 2))
+        volume.disks[2].close()
+        watch = Watch(volume)
+        watch._proved_s, watch._sealed_bytes = trio.current_time(), volume.activity.sealed_bytes
+        files.dead = str(home.disks[1])
+        await watch.look()
+        assert set(volume.disks) == {1, 2}, "nothing is asked of disks that may sleep"
+        watch._proved_s -= presence.PROVE_EVERY_S
+        await watch.look()
+        assert set(volume.disks) == {1, 2}, "nothing was sealed"
+        await put_on(volume, b"b", (1, 1))
+        await watch.look()
+        assert set(volume.disks) == {1}
+        await writing.write(volume, new_file(volume, b"again"), 0, data)
+        await seal(volume)
+        assert 1 in disks_named(volume, 4), "all it has lies on a disk that is gone"
 
 
 async def read(volume: Volume, inode: int) -> bytes:
