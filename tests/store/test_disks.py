@@ -17,7 +17,7 @@ from rustfsfs.store.disks import LocalDisk
 from rustfsfs.store.headers import DiskHeader, read_disk_header, write_disk_header
 from rustfsfs.units import DiskNo, Nanoseconds, PackNo
 from rustfsfs.world import Files, RealFiles, World
-from tests.crash.disk import CrashFiles
+from tests.crash.disk import CrashFiles, PowerLoss
 
 UUID, DISK_UUID = b"v" * 16, b"d" * 16
 KEYS = derive_keys(b"m" * 32, UUID)
@@ -158,6 +158,30 @@ def test_a_synced_frame_survives_every_power_cut() -> None:
     writer.append([frame(2)])
     for state in files.states(limit=50, seed=1):
         assert disk_on(state, "/disk").read(PACK, offset, len(one)) == one
+
+
+def test_a_pack_that_comes_back_is_whole_or_not_there_and_stays_when_it_is_said_to_be_there() -> None:
+    whole, states = os.urandom(5000), 0
+    for die_at in range(100):
+        files = CrashFiles()
+        disk = new_disk(files, "/disk")
+        files.new_folders_may_vanish = True
+        files.die_at = files.actions + die_at
+        is_there = False
+        try:
+            disk.adopt_pack(PACK, [whole[:3000], whole[3000:]])
+            is_there = True
+        except PowerLoss:
+            pass
+        for left in files.states(limit=200, seed=die_at):
+            states += 1
+            try:
+                assert disk_on(left, "/disk").read(PACK, 0, len(whole)) == whole, die_at
+            except PackMissing:
+                assert not is_there
+        if is_there:
+            break
+    assert is_there and states > 20
 
 
 def test_more_packs_are_read_than_files_are_kept_open(tmp_path: Path) -> None:
