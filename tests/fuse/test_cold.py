@@ -59,7 +59,7 @@ def test_in_an_outage_cold_reads_fail_after_the_deadline_and_everything_else_goe
         began_s = time.monotonic()
         with pytest.raises(OSError, match="Input/output error"):
             (mounted.point / "cold").read_bytes()
-        assert 2.0 < time.monotonic() - began_s < 20  # `cold.read_deadline` is 3 s
+        assert 0.5 < time.monotonic() - began_s < 20  # it tries again, at most until `cold.read_deadline`, 3 s
         assert (mounted.point / "warm").read_bytes() == DATA[::-1]
         (mounted.point / "new").write_bytes(DATA)
         os.rename(mounted.point / "cold", mounted.point / "renamed")

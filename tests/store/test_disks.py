@@ -192,6 +192,8 @@ def test_more_packs_are_read_than_files_are_kept_open(tmp_path: Path) -> None:
     for number in range(1, 301):
         assert layout.decode_header(disk.read(number, 0, layout.HEADER_SIZE))[0] == number
     assert len(os.listdir("/proc/self/fd")) - before <= 257
+    disk.close()
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("there", ["an empty folder", "one with packs", "another disk", "nothing"])
