@@ -70,13 +70,15 @@ def test_a_number_that_another_has_is_no_obstacle_but_is_told(mounted: Mounted, 
 
 def test_without_enough_descriptors_it_goes_without() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = max(map(int, os.listdir("/proc/self/fd"))) + 100
+    before = set(os.listdir("/proc/self/fd"))
+    few = max(map(int, before)) + 100
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
     try:
         with number.next_is(2000):
             os.close(os.open("/", os.O_RDONLY))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert set(os.listdir("/proc/self/fd")) == before, "what it took is given back"
 
 
 def test_the_number_follows_from_the_uuid_and_is_above_what_a_host_uses() -> None:
